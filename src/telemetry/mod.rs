@@ -1,0 +1,1 @@
+//! Names and records what happened, and serves it.
