@@ -1,0 +1,153 @@
+//! The accept loop.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::bind::Socket;
+use super::deal::{Arrival, ArrivedSocket, Dealer};
+use crate::config::ListenerId;
+use crate::telemetry::events;
+
+/// The connections that one listener may have at one time.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    free: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Slots {
+    /// `most`: `limits.max_connections`.
+    pub fn new(most: usize) -> Self {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(most)), most }
+    }
+
+    async fn take(&self, listener: &str) -> Option<OwnedSemaphorePermit> {
+        if self.free.available_permits() == 0 {
+            tracing::warn!(
+                event = events::LISTENER_FULL,
+                listener,
+                max_connections = self.most,
+                "as many connections are open as limits.max_connections allows; others wait in the kernel"
+            );
+        }
+        // It is never closed.
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+}
+
+/// Accepts on `socket` for as long as it is polled, and deals out what comes.
+pub(super) async fn accept(
+    socket: Socket,
+    (listener, name): (ListenerId, String),
+    slots: Slots,
+    mut dealer: Dealer,
+) -> io::Result<()> {
+    let socket = match socket {
+        Socket::Tcp(socket) => Listening::Tcp(AsyncFd::new(socket)?),
+        Socket::Unix(socket, file) => Listening::Unix(AsyncFd::new(socket)?, file),
+    };
+    let mut failures = 0u32;
+    loop {
+        let Some(slot) = slots.take(&name).await else {
+            return Ok(());
+        };
+        match socket.next().await {
+            Ok((socket, address)) => {
+                failures = 0;
+                dealer.deal(|load| Arrival { socket, address, listener, slot, load });
+            }
+            Err(cause) if is_about_one_connection(&cause) => {}
+            Err(cause) => {
+                failures = failures.saturating_add(1);
+                let pause = accept_pause(NonZeroU32::new(failures).unwrap_or(NonZeroU32::MIN));
+                // Once for a run of failures: the pauses that follow say no more.
+                if failures == 1 {
+                    tracing::error!(
+                        event = events::ACCEPT_FAILED,
+                        listener = name,
+                        cause = %cause,
+                        "connections cannot be accepted; trying again (is LimitNOFILE or ulimit -n too low?)"
+                    );
+                }
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+/// A listening socket that is asked by polling.
+enum Listening {
+    Tcp(AsyncFd<std::net::TcpListener>),
+    Unix(AsyncFd<std::os::unix::net::UnixListener>, #[expect(dead_code, reason = "removes the file when dropped")] super::bind::SocketFile),
+}
+
+impl Listening {
+    async fn next(&self) -> io::Result<(ArrivedSocket, Option<std::net::SocketAddr>)> {
+        match self {
+            Self::Tcp(listening) => {
+                let (socket, address) = readily(listening, std::net::TcpListener::accept).await?;
+                socket.set_nonblocking(true)?;
+                Ok((ArrivedSocket::Tcp(socket), Some(address)))
+            }
+            Self::Unix(listening, _) => {
+                let accept = std::os::unix::net::UnixListener::accept;
+                let (socket, _) = readily(listening, accept).await?;
+                socket.set_nonblocking(true)?;
+                Ok((ArrivedSocket::Unix(socket), None))
+            }
+        }
+    }
+}
+
+async fn readily<L: std::os::fd::AsRawFd, T>(
+    listening: &AsyncFd<L>,
+    accept: impl Fn(&L) -> io::Result<T>,
+) -> io::Result<T> {
+    loop {
+        let mut ready = listening.readable().await?;
+        if let Ok(accepted) = ready.try_io(|listening| accept(listening.get_ref())) {
+            return accepted;
+        }
+    }
+}
+
+/// Whether the failure is that of one connection, which has gone meanwhile, and
+/// says nothing of the next (accept(2)).
+fn is_about_one_connection(cause: &io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+/// Returns how long the accept loop waits before it tries again.
+///
+/// `failures` is the number of failed accepts in a row, counted from 1. The
+/// pause starts at 5 ms and doubles to at most 1 s, so a full descriptor table
+/// (`EMFILE`), where `accept` fails at once, does not become a busy loop. A
+/// successful accept resets the count.
+///
+/// The bounds are those of Go's `net/http.Server.Serve`.
+fn accept_pause(failures: NonZeroU32) -> Duration {
+    const FIRST: Duration = Duration::from_millis(5);
+    const LONGEST: Duration = Duration::from_secs(1);
+    let doublings = failures.get().saturating_sub(1);
+    1u32.checked_shl(doublings).map_or(LONGEST, |factor| FIRST.saturating_mul(factor).min(LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_from_five_milliseconds_to_one_second() {
+        let pause = |failures| accept_pause(NonZeroU32::new(failures).unwrap()).as_millis();
+        assert_eq!([1, 2, 3, 8, 9, 40, u32::MAX].map(pause), [5, 10, 20, 640, 1000, 1000, 1000]);
+    }
+}

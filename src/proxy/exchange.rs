@@ -1,0 +1,209 @@
+//! One request from its head to the end of its response, and the line that is
+//! written when it has ended, however it ended.
+
+use std::cell::Cell;
+use std::fmt::Display;
+use std::rc::Rc;
+
+use http::header::HOST;
+use http::{Method, Uri, Version, request};
+use tokio::time::Instant;
+
+use super::caller::Caller;
+use super::fault::{Fault, Kind, Phase, Side};
+use super::handle::Proxy;
+use crate::config::{Route, UpstreamId};
+use crate::telemetry::ReferenceId;
+use crate::telemetry::access::AccessRecord;
+
+/// What is known of one request. Dropping it writes its line and counts it.
+pub(super) struct Exchange {
+    proxy: Rc<Proxy>,
+    caller: Rc<Caller>,
+    id: ReferenceId,
+    started: Instant,
+    /// Kept only when there is an access log to write it to.
+    line: Option<Line>,
+    route: Option<usize>,
+    upstream: Option<UpstreamId>,
+    endpoint: Option<usize>,
+    rule: Option<usize>,
+    asserted: &'static str,
+    status: u16,
+    received: Rc<Cell<u64>>,
+    sent: u64,
+    complete: bool,
+    fault: Option<Fault>,
+}
+
+/// What only the line needs to know.
+struct Line {
+    method: Method,
+    uri: Uri,
+    host: Option<http::HeaderValue>,
+    version: Version,
+}
+
+impl Exchange {
+    /// Begins with the head, as it came.
+    pub(super) fn begin(proxy: &Rc<Proxy>, caller: &Rc<Caller>, head: &request::Parts) -> Box<Self> {
+        let line = proxy.access().is_enabled().then(|| Line {
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            host: head.headers.get(HOST).cloned(),
+            version: head.version,
+        });
+        Box::new(Self {
+            proxy: Rc::clone(proxy),
+            caller: Rc::clone(caller),
+            id: proxy.references().next(),
+            started: Instant::now(),
+            line,
+            route: None,
+            upstream: None,
+            endpoint: None,
+            rule: None,
+            asserted: "none",
+            status: 0,
+            received: Rc::default(),
+            sent: 0,
+            complete: false,
+            fault: None,
+        })
+    }
+
+    /// Its reference, told to the caller when it is refused.
+    pub(super) fn id(&self) -> ReferenceId {
+        self.id
+    }
+
+    /// When its head had come.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The count of its body's bytes.
+    pub(super) fn received(&self) -> &Rc<Cell<u64>> {
+        &self.received
+    }
+
+    /// It takes this route.
+    pub(super) fn routed(&mut self, index: usize, route: &Route) {
+        self.route = Some(index);
+        self.upstream = Some(route.upstream);
+    }
+
+    /// It was permitted, by the entry of `allow` with this index.
+    pub(super) fn permitted(&mut self, rule: Option<usize>) {
+        self.rule = rule;
+    }
+
+    /// What the upstream will take the caller to be rests on this layer.
+    pub(super) fn asserted(&mut self, layer: &'static str) {
+        self.asserted = layer;
+    }
+
+    /// This endpoint answered.
+    pub(super) fn answered(&mut self, endpoint: usize) {
+        self.endpoint = Some(endpoint);
+    }
+
+    /// This status goes down.
+    pub(super) fn status(&mut self, status: http::StatusCode) {
+        self.status = status.as_u16();
+    }
+
+    /// So many bytes of the response's body went down.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.sent = self.sent.saturating_add(bytes);
+    }
+
+    /// The response is complete.
+    pub(super) fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// It failed; the first cause is the one that counts.
+    pub(super) fn note(&mut self, fault: Fault) {
+        self.fault.get_or_insert(fault);
+    }
+
+    /// Somebody gave it up before its response was complete: the client, since
+    /// whatever else can end it has noted a fault.
+    fn abandoned(&self) -> Option<Fault> {
+        if self.complete || self.fault.is_some() {
+            return None;
+        }
+        let phase = if self.status == 0 { Phase::ResponseHead } else { Phase::ResponseBody };
+        Some(Fault::new(
+            Side::Downstream,
+            phase,
+            Kind::ClientGone,
+            "the connection ended before the response was complete",
+        ))
+    }
+
+    fn write(&self, line: &Line) {
+        let site = self.proxy.site();
+        let config = site.config();
+        let route = self.route.and_then(|index| config.routes().get(index));
+        let upstream = self.upstream.and_then(|id| config.upstream(id));
+        let endpoint = upstream
+            .zip(self.endpoint)
+            .and_then(|(upstream, index)| upstream.endpoints.get(index));
+        let rule = route
+            .zip(self.rule)
+            .and_then(|(route, index)| route.allow.as_ref()?.get(index))
+            .map(ToString::to_string);
+        let host = line
+            .uri
+            .authority()
+            .map(http::uri::Authority::as_str)
+            .or_else(|| line.host.as_ref().and_then(|host| host.to_str().ok()));
+        self.proxy.access().record(&AccessRecord {
+            request_id: self.id,
+            listener: config.listener(self.caller.listener()).map_or("-", |l| l.name.as_str()),
+            client: &*self.caller,
+            peer: self.caller.peer().map(|peer| peer.primary()),
+            method: line.method.as_str(),
+            host,
+            path: line.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str),
+            protocol: if line.version == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" },
+            status: self.status,
+            route: route.map(|route| route.name.as_str()),
+            upstream: upstream.map(|upstream| upstream.name.as_str()),
+            endpoint: endpoint.map(|endpoint| endpoint.text.as_str()),
+            rule: rule.as_deref(),
+            bytes_received: self.received.get(),
+            bytes_sent: self.sent,
+            duration: self.started.elapsed(),
+            generation: site.generation(),
+            fault: self.fault.as_ref().map(|fault| fault as &dyn Display),
+            cause: self.fault.as_ref().map(|fault| fault.cause.as_str()),
+            asserted: Some(self.asserted),
+        });
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(fault) = self.abandoned() {
+            self.fault = Some(fault);
+        }
+        let side = self.fault.as_ref().map(|fault| fault.side.code());
+        self.proxy.metrics().route_or_none(self.route).request(
+            self.status,
+            side,
+            self.started.elapsed(),
+        );
+        if let Some(line) = self.line.take() {
+            self.write(&line);
+        }
+    }
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchange").field("id", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,233 @@
+//! Why a request did not go as its caller wished, and what the caller is told.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use crate::policy::Denial;
+use crate::upstream::{SendFault, SendFaultKind};
+
+/// A request that failed or was refused: who ended it, when, and why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// Who ended it.
+    pub side: Side,
+    /// How far it had come.
+    pub phase: Phase,
+    /// What happened.
+    pub kind: Kind,
+    /// The cause in words, for the log; never for the caller.
+    pub cause: String,
+}
+
+/// Who ended a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// The client.
+    Downstream,
+    /// countersign itself.
+    Proxy,
+    /// The service.
+    Upstream,
+}
+
+/// How far a request had come.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Phase {
+    /// Its head was read and checked.
+    RequestHead,
+    /// Its route was looked for.
+    Route,
+    /// Policy decided.
+    Policy,
+    /// What goes up was put together.
+    Outbound,
+    /// A connection to the upstream was set up.
+    Connect,
+    /// Its body was carried up.
+    RequestBody,
+    /// The response's head was waited for.
+    ResponseHead,
+    /// The response's body was carried down.
+    ResponseBody,
+}
+
+/// What happened to a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// No identity, where the upstream requires one to be asserted.
+    AssertionMissing,
+    /// The assertion would be larger than its budget.
+    AssertionTooLarge,
+    /// The host asked for is not one of this connection's.
+    AuthorityNotServed,
+    /// The body broke off.
+    BodyBroken,
+    /// No piece of the body came, or was taken, in time.
+    BodyTimeout,
+    /// A certificate is needed here.
+    CertificateRequired,
+    /// The client went away before its response was complete.
+    ClientGone,
+    /// The upstream took no connection.
+    ConnectRefused,
+    /// The upstream did not answer to a connection attempt in time.
+    ConnectTimeout,
+    /// No credential, where the upstream requires one.
+    CredentialMissing,
+    /// The head breaks a rule of HTTP, or could be read in two ways.
+    Malformed,
+    /// This method is not served (CONNECT).
+    MethodNotServed,
+    /// No `allow` entry matches the caller.
+    NoRuleMatched,
+    /// No route matches the request.
+    NoRoute,
+    /// The upstream closed before its response was complete.
+    UpstreamLost,
+    /// The upstream's response is not HTTP.
+    UpstreamMalformed,
+    /// TLS with the upstream failed.
+    UpstreamHandshake,
+    /// The upstream did not ask for the certificate that must be presented.
+    UpstreamNotAsked,
+    /// The upstream's name could not be resolved.
+    UpstreamUnresolved,
+    /// The response's head did not come in time.
+    ResponseTimeout,
+}
+
+impl Fault {
+    /// A fault with its cause in words.
+    pub(super) fn new(side: Side, phase: Phase, kind: Kind, cause: impl Into<String>) -> Self {
+        Self { side, phase, kind, cause: cause.into() }
+    }
+
+    /// A request head that is refused.
+    pub(super) fn malformed(cause: impl Into<String>) -> Self {
+        Self::new(Side::Downstream, Phase::RequestHead, Kind::Malformed, cause)
+    }
+
+    /// A denial by policy.
+    pub(super) fn denied(denial: &Denial<'_>) -> Self {
+        let kind = match denial {
+            Denial::CertificateRequired { .. } => Kind::CertificateRequired,
+            Denial::NoRuleMatched { .. } => Kind::NoRuleMatched,
+        };
+        Self::new(Side::Proxy, Phase::Policy, kind, denial.to_string())
+    }
+
+    /// An upstream that gave no response.
+    pub(super) fn unanswered(fault: &SendFault) -> Self {
+        let (side, phase, kind) = match fault.kind {
+            SendFaultKind::Body => (Side::Downstream, Phase::RequestBody, Kind::BodyBroken),
+            SendFaultKind::ConnectRefused => (Side::Upstream, Phase::Connect, Kind::ConnectRefused),
+            SendFaultKind::ConnectTimeout => (Side::Upstream, Phase::Connect, Kind::ConnectTimeout),
+            SendFaultKind::Handshake => (Side::Upstream, Phase::Connect, Kind::UpstreamHandshake),
+            SendFaultKind::Lost => (Side::Upstream, Phase::ResponseHead, Kind::UpstreamLost),
+            SendFaultKind::Malformed => {
+                (Side::Upstream, Phase::ResponseHead, Kind::UpstreamMalformed)
+            }
+            SendFaultKind::NotAsked => (Side::Upstream, Phase::Connect, Kind::UpstreamNotAsked),
+            SendFaultKind::Resolve => (Side::Upstream, Phase::Connect, Kind::UpstreamUnresolved),
+            SendFaultKind::ResponseTimeout => {
+                (Side::Upstream, Phase::ResponseHead, Kind::ResponseTimeout)
+            }
+        };
+        Self::new(side, phase, kind, fault.to_string())
+    }
+
+    /// The status sent downstream, or `None` once the response's head has left.
+    pub fn status(&self) -> Option<StatusCode> {
+        if self.phase >= Phase::ResponseBody {
+            return None;
+        }
+        Some(match self.kind {
+            Kind::AssertionMissing
+            | Kind::CertificateRequired
+            | Kind::CredentialMissing
+            | Kind::NoRuleMatched => StatusCode::FORBIDDEN,
+            Kind::AssertionTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Kind::AuthorityNotServed => StatusCode::MISDIRECTED_REQUEST,
+            Kind::BodyBroken | Kind::ClientGone | Kind::Malformed => StatusCode::BAD_REQUEST,
+            Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Kind::ConnectTimeout | Kind::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Kind::MethodNotServed => StatusCode::NOT_IMPLEMENTED,
+            Kind::NoRoute => StatusCode::NOT_FOUND,
+            Kind::ConnectRefused
+            | Kind::UpstreamHandshake
+            | Kind::UpstreamLost
+            | Kind::UpstreamMalformed
+            | Kind::UpstreamNotAsked
+            | Kind::UpstreamUnresolved => StatusCode::BAD_GATEWAY,
+        })
+    }
+
+    /// Whether the connection ends with it, since nobody can know any more
+    /// where the next request begins.
+    pub fn ends_connection(&self) -> bool {
+        self.side == Side::Downstream
+    }
+}
+
+impl Side {
+    /// The stable code in logs and metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Downstream => "downstream",
+            Self::Proxy => "proxy",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+impl Phase {
+    /// The stable code in logs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::RequestHead => "request_head",
+            Self::Route => "route",
+            Self::Policy => "policy",
+            Self::Outbound => "outbound",
+            Self::Connect => "connect",
+            Self::RequestBody => "request_body",
+            Self::ResponseHead => "response_head",
+            Self::ResponseBody => "response_body",
+        }
+    }
+}
+
+impl Kind {
+    /// The stable code in logs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::AssertionMissing => "assertion_missing",
+            Self::AssertionTooLarge => "assertion_too_large",
+            Self::AuthorityNotServed => "authority_not_served",
+            Self::BodyBroken => "body_broken",
+            Self::BodyTimeout => "body_timeout",
+            Self::CertificateRequired => "certificate_required",
+            Self::ClientGone => "client_gone",
+            Self::ConnectRefused => "connect_refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::CredentialMissing => "credential_missing",
+            Self::Malformed => "malformed",
+            Self::MethodNotServed => "method_not_served",
+            Self::NoRuleMatched => "no_rule_matched",
+            Self::NoRoute => "no_route",
+            Self::UpstreamLost => "upstream_lost",
+            Self::UpstreamMalformed => "upstream_malformed",
+            Self::UpstreamHandshake => "upstream_handshake",
+            Self::UpstreamNotAsked => "upstream_not_asked",
+            Self::UpstreamUnresolved => "upstream_unresolved",
+            Self::ResponseTimeout => "response_timeout",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    /// `side/phase/kind`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.side.code(), self.phase.code(), self.kind.code())
+    }
+}

@@ -1,0 +1,403 @@
+//! The path of a request, from its head to its response's head.
+
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HOST, TE};
+use http::uri::{self, Scheme, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, request};
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+
+use super::body::{RequestBody, ResponseBody};
+use super::caller::Caller;
+use super::exchange::Exchange;
+use super::fault::{Fault, Kind, Phase, Side};
+use super::headers::Hop;
+use super::site::Site;
+use super::target::{self, Target};
+use super::{forwarding, headers, tunnel};
+use crate::config::{Protocol, UpstreamId};
+use crate::policy::{self, Permit};
+use crate::telemetry::access::AccessLog;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::ReferenceIds;
+use crate::upstream::{Answer, Credential, SendFault, Upstream, UpstreamBody, UpstreamRequest};
+
+/// One worker's side of a generation: what handles its requests.
+#[derive(Debug)]
+pub struct Proxy {
+    site: Arc<Site>,
+    upstreams: Vec<Upstream<RequestBody>>,
+    references: ReferenceIds,
+    access: AccessLog,
+    metrics: Arc<Metrics>,
+}
+
+/// A permitted request's way: which upstream, and what its hop-by-hop fields said.
+struct Way {
+    upstream: UpstreamId,
+    permit: Permit,
+    hop: Hop,
+}
+
+impl Proxy {
+    /// A worker's proxy, with nothing in its pools. `access` is the worker's own.
+    pub fn new(site: Arc<Site>, access: AccessLog, metrics: Arc<Metrics>) -> Rc<Self> {
+        let upstreams = site.plans().iter().map(|plan| Upstream::new(Arc::clone(plan))).collect();
+        Rc::new(Self { site, upstreams, references: ReferenceIds::new(), access, metrics })
+    }
+
+    /// The generation it serves.
+    pub fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
+    pub(super) fn references(&self) -> &ReferenceIds {
+        &self.references
+    }
+
+    pub(super) fn access(&self) -> &AccessLog {
+        &self.access
+    }
+
+    pub(super) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Carries one request of `caller` to its upstream and gives the response.
+    ///
+    /// It does not fail: what goes wrong is a response too.
+    pub async fn handle(
+        self: Rc<Self>,
+        caller: Rc<Caller>,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
+        let (mut head, incoming) = request.into_parts();
+        let mut exchange = Exchange::begin(&self, &caller, &head);
+        let way = match self.admit(&caller, &mut head, &mut exchange) {
+            Ok(way) => way,
+            Err(fault) => return refusal(fault, exchange),
+        };
+        let downgrade = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        match self.send(&caller, head, incoming, way, &mut exchange).await {
+            Ok(answer) => self.respond(&caller, answer, downgrade, exchange),
+            Err(fault) => refusal(fault, exchange),
+        }
+    }
+
+    /// Target, route, decision, and the head that goes up.
+    fn admit(
+        &self,
+        caller: &Caller,
+        head: &mut request::Parts,
+        exchange: &mut Exchange,
+    ) -> Result<Way, Fault> {
+        let target = target::read(head)?;
+        if !caller.may_ask_for(&target.host) {
+            return Err(misdirected(&target));
+        }
+        let Some((index, route)) = self.site.routes().find(
+            self.site.config(),
+            caller.listener(),
+            &target.host,
+            target.path,
+        ) else {
+            return Err(no_route(&target));
+        };
+        exchange.routed(index, route);
+        let permit =
+            policy::decide(route, caller.peer()).map_err(|denial| Fault::denied(&denial))?;
+        exchange.permitted(permit.rule());
+        let authority = target_authority(&target)?;
+        let upstream = route.upstream;
+        let hop = self.outbound(caller, upstream, head, &authority, exchange)?;
+        Ok(Way { upstream, permit, hop })
+    }
+
+    /// Makes the head that came into the head that goes up.
+    fn outbound(
+        &self,
+        caller: &Caller,
+        upstream: UpstreamId,
+        head: &mut request::Parts,
+        authority: &HeaderValue,
+        exchange: &mut Exchange,
+    ) -> Result<Hop, Fault> {
+        let plan = self.upstream(upstream)?.plan();
+        let fields = &mut head.headers;
+        let hop =
+            headers::strip_request(fields, self.site.identity_fields(), caller.origin().is_trusted());
+        // From here on only countersign's own words are added.
+        let asserted =
+            caller.assertions().write((upstream, plan), caller.peer(), fields)?;
+        let credential = apply_credential(plan.credential(), plan.name(), fields)?;
+        exchange.asserted(match (asserted, credential) {
+            (true, _) => "assertion",
+            (false, true) => "credential",
+            (false, false) if plan.is_tls() => "certificate",
+            (false, false) => "none",
+        });
+        caller.origin().write(fields, authority.to_str().unwrap_or_default());
+        forwarding::add_via(fields, caller.is_http2());
+        let http2 = plan.protocol() == Protocol::Http2;
+        if hop.trailers {
+            fields.insert(TE, HeaderValue::from_static("trailers"));
+            if !http2 {
+                fields.insert(CONNECTION, HeaderValue::from_static("te"));
+            }
+        }
+        if http2 {
+            headers::drop_field(fields, &HOST);
+            headers::drop_field(fields, &EXPECT);
+            head.version = Version::HTTP_2;
+        } else {
+            fields.insert(HOST, authority.clone());
+            head.version = Version::HTTP_11;
+        }
+        head.uri = upstream_uri(&head.uri, http2.then_some((authority, plan.is_tls())))?;
+        Ok(hop)
+    }
+
+    async fn send(
+        &self,
+        caller: &Rc<Caller>,
+        mut head: request::Parts,
+        incoming: Incoming,
+        way: Way,
+        exchange: &mut Exchange,
+    ) -> Result<Answer<RequestBody>, Fault> {
+        let upstream = self.upstream(way.upstream)?;
+        let mut body =
+            RequestBody::new(incoming, &self.site, self.body_timeout(caller), exchange.received());
+        let upgrade = match way.hop.upgrade {
+            Some(protocol) if upstream.plan().protocol() == Protocol::Http1 => {
+                tunnel::request(&mut head.headers, protocol);
+                true
+            }
+            _ => false,
+        };
+        let gate = head.headers.contains_key(EXPECT).then(oneshot::channel);
+        // What came with the request for this side of the connection stays here.
+        head.extensions.clear();
+        let request = match gate {
+            Some((open, opened)) => {
+                body.wait_for(opened);
+                let mut request = Request::from_parts(head, body);
+                open_on_continue(&mut request, open);
+                request
+            }
+            None => Request::from_parts(head, body),
+        };
+        upstream
+            .send(UpstreamRequest::new(way.permit, request, upgrade), exchange.started())
+            .await
+            .map_err(|fault| self.unanswered(way.upstream, &fault, exchange))
+    }
+
+    /// Makes the upstream's response into the one that goes down.
+    fn respond(
+        &self,
+        caller: &Rc<Caller>,
+        answer: Answer<RequestBody>,
+        downgrade: Option<hyper::upgrade::OnUpgrade>,
+        mut exchange: Box<Exchange>,
+    ) -> Response<ResponseBody> {
+        exchange.answered(answer.endpoint);
+        let mut response = answer.response;
+        let status = response.status();
+        exchange.status(status);
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return switch(caller, response, downgrade, exchange);
+        }
+        headers::strip_response(response.headers_mut());
+        let limit = self.body_timeout(caller);
+        let (mut head, body) = response.into_parts();
+        // What came with the response for that side of the connection stays there.
+        head.extensions.clear();
+        head.version = Version::default();
+        Response::from_parts(head, ResponseBody::upstream(body, limit, exchange))
+    }
+
+    /// A fault of the upstream, or of the body that was on its way to it.
+    fn unanswered(&self, id: UpstreamId, fault: &SendFault, exchange: &mut Exchange) -> Fault {
+        if let (Ok(upstream), Some(endpoint)) = (self.upstream(id), &fault.endpoint) {
+            let index =
+                upstream.plan().endpoints().iter().position(|known| known.text == *endpoint);
+            if let Some(index) = index {
+                exchange.answered(index);
+            }
+        }
+        let stalled = fault
+            .body
+            .as_ref()
+            .and_then(std::error::Error::source)
+            .and_then(|source| source.downcast_ref::<super::BodyFault>());
+        match stalled {
+            Some(cause @ super::BodyFault::ClientStalled(_)) => Fault::new(
+                Side::Downstream,
+                Phase::RequestBody,
+                Kind::BodyTimeout,
+                cause.to_string(),
+            ),
+            _ => Fault::unanswered(fault),
+        }
+    }
+
+    fn upstream(&self, id: UpstreamId) -> Result<&Upstream<RequestBody>, Fault> {
+        self.upstreams.get(id.0).ok_or_else(|| {
+            Fault::new(Side::Proxy, Phase::Route, Kind::NoRoute, "the route has no upstream")
+        })
+    }
+
+    fn body_timeout(&self, caller: &Caller) -> Duration {
+        self.site
+            .config()
+            .listener(caller.listener())
+            .map_or(Duration::ZERO, |listener| listener.limits.body_timeout)
+    }
+}
+
+/// The authority in the form in which it goes up.
+fn target_authority(target: &Target<'_>) -> Result<HeaderValue, Fault> {
+    HeaderValue::from_str(target.authority)
+        .map_err(|_| Fault::malformed("Host is not printable ASCII"))
+}
+
+fn misdirected(target: &Target<'_>) -> Fault {
+    Fault::new(
+        Side::Proxy,
+        Phase::Route,
+        Kind::AuthorityNotServed,
+        format!(
+            "no certificate of this listener covers {}; add one, or use another listener",
+            target.host
+        ),
+    )
+}
+
+fn no_route(target: &Target<'_>) -> Fault {
+    Fault::new(
+        Side::Proxy,
+        Phase::Route,
+        Kind::NoRoute,
+        format!("no route of this listener is for host {} and path {}", target.host, target.path),
+    )
+}
+
+/// The message layer. Whether a credential goes up.
+fn apply_credential(
+    credential: &Credential,
+    upstream: &str,
+    headers: &mut HeaderMap,
+) -> Result<bool, Fault> {
+    match credential {
+        Credential::Never => {
+            headers::drop_field(headers, &AUTHORIZATION);
+            Ok(false)
+        }
+        Credential::Own(value) => {
+            headers.insert(AUTHORIZATION, value.clone());
+            Ok(true)
+        }
+        Credential::Forward { required } => {
+            let present = headers.contains_key(AUTHORIZATION);
+            if *required && !present {
+                return Err(Fault::new(
+                    Side::Proxy,
+                    Phase::Outbound,
+                    Kind::CredentialMissing,
+                    format!(
+                        "upstreams.{upstream} requires a credential (basic_authentication), and the request has no Authorization"
+                    ),
+                ));
+            }
+            Ok(present)
+        }
+    }
+}
+
+/// The request target as the upstream's protocol wants it: the path alone, or,
+/// for HTTP/2, with scheme and authority.
+fn upstream_uri(uri: &Uri, absolute: Option<(&HeaderValue, bool)>) -> Result<Uri, Fault> {
+    let mut parts = uri::Parts::default();
+    parts.path_and_query = uri.path_and_query().cloned();
+    if parts.path_and_query.is_none() {
+        parts.path_and_query = Some(uri::PathAndQuery::from_static("/"));
+    }
+    if let Some((authority, tls)) = absolute {
+        parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.authority = uri::Authority::try_from(authority.as_bytes()).ok();
+    }
+    Uri::from_parts(parts).map_err(|_| Fault::malformed("the request target cannot be sent on"))
+}
+
+/// Opens the request's body when the upstream says `100 Continue`.
+fn open_on_continue(request: &mut Request<RequestBody>, open: oneshot::Sender<()>) {
+    // The library wants a callback that could be called from anywhere, twice.
+    let open = Mutex::new(Some(open));
+    hyper::ext::on_informational(request, move |response| {
+        if response.status() == StatusCode::CONTINUE
+            && let Ok(mut open) = open.lock()
+            && let Some(open) = open.take()
+            && open.send(()).is_err()
+        {
+            tracing::trace!("the body did not wait for 100 Continue");
+        }
+    });
+}
+
+/// Passes on the upstream's change of protocol.
+fn switch(
+    caller: &Rc<Caller>,
+    response: Response<UpstreamBody<RequestBody>>,
+    downgrade: Option<hyper::upgrade::OnUpgrade>,
+    exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
+    let Some(downstream) = downgrade else {
+        let fault = Fault::new(
+            Side::Upstream,
+            Phase::ResponseHead,
+            Kind::UpstreamMalformed,
+            "the upstream changed its protocol, and the client had not asked for it",
+        );
+        return refusal(fault, exchange);
+    };
+    let protocol = response.headers().get(http::header::UPGRADE).cloned();
+    let mut answer = Response::new(ResponseBody::own(Bytes::new(), None));
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *answer.headers_mut() = response.headers().clone();
+    headers::strip_response(answer.headers_mut());
+    if let Some(protocol) = protocol {
+        tunnel::request(answer.headers_mut(), protocol);
+    }
+    caller.set_tunnel(Box::pin(tunnel::carry(downstream, response, exchange)));
+    answer
+}
+
+/// What a caller is told whose request failed: the status, and a reference
+/// under which the log has the cause.
+fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
+    let status = fault.status().unwrap_or(StatusCode::BAD_GATEWAY);
+    let text = format!(
+        "{} {}\nreference: {}\n",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or_default(),
+        exchange.id()
+    );
+    let close = fault.ends_connection();
+    exchange.status(status);
+    exchange.note(fault);
+    exchange.sent(text.len() as u64);
+    exchange.complete();
+    let mut response = Response::new(ResponseBody::own(Bytes::from(text), Some(exchange)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if close {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

@@ -1,0 +1,181 @@
+//! What of a head may pass.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::forwarding;
+use crate::identity::IdentityFields;
+
+/// What a request's hop-by-hop fields said, before they were removed.
+#[derive(Debug, Default)]
+pub(super) struct Hop {
+    /// The protocol that the connection shall change to.
+    pub(super) upgrade: Option<HeaderValue>,
+    /// Whether trailers are welcome (`TE: trailers`).
+    pub(super) trailers: bool,
+}
+
+/// Removes every value of a field.
+pub(super) fn drop_field(headers: &mut HeaderMap, name: &HeaderName) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the function that drops all values and says so"
+    )]
+    drop(headers.remove(name));
+}
+
+/// Removes from a request's head what must not pass: hop-by-hop fields, fields
+/// that say who is calling, and, unless the sender is trusted with them, fields
+/// that say where the request came from.
+pub(super) fn strip_request(
+    headers: &mut HeaderMap,
+    identity: &IdentityFields,
+    trusted_sender: bool,
+) -> Hop {
+    let hop = read_hop(headers);
+    let nominated = Nominated::of(headers);
+    drop_where(headers, |name| {
+        is_hop_by_hop(name)
+            || nominated.contains(name)
+            || identity.contains(name.as_str())
+            || (!trusted_sender && forwarding::is_forwarding_field(name.as_str()))
+    });
+    hop
+}
+
+/// Removes the hop-by-hop fields from a response's head.
+pub(super) fn strip_response(headers: &mut HeaderMap) {
+    let nominated = Nominated::of(headers);
+    drop_where(headers, |name| is_hop_by_hop(name) || nominated.contains(name));
+}
+
+/// Removes from trailers what must not come in them (RFC 9110 §6.5.1), beside
+/// all that is removed from heads.
+pub(super) fn strip_trailers(trailers: &mut HeaderMap, identity: &IdentityFields) {
+    drop_where(trailers, |name| {
+        is_hop_by_hop(name)
+            || *name == HOST
+            || *name == CONTENT_LENGTH
+            || *name == http::header::AUTHORIZATION
+            || identity.contains(name.as_str())
+            || forwarding::is_forwarding_field(name.as_str())
+    });
+}
+
+fn drop_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    // Most heads hold none: then nothing is allocated.
+    let unwanted: Vec<_> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
+    for name in &unwanted {
+        drop_field(headers, name);
+    }
+}
+
+fn read_hop(headers: &HeaderMap) -> Hop {
+    let upgrade = headers.get(UPGRADE).filter(|_| {
+        tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"))
+    });
+    let trailers = tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
+    Hop { upgrade: upgrade.cloned(), trailers }
+}
+
+/// The fields of RFC 9110 §7.6.1, and those of older practice.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    *name == CONNECTION
+        || *name == TE
+        || *name == TRANSFER_ENCODING
+        || *name == UPGRADE
+        || *name == PROXY_AUTHENTICATE
+        || *name == PROXY_AUTHORIZATION
+        || matches!(
+            name.as_str(),
+            "keep-alive" | "proxy-connection" | "proxy-authentication-info" | "http2-settings"
+        )
+}
+
+/// The fields that any `Connection` line names.
+struct Nominated(Vec<HeaderName>);
+
+impl Nominated {
+    fn of(headers: &HeaderMap) -> Self {
+        let names = tokens(headers, &CONNECTION)
+            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+            // These say where the message ends and to whom it goes: no
+            // `Connection` line takes them away.
+            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+            .collect();
+        Self(names)
+    }
+
+    fn contains(&self, name: &HeaderName) -> bool {
+        self.0.contains(name)
+    }
+}
+
+/// The members of a field that is a comma-separated list, over all its lines.
+fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    fn stripped(fields: &[(&str, &str)], trusted: bool) -> Vec<String> {
+        let mut map = headers(fields);
+        strip_request(&mut map, &IdentityFields::new(std::iter::empty()), trusted);
+        map.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn names_in_a_second_connection_line_are_stripped_too() {
+        let left = stripped(
+            &[
+                ("connection", "close, x-one"),
+                ("connection", "X-Two"),
+                ("x-one", "1"),
+                ("x-two", "2"),
+                ("x-two", "2b"),
+                ("x-three", "3"),
+            ],
+            false,
+        );
+        assert_eq!(left, ["x-three"]);
+    }
+
+    #[test]
+    fn host_and_length_cannot_be_nominated_away() {
+        let left = stripped(&[("connection", "host, content-length"), ("host", "a"), ("content-length", "1")], false);
+        assert_eq!(left, ["host", "content-length"]);
+    }
+
+    #[test]
+    fn fields_about_the_origin_pass_only_from_trusted_senders() {
+        let fields = [("x-forwarded-for", "1.2.3.4"), ("x_forwarded_proto", "https"), ("forwarded", "for=1.2.3.4"), ("accept", "*/*")];
+        assert_eq!(stripped(&fields, false), ["accept"]);
+        assert_eq!(stripped(&fields, true).len(), 4);
+    }
+
+    #[test]
+    fn an_upgrade_counts_only_when_the_connection_line_names_it() {
+        let with = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+        assert_eq!(read_hop(&with).upgrade.unwrap(), "websocket");
+        assert!(read_hop(&headers(&[("upgrade", "websocket")])).upgrade.is_none());
+    }
+}

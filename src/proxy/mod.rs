@@ -1,0 +1,38 @@
+//! Carries one permitted request to one upstream and its response back.
+//!
+//! [`Proxy::handle`] is the path, read from top to bottom: one reading of the
+//! request's target, its route, the policy's decision, the fields that go up,
+//! the upstream's answer, the fields that come down. Whatever fails on the way
+//! is a [`Fault`], and every request, however it ends, ends in one line.
+//!
+//! # Rules
+//!
+//! * What says who is calling comes from the connection alone. Fields that say
+//!   so and arrive from downstream are removed, in every spelling that a server
+//!   folds to the same name, in heads and in trailers, on every listener.
+//! * Hop-by-hop fields end here: those of RFC 9110 §7.6.1 and every field that
+//!   any `Connection` line names, before countersign's own are added.
+//! * Bodies pass piece by piece and are never gathered.
+//!
+//! # Sources
+//!
+//! RFC 9110, RFC 9112 (HTTP/1.1), RFC 9113 (HTTP/2), RFC 7239 (Forwarded).
+
+mod assertion;
+mod body;
+mod caller;
+mod exchange;
+mod fault;
+mod forwarding;
+mod handle;
+mod headers;
+mod route;
+mod site;
+mod target;
+mod tunnel;
+
+pub use body::{BodyFault, RequestBody, ResponseBody};
+pub use caller::{Caller, Tunnel};
+pub use fault::{Fault, Kind, Phase, Side};
+pub use handle::Proxy;
+pub use site::Site;

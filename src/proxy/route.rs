@@ -1,0 +1,105 @@
+//! Which route a request takes.
+
+use crate::config::{Config, HostPattern, ListenerId, Route};
+
+/// The routes of each listener, in the order of the config.
+#[derive(Debug)]
+pub(super) struct Routes {
+    /// For each listener, indexes into the config's routes.
+    by_listener: Vec<Vec<usize>>,
+}
+
+impl Routes {
+    pub(super) fn new(config: &Config) -> Self {
+        let of = |listener: ListenerId| {
+            let applies =
+                |route: &Route| route.listener.is_none_or(|only| only == listener);
+            config
+                .routes()
+                .iter()
+                .enumerate()
+                .filter(|(_, route)| applies(route))
+                .map(|(index, _)| index)
+                .collect()
+        };
+        let by_listener =
+            (0..config.listeners().len()).map(|index| of(ListenerId(index))).collect();
+        Self { by_listener }
+    }
+
+    /// The first route that matches, and its index.
+    pub(super) fn find<'c>(
+        &self,
+        config: &'c Config,
+        listener: ListenerId,
+        host: &str,
+        path: &str,
+    ) -> Option<(usize, &'c Route)> {
+        self.by_listener.get(listener.0)?.iter().find_map(|&index| {
+            let route = config.routes().get(index)?;
+            (host_matches(route.host.as_ref(), host) && path_matches(&route.path, path))
+                .then_some((index, route))
+        })
+    }
+}
+
+/// `host` is in lower case, without port and final dot.
+fn host_matches(pattern: Option<&HostPattern>, host: &str) -> bool {
+    match pattern {
+        None => true,
+        Some(HostPattern::Exact(name)) => name == host,
+        Some(HostPattern::Wildcard(suffix)) => {
+            host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == suffix)
+        }
+    }
+}
+
+/// Whether `prefix` ends where a segment of `path` ends: `/api` and `/api/`
+/// both match `/api` and `/api/orders`, and neither matches `/apiary`.
+fn path_matches(prefix: &str, path: &str) -> bool {
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    match path.strip_prefix(prefix) {
+        // `*` (OPTIONS) belongs to the whole server.
+        None => false,
+        Some(rest) => rest.is_empty() || rest.starts_with('/') || prefix.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_match_whole_segments_only() {
+        for (prefix, path, matches) in [
+            ("/", "/", true),
+            ("/", "/x", true),
+            ("/", "*", true),
+            ("/api", "/api", true),
+            ("/api", "/api/", true),
+            ("/api/", "/api/orders", true),
+            ("/api/", "/api", true),
+            ("/api", "/apiary", false),
+            ("/api", "/API", false),
+            ("/api", "*", false),
+            ("/api/v1", "/api", false),
+        ] {
+            assert_eq!(path_matches(prefix, path), matches, "{prefix} {path}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_exactly_one_label() {
+        let pattern = HostPattern::Wildcard("example.com".to_owned());
+        for (host, matches) in [
+            ("a.example.com", true),
+            ("example.com", false),
+            ("a.b.example.com", false),
+            (".example.com", false),
+            ("aexample.com", false),
+        ] {
+            assert_eq!(host_matches(Some(&pattern), host), matches, "{host}");
+        }
+        assert!(host_matches(None, "anything"));
+    }
+}

@@ -1,0 +1,67 @@
+//! What a generation says about requests, the same for every worker.
+
+use std::sync::Arc;
+
+use super::route::Routes;
+use crate::config::{Config, ListenerId};
+use crate::identity::IdentityFields;
+use crate::tls::ServerTls;
+use crate::upstream::Plan;
+
+/// One generation's routes, policy and upstreams. Immutable; workers share it.
+#[derive(Debug)]
+pub struct Site {
+    generation: u64,
+    config: Arc<Config>,
+    routes: Routes,
+    identity_fields: IdentityFields,
+    plans: Vec<Arc<Plan>>,
+    servers: Vec<Option<Arc<ServerTls>>>,
+}
+
+impl Site {
+    /// Puts a generation together. `plans` and `servers` stand in the order of
+    /// the config's upstreams and listeners.
+    pub fn new(
+        generation: u64,
+        config: Arc<Config>,
+        plans: Vec<Arc<Plan>>,
+        servers: Vec<Option<Arc<ServerTls>>>,
+    ) -> Self {
+        let configured = plans
+            .iter()
+            .flat_map(|plan| plan.encodings())
+            .flat_map(|encoding| encoding.field_names());
+        let identity_fields = IdentityFields::new(configured);
+        let routes = Routes::new(&config);
+        Self { generation, config, routes, identity_fields, plans, servers }
+    }
+
+    /// Its number, counted from 1.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The TLS side of a listener; `None` for a plaintext one.
+    pub fn server(&self, listener: ListenerId) -> Option<&Arc<ServerTls>> {
+        self.servers.get(listener.0).and_then(Option::as_ref)
+    }
+
+    /// The upstreams.
+    pub fn plans(&self) -> &[Arc<Plan>] {
+        &self.plans
+    }
+
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    pub(super) fn identity_fields(&self) -> &IdentityFields {
+        &self.identity_fields
+    }
+}

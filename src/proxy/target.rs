@@ -1,0 +1,211 @@
+//! One reading of where a request is addressed to.
+
+use std::borrow::Cow;
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Version, request};
+
+use super::fault::{Fault, Kind, Phase, Side};
+
+/// Where a request is addressed to, as countersign and the service both read it.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    /// Host and port, as sent.
+    pub(super) authority: &'a str,
+    /// The host alone: lower case, no port, no final dot, no brackets.
+    pub(super) host: Cow<'a, str>,
+    /// The path, without the query.
+    pub(super) path: &'a str,
+}
+
+/// Reads the target of a request, and refuses what could be read in two ways.
+///
+/// # Errors
+///
+/// A malformed head, with the rule it breaks.
+pub(super) fn read(head: &request::Parts) -> Result<Target<'_>, Fault> {
+    if head.method == Method::CONNECT {
+        return Err(Fault::new(
+            Side::Downstream,
+            Phase::RequestHead,
+            Kind::MethodNotServed,
+            "CONNECT asks for a tunnel, and countersign is not a forward proxy",
+        ));
+    }
+    check_framing(head)?;
+    let authority = authority(head)?;
+    let host = host_of(authority)?;
+    let path = head.uri.path();
+    check_path(path)?;
+    Ok(Target { authority, host, path })
+}
+
+/// RFC 9112 §6.3: a message with both is an attempt at smuggling; so is one in
+/// which a length stands twice.
+fn check_framing(head: &request::Parts) -> Result<(), Fault> {
+    let headers = &head.headers;
+    let coded = headers.contains_key(TRANSFER_ENCODING);
+    if coded && headers.contains_key(CONTENT_LENGTH) {
+        return Err(Fault::malformed("both Content-Length and Transfer-Encoding (RFC 9112 section 6.3)"));
+    }
+    if coded && head.version == Version::HTTP_10 {
+        return Err(Fault::malformed("Transfer-Encoding in HTTP/1.0 (RFC 9112 section 6.1)"));
+    }
+    if several(headers, &CONTENT_LENGTH) {
+        return Err(Fault::malformed("more than one Content-Length (RFC 9112 section 6.3)"));
+    }
+    if let Some(length) = headers.get(CONTENT_LENGTH)
+        && !(length.as_bytes().iter().all(u8::is_ascii_digit) && !length.is_empty())
+    {
+        return Err(Fault::malformed("Content-Length is not a number (RFC 9112 section 6.3)"));
+    }
+    Ok(())
+}
+
+fn several(headers: &HeaderMap<HeaderValue>, name: &http::HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
+}
+
+/// The one authority of a request (RFC 9112 §3.2, RFC 9113 §8.3.1).
+fn authority(head: &request::Parts) -> Result<&str, Fault> {
+    if several(&head.headers, &HOST) {
+        return Err(Fault::malformed("more than one Host (RFC 9112 section 3.2)"));
+    }
+    let host = match head.headers.get(HOST) {
+        Some(value) => Some(
+            value.to_str().map_err(|_| Fault::malformed("Host is not printable ASCII"))?,
+        ),
+        None => None,
+    };
+    match (head.uri.authority().map(http::uri::Authority::as_str), host) {
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
+            Err(Fault::malformed("Host differs from the authority of the request target"))
+        }
+        (Some(authority), _) => Ok(authority),
+        (None, Some(host)) => Ok(host),
+        (None, None) => Err(Fault::malformed("no Host (RFC 9112 section 3.2)")),
+    }
+}
+
+/// The host of an authority, in the form in which hosts are compared.
+fn host_of(authority: &str) -> Result<Cow<'_, str>, Fault> {
+    let bad = || Fault::malformed("Host is neither a name nor an address, with or without a port");
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, after) = rest.split_once(']').ok_or_else(bad)?;
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return Err(bad());
+            }
+            (address, after)
+        }
+        None => authority.find(':').map_or((authority, ""), |colon| authority.split_at(colon)),
+    };
+    if !port.is_empty() {
+        let digits = port.strip_prefix(':').ok_or_else(bad)?;
+        // RFC 3986 §3.2.3 lets the port be empty after its colon.
+        if !digits.is_empty() && digits.parse::<u16>().is_err() {
+            return Err(bad());
+        }
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
+    if name.is_empty() || !name.bytes().all(legal) {
+        return Err(bad());
+    }
+    Ok(if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    })
+}
+
+/// Refuses `.` and `..` segments, also when percent-encoded.
+///
+/// A service resolves them after countersign has chosen the route: what was
+/// permitted under one prefix would then be served under another.
+fn check_path(path: &str) -> Result<(), Fault> {
+    if path == "*" {
+        return Ok(());
+    }
+    if !path.starts_with('/') {
+        return Err(Fault::malformed("the path does not begin with a slash"));
+    }
+    // Most paths hold neither; then there is no segment to look at.
+    if path.contains("/.") || path.contains('%') {
+        for segment in path.split('/') {
+            if is_dots(segment) {
+                return Err(Fault::malformed("a `.` or `..` segment in the path"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a segment means "here" or "one up", in any spelling (RFC 3986 §6.2.2.2).
+fn is_dots(segment: &str) -> bool {
+    // A parameter (`..;x`) does not change what several servers make of it.
+    let mut rest = segment.split(';').next().unwrap_or(segment).as_bytes();
+    let mut dots = 0;
+    loop {
+        rest = match rest {
+            [] => return dots == 1 || dots == 2,
+            [b'.', after @ ..] | [b'%', b'2', b'e' | b'E', after @ ..] => after,
+            _ => return false,
+        };
+        dots += 1;
+        if dots > 2 {
+            return false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn head(uri: &str, host: Option<&str>) -> request::Parts {
+        let mut request = Request::builder().uri(uri);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn host(host: &str) -> Option<String> {
+        read(&head("/", Some(host))).ok().map(|target| target.host.into_owned())
+    }
+
+    #[test]
+    fn hosts_are_compared_without_port_case_and_final_dot() {
+        assert_eq!(host("Orders.Example.COM.:8443").as_deref(), Some("orders.example.com"));
+        assert_eq!(host("[::1]:8443").as_deref(), Some("::1"));
+        assert_eq!(host("10.0.0.1").as_deref(), Some("10.0.0.1"));
+    }
+
+    #[test]
+    fn hosts_that_are_none_are_refused() {
+        for bad in ["", ".", "a b", "user@host", "host/path", "a,b", "host:99999", "host:x", "[::1", "[x]", "[::1]8443", "é"] {
+            assert_eq!(host(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_must_agree_with_host() {
+        assert!(read(&head("http://a.example/x", Some("A.example"))).is_ok());
+        assert!(read(&head("http://a.example/x", Some("b.example"))).is_err());
+        assert!(read(&head("http://a.example/x", None)).is_ok());
+        assert!(read(&head("/x", None)).is_err());
+    }
+
+    #[test]
+    fn dot_segments_are_refused_in_every_spelling() {
+        for bad in ["/a/../b", "/a/./b", "/..", "/.", "/a/%2e%2E/b", "/a/.%2e", "/a/..;x/b", "/%2e"] {
+            assert!(check_path(bad).is_err(), "{bad}");
+        }
+        for good in ["/", "/a/b", "/.well-known/x", "/a/...", "/a/..b", "/a%20b", "/a.b/c", "*"] {
+            assert!(check_path(good).is_ok(), "{good}");
+        }
+    }
+}

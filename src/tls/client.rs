@@ -1,0 +1,182 @@
+//! countersign as a TLS client: an upstream's settings, and one handshake under them.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use tokio_rustls::TlsConnector;
+
+use super::bundle::Bundle;
+use super::choices;
+use super::own_certificate::OwnChain;
+use super::stream::{Socket, Stream};
+use crate::config::{LayerMode, Protocol, UpstreamTls};
+
+tokio::task_local! {
+    /// Whether the server of the handshake under way asked for a certificate.
+    static ASKED: Rc<Cell<bool>>;
+}
+
+/// The TLS side of one upstream. Cheap to share; immutable.
+#[derive(Debug)]
+pub struct ClientTls {
+    connector: Arc<ClientConfig>,
+    server_name: Option<ServerName<'static>>,
+    certificate: LayerMode,
+}
+
+/// What a handshake with an upstream came to.
+#[derive(Debug)]
+pub struct UpstreamHandshake {
+    /// The connection.
+    pub stream: Stream,
+    /// Whether HTTP/2 was agreed on.
+    pub http2: bool,
+}
+
+/// Why there is no TLS connection to an upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamHandshakeError {
+    /// The TLS library's verdict, or the socket's.
+    #[error("{0}")]
+    Failed(io::Error),
+    /// The name to verify is not one that a certificate can carry.
+    #[error("\"{0}\" is neither a DNS name nor an address")]
+    Name(String),
+    /// A certificate must be presented, and the upstream did not ask for one.
+    #[error(
+        "the upstream did not ask for a client certificate, and client_certificate_authentication is \"required\""
+    )]
+    NotAsked,
+}
+
+impl ClientTls {
+    /// Puts an upstream's settings together. `roots` are what its certificate
+    /// is verified against; `certificate` is what is presented when it asks.
+    pub(super) fn new(
+        tls: &UpstreamTls,
+        protocol: Protocol,
+        layer: LayerMode,
+        trust: UpstreamRoots<'_>,
+        certificate: Option<&OwnChain>,
+    ) -> Result<Self, String> {
+        let provider = choices::shared(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(trust.store()?, Arc::clone(&provider))
+            .with_crls(trust.revocation_lists())
+            .enforce_revocation_expiration()
+            .build()
+            .map_err(|e| e.to_string())?;
+        let resolver = Arc::new(Presented {
+            key: certificate
+                .filter(|_| layer != LayerMode::Never)
+                .map(|chain| Arc::clone(&chain.key)),
+        });
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&choices::versions(tls.versions))
+            .map_err(|e| e.to_string())?
+            .with_webpki_verifier(verifier)
+            .with_client_cert_resolver(resolver);
+        config.alpn_protocols = match protocol {
+            Protocol::Http1 => vec![b"http/1.1".to_vec()],
+            Protocol::Http2 => vec![b"h2".to_vec()],
+        };
+        if layer == LayerMode::Required {
+            // On a resumed session nobody asks, and "asked" could not be known.
+            config.resumption = Resumption::disabled();
+        }
+        let server_name = match &tls.server_name {
+            Some(name) => Some(parse_name(&name.value).map_err(|e| e.to_string())?),
+            None => None,
+        };
+        Ok(Self { connector: Arc::new(config), server_name, certificate: layer })
+    }
+
+    /// Completes a handshake with an upstream whose endpoint is `host`.
+    ///
+    /// # Errors
+    ///
+    /// When the upstream is not who it must be, refuses us, or does not ask for
+    /// the certificate that must be presented.
+    pub async fn connect(
+        &self,
+        socket: Socket,
+        host: &str,
+    ) -> Result<UpstreamHandshake, UpstreamHandshakeError> {
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => parse_name(host)?,
+        };
+        let asked = Rc::new(Cell::new(false));
+        let connector = TlsConnector::from(Arc::clone(&self.connector));
+        let stream = ASKED
+            .scope(Rc::clone(&asked), connector.connect(name, socket))
+            .await
+            .map_err(UpstreamHandshakeError::Failed)?;
+        if self.certificate == LayerMode::Required && !asked.get() {
+            return Err(UpstreamHandshakeError::NotAsked);
+        }
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok(UpstreamHandshake { stream: Stream::Client(Box::new(stream)), http2 })
+    }
+}
+
+fn parse_name(name: &str) -> Result<ServerName<'static>, UpstreamHandshakeError> {
+    ServerName::try_from(name.to_owned()).map_err(|_| UpstreamHandshakeError::Name(name.to_owned()))
+}
+
+/// What an upstream's certificate is verified against.
+pub(super) enum UpstreamRoots<'a> {
+    /// A bundle of the config.
+    Bundle(&'a Bundle),
+    /// The machine's own authorities.
+    System(Arc<RootCertStore>),
+}
+
+impl UpstreamRoots<'_> {
+    fn store(&self) -> Result<Arc<RootCertStore>, String> {
+        match self {
+            Self::Bundle(bundle) => {
+                let mut store = RootCertStore::empty();
+                for certificate in bundle.certificates() {
+                    store.add(certificate.clone()).map_err(|e| e.to_string())?;
+                }
+                Ok(Arc::new(store))
+            }
+            Self::System(store) => Ok(Arc::clone(store)),
+        }
+    }
+
+    fn revocation_lists(
+        &self,
+    ) -> Vec<rustls::pki_types::CertificateRevocationListDer<'static>> {
+        match self {
+            Self::Bundle(bundle) => bundle.revocation_lists().to_vec(),
+            Self::System(_) => Vec::new(),
+        }
+    }
+}
+
+/// Presents the certificate, if there is one, and notes that it was asked for.
+#[derive(Debug)]
+struct Presented {
+    key: Option<Arc<CertifiedKey>>,
+}
+
+impl ResolvesClientCert for Presented {
+    fn resolve(&self, _hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        // Outside a handshake of ours nothing is noted: "asked" stays false,
+        // which is the stricter answer.
+        let noted = ASKED.try_with(|asked| asked.set(true));
+        debug_assert!(noted.is_ok(), "asked for a certificate outside a handshake");
+        self.key.clone().filter(|key| key.key.choose_scheme(schemes).is_some())
+    }
+
+    fn has_certs(&self) -> bool {
+        self.key.is_some()
+    }
+}

@@ -1,0 +1,225 @@
+//! Loads everything that a config names on disk, and reports every problem at once.
+
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+
+use super::bundle::Bundle;
+use super::choices;
+use super::client::{ClientTls, UpstreamRoots};
+use super::own_certificate::{OwnChain, describe, unix_now};
+use super::server::ServerTls;
+use super::verifier::ClientVerifier;
+use crate::config::{self, ClientAuth, Config, Place, Problem, UpstreamTrust};
+
+/// From how long before its end a certificate is warned about.
+const EXPIRY_WARNING: i64 = 14 * 24 * 3600;
+
+/// All certificates, keys and trust of one generation, ready for use.
+#[derive(Debug)]
+pub struct Material {
+    /// In the order of the config's bundles.
+    pub bundles: Vec<Arc<Bundle>>,
+    /// In the order of the config's listeners; `None` for plaintext ones.
+    pub servers: Vec<Option<Arc<ServerTls>>>,
+    /// In the order of the config's upstreams; `None` where no endpoint speaks TLS.
+    pub clients: Vec<Option<Arc<ClientTls>>>,
+    /// The end of validity of each certificate of countersign's own and of each anchor.
+    pub expiries: Vec<Expiry>,
+}
+
+/// When something ceases to be valid.
+#[derive(Clone, Debug)]
+pub struct Expiry {
+    /// `own` or `anchor`.
+    pub kind: &'static str,
+    /// The listener, upstream or bundle it belongs to.
+    pub name: String,
+    /// Which of its certificates, counted from 0.
+    pub index: usize,
+    /// What the certificate says it is, RFC 4514.
+    pub subject: String,
+    /// In seconds since 1970.
+    pub not_after: i64,
+}
+
+impl Expiry {
+    /// A sentence for the log, if it is past or near.
+    pub fn warning(&self) -> Option<String> {
+        let left = self.not_after.saturating_sub(unix_now());
+        let what = format!("{} certificate {} of {} (\"{}\")", self.kind, self.index, self.name, self.subject);
+        match left {
+            ..0 => Some(format!("{what} expired {} ago", describe(left.saturating_neg()))),
+            0..EXPIRY_WARNING => Some(format!("{what} expires in {}", describe(left))),
+            _ => None,
+        }
+    }
+}
+
+/// Loads the files of a config.
+///
+/// # Errors
+///
+/// Every problem found: of each file, and of what does not fit together.
+pub fn load(config: &Config) -> Result<Material, Vec<Problem>> {
+    let mut loader = Loader::default();
+    let bundles: Vec<_> = config.bundles().iter().map(|bundle| loader.bundle(bundle)).collect();
+    let servers: Vec<_> = config
+        .listeners()
+        .iter()
+        .map(|listener| loader.server(listener, &bundles))
+        .collect();
+    let clients: Vec<_> = config
+        .upstreams()
+        .iter()
+        .map(|upstream| loader.client(upstream, &bundles))
+        .collect();
+    if !loader.problems.is_empty() {
+        return Err(loader.problems);
+    }
+    Ok(Material {
+        bundles: bundles.into_iter().flatten().collect(),
+        servers,
+        clients,
+        expiries: loader.expiries,
+    })
+}
+
+/// Gathers what was loaded and what was wrong.
+#[derive(Default)]
+struct Loader {
+    problems: Vec<Problem>,
+    expiries: Vec<Expiry>,
+    system: Option<Arc<RootCertStore>>,
+}
+
+impl Loader {
+    fn bundle(&mut self, config: &config::TrustBundle) -> Option<Arc<Bundle>> {
+        let bundle = self.kept(Bundle::load(config))?;
+        for (index, anchor) in bundle.anchors().iter().enumerate() {
+            self.expiries.push(Expiry {
+                kind: "anchor",
+                name: config.name.clone(),
+                index,
+                subject: anchor.subject.clone(),
+                not_after: anchor.not_after,
+            });
+        }
+        Some(Arc::new(bundle))
+    }
+
+    fn server(
+        &mut self,
+        listener: &config::Listener,
+        bundles: &[Option<Arc<Bundle>>],
+    ) -> Option<Arc<ServerTls>> {
+        let tls = listener.tls.as_ref()?;
+        let whose = format!("listeners.{}.tls", listener.name);
+        let provider = choices::provider(tls);
+        let mut chains = Vec::new();
+        for certificate in &tls.certificates {
+            let chain = self.chain(certificate, &listener.name, &whose);
+            chains.extend(chain.map(|chain| (certificate, chain)));
+        }
+        let borrowed: Vec<_> = chains.iter().map(|(config, chain)| (*config, chain)).collect();
+        self.problems.extend(choices::unusable(tls, &whose, &borrowed, &provider));
+        let verifier = match (tls.client_auth, tls.trust) {
+            (ClientAuth::None, _) => None,
+            (asked, Some(bundle)) => Some(ClientVerifier::new(
+                Arc::clone(bundles.get(bundle.0)?.as_ref()?),
+                asked == ClientAuth::Require,
+            )),
+            // The config has refused this already; without a bundle there is no listener.
+            (_, None) => return None,
+        };
+        let chains: Vec<_> = chains.into_iter().map(|(_, chain)| chain).collect();
+        if chains.len() != tls.certificates.len() {
+            return None;
+        }
+        let built = ServerTls::new(tls, &listener.protocols, &chains, verifier)
+            .map_err(|e| vec![unusable(tls.place, &whose, &e.to_string())]);
+        self.kept(built).map(Arc::new)
+    }
+
+    fn client(
+        &mut self,
+        upstream: &config::Upstream,
+        bundles: &[Option<Arc<Bundle>>],
+    ) -> Option<Arc<ClientTls>> {
+        let tls = upstream.tls.as_ref()?;
+        let whose = format!("upstreams.{}.tls", upstream.name);
+        let chain = match &tls.certificate {
+            Some(certificate) => Some(self.chain(certificate, &upstream.name, &whose)?),
+            None => None,
+        };
+        let roots = match tls.trust {
+            UpstreamTrust::Bundle(bundle) => {
+                UpstreamRoots::Bundle(bundles.get(bundle.0)?.as_ref()?)
+            }
+            UpstreamTrust::System(place) => UpstreamRoots::System(self.system(place, &whose)?),
+        };
+        let layer = upstream.outbound.client_certificate;
+        let built = ClientTls::new(tls, upstream.protocol, layer, roots, chain.as_ref())
+            .map_err(|e| vec![unusable(tls.place, &whose, &e)]);
+        self.kept(built).map(Arc::new)
+    }
+
+    fn chain(
+        &mut self,
+        config: &config::OwnCertificate,
+        name: &str,
+        whose: &str,
+    ) -> Option<OwnChain> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let chain = self.kept(OwnChain::load(config, whose, &provider))?;
+        let index =
+            self.expiries.iter().filter(|e| e.kind == "own" && e.name == name).count();
+        self.expiries.push(Expiry {
+            kind: "own",
+            name: name.to_owned(),
+            index,
+            subject: chain.names.subject().to_owned(),
+            not_after: chain.names.not_after(),
+        });
+        Some(chain)
+    }
+
+    /// The machine's own authorities, read once.
+    fn system(&mut self, place: Place, whose: &str) -> Option<Arc<RootCertStore>> {
+        if let Some(store) = &self.system {
+            return Some(Arc::clone(store));
+        }
+        let found = rustls_native_certs::load_native_certs();
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(found.certs);
+        if store.is_empty() {
+            let causes: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+            self.problems.push(
+                Problem::at(
+                    place,
+                    format!("{whose}.trust: this machine has no certificate authorities of its own {}", causes.join(", ")),
+                )
+                .causes("no upstream certificate could be verified")
+                .remedy("install them (on Debian the package ca-certificates), or name a bundle"),
+            );
+            return None;
+        }
+        self.system = Some(Arc::new(store));
+        self.system.clone()
+    }
+
+    fn kept<T>(&mut self, result: Result<T, Vec<Problem>>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(problems) => {
+                self.problems.extend(problems);
+                None
+            }
+        }
+    }
+}
+
+fn unusable(place: Place, whose: &str, cause: &str) -> Problem {
+    Problem::at(place, format!("{whose}: these settings cannot be used together: {cause}"))
+        .causes("no handshake would succeed")
+}

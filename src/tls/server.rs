@@ -1,0 +1,211 @@
+//! countersign as a TLS server: a listener's settings, and one handshake under them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustls::server::{Accepted, NoServerSessionStorage};
+use rustls::{AlertDescription, ProtocolVersion, ServerConfig, SupportedProtocolVersion};
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
+use tokio_rustls::server::{StartHandshake, TlsStream};
+
+use super::choices;
+use super::first_flight;
+use super::handshake::{self, Handshaken, Record, RefusedHandshake};
+use super::own_certificate::OwnChain;
+use super::refusal::{Refusal, alert_record};
+use super::sni::{Certificates, normalise};
+use super::stream::{Socket, Stream};
+use super::verifier::ClientVerifier;
+use crate::config::{ListenerTls, Protocol};
+
+/// How long a refused client may take to read its alert before it is dropped.
+const LINGER: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// The TLS side of one listener. Cheap to share; immutable.
+#[derive(Debug)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    certificates: Arc<Certificates>,
+}
+
+impl ServerTls {
+    /// Puts a listener's settings together.
+    ///
+    /// `verifier` is what client certificates are checked against; `None`: they
+    /// are not asked for.
+    pub(super) fn new(
+        tls: &ListenerTls,
+        protocols: &[Protocol],
+        chains: &[OwnChain],
+        verifier: Option<ClientVerifier>,
+    ) -> Result<Self, rustls::Error> {
+        let certificates = Arc::new(Certificates::new(chains));
+        let versions: Vec<&'static SupportedProtocolVersion> = choices::versions(tls.versions);
+        let builder =
+            ServerConfig::builder_with_provider(choices::shared(choices::provider(tls)))
+                .with_protocol_versions(&versions)?;
+        let resolver: Arc<Certificates> = Arc::clone(&certificates);
+        let mut config = match verifier {
+            Some(verifier) => {
+                let mut config =
+                    builder.with_client_cert_verifier(Arc::new(verifier)).with_cert_resolver(resolver);
+                // A resumed session carries the verdict of another time, and
+                // the verifier is not asked again: so there are none.
+                config.session_storage = Arc::new(NoServerSessionStorage {});
+                config.send_tls13_tickets = 0;
+                config
+            }
+            None => {
+                let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
+                config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+                config
+            }
+        };
+        config.max_early_data_size = 0;
+        config.alpn_protocols = protocols.iter().map(alpn).collect();
+        Ok(Self { config: Arc::new(config), certificates })
+    }
+
+    /// Whether requests for `host` (lower case, no port) may come over a
+    /// connection to this listener; else they get 421 (RFC 9110 §15.5.20).
+    pub fn covers(&self, host: &str) -> bool {
+        self.certificates.cover(host)
+    }
+
+    /// Completes a handshake, the ClientHello included, before `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedHandshake`] for every way in which it can fail. Its alert, or
+    /// what stands in its place, has been sent by then.
+    pub async fn accept(
+        &self,
+        socket: Socket,
+        deadline: Instant,
+    ) -> Result<Handshaken, RefusedHandshake> {
+        let mut server_name = None;
+        let attempt = self.attempt(socket, &mut server_name);
+        let mut outcome = match tokio::time::timeout_at(deadline, attempt).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(RefusedHandshake::early(
+                Refusal::Timeout,
+                "the handshake was not complete at its deadline",
+            )),
+        };
+        match &mut outcome {
+            Ok(done) => done.server_name = server_name,
+            Err(refused) => refused.server_name = server_name,
+        }
+        outcome
+    }
+
+    async fn attempt(
+        &self,
+        mut socket: Socket,
+        server_name: &mut Option<String>,
+    ) -> Result<Handshaken, RefusedHandshake> {
+        let accepted = match first_flight::client_hello(&mut socket).await {
+            Ok(accepted) => accepted,
+            Err(mut refused) => {
+                refused.socket = Some(socket);
+                return Err(refused);
+            }
+        };
+        *server_name = accepted.client_hello().server_name().map(normalise);
+        if self.certificates.candidates(server_name.as_deref()).is_empty() {
+            return Err(refuse_name(socket, server_name.as_deref()).await);
+        }
+        let record = Record::new();
+        match self.finish(accepted, socket, &record).await {
+            Ok(stream) => Ok(handshaken(stream, record.take())),
+            Err(refused) => Err(record.take().complete(refused)),
+        }
+    }
+
+    /// The part of the handshake that the TLS library runs.
+    async fn finish(
+        &self,
+        accepted: Accepted,
+        socket: Socket,
+        record: &Rc<RefCell<Record>>,
+    ) -> Result<TlsStream<Socket>, RefusedHandshake> {
+        let start = StartHandshake::from_parts(accepted, socket);
+        // Both halves run with the record in place: the library may ask its
+        // verifier in either.
+        let config = Arc::clone(&self.config);
+        let outcome = handshake::recorded(Rc::clone(record), async move {
+            start.into_stream(config).into_fallible().await
+        })
+        .await;
+        match outcome {
+            Ok(stream) => Ok(stream),
+            Err((cause, socket)) => Err(failed(&cause, socket).await),
+        }
+    }
+}
+
+fn alpn(protocol: &Protocol) -> Vec<u8> {
+    match protocol {
+        Protocol::Http1 => b"http/1.1".to_vec(),
+        Protocol::Http2 => b"h2".to_vec(),
+    }
+}
+
+fn handshaken(stream: TlsStream<Socket>, record: Record) -> Handshaken {
+    let (peer, good_until) = record.into_peer();
+    let session = stream.get_ref().1;
+    let http2 = session.alpn_protocol() == Some(b"h2");
+    let version = match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLSv1.3",
+    };
+    Handshaken {
+        stream: Stream::Server(Box::new(stream)),
+        peer,
+        good_until,
+        server_name: None,
+        http2,
+        version,
+    }
+}
+
+async fn failed(cause: &std::io::Error, mut socket: Socket) -> RefusedHandshake {
+    let library = cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let (reason, text) = match library {
+        Some(error) => (Refusal::of(error), error.to_string()),
+        None => (Refusal::ClientGone, format!("the client went away: {cause}")),
+    };
+    if reason != Refusal::ClientGone {
+        linger(&mut socket).await;
+    }
+    RefusedHandshake::early(reason, text)
+}
+
+async fn refuse_name(mut socket: Socket, name: Option<&str>) -> RefusedHandshake {
+    let alert = alert_record(AlertDescription::UnrecognizedName);
+    if socket.write_all(&alert).await.is_ok() {
+        linger(&mut socket).await;
+    }
+    RefusedHandshake::early(
+        Refusal::UnknownName,
+        format!("no certificate of this listener carries the name {}", name.unwrap_or("-")),
+    )
+}
+
+/// Lets the client read its alert: ends our side and waits a moment for its
+/// end, so that bytes it has already sent do not turn our close into a reset.
+pub async fn linger(socket: &mut Socket) {
+    let wait = async {
+        if socket.shutdown().await.is_ok() {
+            let mut sink = tokio::io::sink();
+            let mut bounded = tokio::io::AsyncReadExt::take(&mut *socket, 64 * 1024);
+            return tokio::io::copy(&mut bounded, &mut sink).await.is_ok();
+        }
+        false
+    };
+    if tokio::time::timeout(LINGER, wait).await.is_err() {
+        socket.discard_received();
+    }
+}

@@ -1,0 +1,115 @@
+//! The verdict on a client's certificate, as the TLS library asks for it.
+
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use super::bundle::Bundle;
+use super::handshake;
+use crate::identity::CertificateNames;
+
+/// Checks client certificates against one bundle and leaves what it read in
+/// the record of the handshake under way.
+#[derive(Debug)]
+pub(super) struct ClientVerifier {
+    bundle: Arc<Bundle>,
+    mandatory: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientVerifier {
+    /// `mandatory`: whether a client without a certificate is refused.
+    pub(super) fn new(bundle: Arc<Bundle>, mandatory: bool) -> Self {
+        let algorithms =
+            rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+        Self { bundle, mandatory, algorithms }
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.bundle.subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        // Noted before it is judged, so that a refusal can say who was refused.
+        handshake::note_presented(end_entity);
+        let good_until = self
+            .bundle
+            .verify_client(end_entity, intermediates, now)
+            .map_err(|cause| {
+                handshake::note_verdict(&cause);
+                library_error(cause)
+            })?;
+        // A verified chain whose names cannot be read has no identity to tell.
+        let names = CertificateNames::read(end_entity).map_err(|cause| {
+            handshake::note_verdict(&cause);
+            Error::from(CertificateError::BadEncoding)
+        })?;
+        handshake::note_verified(names, good_until);
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Gives each of webpki's causes the error from which the TLS library derives
+/// the right alert (certificate_expired, certificate_revoked, unknown_ca, …).
+fn library_error(cause: webpki::Error) -> Error {
+    use webpki::Error as Cause;
+    let error = match cause {
+        Cause::BadDer | Cause::BadDerTime | Cause::TrailingData(_) => CertificateError::BadEncoding,
+        Cause::CertExpired { time, not_after } => {
+            CertificateError::ExpiredContext { time, not_after }
+        }
+        Cause::CertNotValidYet { time, not_before } => {
+            CertificateError::NotValidYetContext { time, not_before }
+        }
+        Cause::InvalidCertValidity => CertificateError::Expired,
+        Cause::CertRevoked => CertificateError::Revoked,
+        Cause::CrlExpired { time, next_update } => {
+            CertificateError::ExpiredRevocationListContext { time, next_update }
+        }
+        Cause::UnknownRevocationStatus
+        | Cause::IssuerNotCrlSigner
+        | Cause::InvalidCrlSignatureForPublicKey => CertificateError::UnknownRevocationStatus,
+        Cause::InvalidSignatureForPublicKey => CertificateError::BadSignature,
+        Cause::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
+        Cause::UnknownIssuer => CertificateError::UnknownIssuer,
+        other => CertificateError::Other(rustls::OtherError(Arc::new(other))),
+    };
+    Error::InvalidCertificate(error)
+}

@@ -1,0 +1,171 @@
+//! One endpoint as one worker sees it: its connections, its load, its health.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Context;
+use std::time::Duration;
+
+use hyper::client::conn::http2::SendRequest;
+use tokio::time::Instant;
+
+use super::UploadBody;
+use super::body::Tracked;
+use super::h1::H1;
+use super::h2::spawn;
+
+/// The most unused connections that one worker keeps to one endpoint.
+const MAX_IDLE: usize = 128;
+/// How long an endpoint that refused a connection is left alone, at first.
+const FIRST_EJECTION: Duration = Duration::from_secs(1);
+/// Each refusal in a row doubles it, up to this.
+const LONGEST_EJECTION: Duration = Duration::from_secs(30);
+
+/// One endpoint of an upstream, as one worker sees it.
+#[derive(Debug)]
+pub(super) struct Endpoint<B: UploadBody> {
+    /// Its place in the upstream's list.
+    pub(super) index: usize,
+    /// As written in the config.
+    pub(super) text: String,
+    idle_timeout: Duration,
+    /// The one that was used last stands last, and is used next: the others
+    /// grow old and are closed.
+    idle: RefCell<Vec<H1<B>>>,
+    sweeping: Cell<bool>,
+    multiplexed: RefCell<Option<SendRequest<Tracked<B>>>>,
+    in_flight: Cell<usize>,
+    refusals: Cell<u32>,
+    ejected_until: Cell<Option<Instant>>,
+}
+
+impl<B: UploadBody> Endpoint<B> {
+    pub(super) fn new(index: usize, text: &str, idle_timeout: Duration) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            text: text.to_owned(),
+            idle_timeout,
+            idle: RefCell::default(),
+            sweeping: Cell::new(false),
+            multiplexed: RefCell::default(),
+            in_flight: Cell::new(0),
+            refusals: Cell::new(0),
+            ejected_until: Cell::new(None),
+        })
+    }
+
+    /// How many requests are under way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.get()
+    }
+
+    /// Counts a request, until the guard is dropped.
+    pub(super) fn enter(self: &Rc<Self>) -> InFlight<B> {
+        self.in_flight.set(self.in_flight.get() + 1);
+        InFlight(Rc::clone(self))
+    }
+
+    /// Whether it is being left alone at `now`.
+    pub(super) fn is_ejected(&self, now: Instant) -> bool {
+        self.ejected_until.get().is_some_and(|until| until > now)
+    }
+
+    /// It refused a connection: it is left alone for a while, which is returned.
+    pub(super) fn eject(&self, now: Instant) -> Duration {
+        let refusals = self.refusals.get();
+        let pause = FIRST_EJECTION
+            .saturating_mul(1u32.checked_shl(refusals).unwrap_or(u32::MAX))
+            .min(LONGEST_EJECTION);
+        self.refusals.set(refusals.saturating_add(1).min(16));
+        self.ejected_until.set(Some(now + pause));
+        pause
+    }
+
+    /// It accepted a connection. Whether it had been ejected.
+    pub(super) fn restore(&self) -> bool {
+        self.refusals.set(0);
+        self.ejected_until.take().is_some()
+    }
+
+    /// An unused connection that is not too old, the youngest first.
+    pub(super) fn take_idle(&self, now: Instant) -> Option<H1<B>> {
+        let connection = self.idle.borrow_mut().pop()?;
+        if now.saturating_duration_since(connection.idle_since()) < self.idle_timeout {
+            return Some(connection);
+        }
+        // The youngest is too old: all are.
+        self.idle.borrow_mut().clear();
+        None
+    }
+
+    /// Takes a connection back after its response, if it can serve another.
+    pub(super) fn give_back(self: &Rc<Self>, mut connection: H1<B>, cx: &mut Context<'_>) {
+        if connection.rest(cx) {
+            self.keep(connection);
+        }
+    }
+
+    /// The same for a connection whose upload still goes on: a task drives it
+    /// to its end.
+    pub(super) fn give_back_later(self: &Rc<Self>, mut connection: H1<B>) {
+        let endpoint = Rc::clone(self);
+        spawn(async move {
+            if connection.settle().await {
+                std::future::poll_fn(|cx| std::task::Poll::Ready(connection.rest(cx))).await;
+                endpoint.keep(connection);
+            }
+        });
+    }
+
+    fn keep(self: &Rc<Self>, connection: H1<B>) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < MAX_IDLE {
+            idle.push(connection);
+        }
+        drop(idle);
+        if !self.sweeping.replace(true) {
+            spawn(Rc::clone(self).sweep());
+        }
+    }
+
+    /// Closes connections that have grown old, until there are none.
+    async fn sweep(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(self.idle_timeout).await;
+            let now = Instant::now();
+            let mut idle = self.idle.borrow_mut();
+            idle.retain(|connection| {
+                now.saturating_duration_since(connection.idle_since()) < self.idle_timeout
+            });
+            if idle.is_empty() {
+                self.sweeping.set(false);
+                return;
+            }
+        }
+    }
+
+    /// The HTTP/2 connection, if there is a living one.
+    pub(super) fn multiplexed(&self) -> Option<SendRequest<Tracked<B>>> {
+        self.multiplexed.borrow().as_ref().filter(|sender| !sender.is_closed()).cloned()
+    }
+
+    /// Puts an HTTP/2 connection in place.
+    pub(super) fn set_multiplexed(&self, sender: SendRequest<Tracked<B>>) {
+        *self.multiplexed.borrow_mut() = Some(sender);
+    }
+}
+
+/// Counts one request as under way until it is dropped.
+#[derive(Debug)]
+pub(super) struct InFlight<B: UploadBody>(Rc<Endpoint<B>>);
+
+impl<B: UploadBody> InFlight<B> {
+    pub(super) fn endpoint(&self) -> &Rc<Endpoint<B>> {
+        &self.0
+    }
+}
+
+impl<B: UploadBody> Drop for InFlight<B> {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+    }
+}

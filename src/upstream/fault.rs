@@ -1,0 +1,111 @@
+//! Why a request has no response from its upstream.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SendFaultKind {
+    /// The request's own body failed: its sender's fault, not the upstream's.
+    Body,
+    /// The endpoint refused the connection, or it could not be reached.
+    ConnectRefused,
+    /// It did not answer in time to a connection attempt.
+    ConnectTimeout,
+    /// TLS with it failed.
+    Handshake,
+    /// It closed the connection before its response head was complete.
+    Lost,
+    /// What it sent is not HTTP.
+    Malformed,
+    /// It did not ask for the certificate that must be presented.
+    NotAsked,
+    /// Its name could not be resolved.
+    Resolve,
+    /// Its response head did not come in time.
+    ResponseTimeout,
+}
+
+/// Why a request has no response from its upstream.
+#[derive(Debug)]
+pub struct SendFault {
+    /// What went wrong.
+    pub kind: SendFaultKind,
+    /// The cause in words, innermost last.
+    pub cause: String,
+    /// Which endpoint it was, as written in the config.
+    pub endpoint: Option<String>,
+    /// The error of the request's own body, if that was it.
+    pub body: Option<hyper::Error>,
+}
+
+impl SendFault {
+    pub(super) fn new(kind: SendFaultKind, cause: &(dyn Error + 'static)) -> Self {
+        Self { kind, cause: chain(cause), endpoint: None, body: None }
+    }
+
+    pub(super) fn timeout(limit: Duration) -> Self {
+        Self {
+            kind: SendFaultKind::ResponseTimeout,
+            cause: format!("no response head within {limit:?} of the request's last piece"),
+            endpoint: None,
+            body: None,
+        }
+    }
+
+    /// An index that no endpoint has; it cannot come about.
+    pub(super) fn unknown_endpoint() -> Self {
+        Self::plain(SendFaultKind::ConnectRefused, "there is no such endpoint")
+    }
+
+    /// A fault with a cause of our own words.
+    pub(super) fn plain(kind: SendFaultKind, cause: impl Into<String>) -> Self {
+        Self { kind, cause: cause.into(), endpoint: None, body: None }
+    }
+
+    /// Sorts what the HTTP library says.
+    pub(super) fn of_http(error: hyper::Error) -> Self {
+        if error.is_user() {
+            return Self {
+                kind: SendFaultKind::Body,
+                cause: chain(&error),
+                endpoint: None,
+                body: Some(error),
+            };
+        }
+        let kind = if error.is_parse() || error.is_parse_too_large() {
+            SendFaultKind::Malformed
+        } else {
+            SendFaultKind::Lost
+        };
+        Self::new(kind, &error)
+    }
+
+    pub(super) fn at(mut self, endpoint: &str) -> Self {
+        self.endpoint = Some(endpoint.to_owned());
+        self
+    }
+}
+
+impl fmt::Display for SendFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+/// An error and its sources, in one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some libraries repeat the source in their own text.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

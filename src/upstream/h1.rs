@@ -1,0 +1,180 @@
+//! One HTTP/1.1 connection, driven by whoever waits for its response.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use super::UploadBody;
+use super::body::{Tracked, Upload};
+use super::fault::{SendFault, SendFaultKind};
+use crate::tls::Stream;
+
+/// The largest response head, in bytes; and the most it is read in one go.
+const MAX_HEAD: usize = 256 * 1024;
+/// The most fields in a response head.
+const MAX_FIELDS: usize = 256;
+
+/// A connection and the handle to send requests on it.
+pub(super) struct H1<B: UploadBody> {
+    sender: SendRequest<Tracked<B>>,
+    connection: Box<Connection<TokioIo<Stream>, Tracked<B>>>,
+    ended: bool,
+    /// Whether a request has been answered on it before.
+    reused: bool,
+    idle_since: Instant,
+}
+
+impl<B: UploadBody> std::fmt::Debug for H1<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("H1").field("reused", &self.reused).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no response head.
+pub(super) enum Unanswered<B> {
+    /// Not a byte of the request was sent; here it is again.
+    Unsent(Request<Tracked<B>>, hyper::Error),
+    /// It was, or may have been.
+    Lost(hyper::Error),
+    /// Nothing came within the time.
+    Timeout,
+}
+
+impl<B: UploadBody> H1<B> {
+    /// Begins HTTP/1.1 on a connection.
+    pub(super) async fn begin(stream: Stream) -> Result<Self, hyper::Error> {
+        let (sender, connection) = builder().handshake(TokioIo::new(stream)).await?;
+        Ok(Self {
+            sender,
+            connection: Box::new(connection),
+            ended: false,
+            reused: false,
+            idle_since: Instant::now(),
+        })
+    }
+
+    /// Whether a request has been answered on it before.
+    pub(super) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Since when nobody has used it.
+    pub(super) fn idle_since(&self) -> Instant {
+        self.idle_since
+    }
+
+    /// Lets the connection do what it can; whether it is still alive.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.ended && Pin::new(&mut *self.connection).poll(cx).is_ready() {
+            self.ended = true;
+        }
+        !self.ended
+    }
+
+    /// After a response: whether it can take another request now.
+    pub(super) fn rest(&mut self, cx: &mut Context<'_>) -> bool {
+        self.reused = true;
+        self.idle_since = Instant::now();
+        self.drive(cx) && self.sender.is_ready()
+    }
+
+    /// Waits until a request can be sent, driving the connection meanwhile;
+    /// whether one can.
+    pub(super) async fn settle(&mut self) -> bool {
+        std::future::poll_fn(|cx| {
+            let alive = self.drive(cx);
+            match self.sender.poll_ready(cx) {
+                Poll::Ready(ready) => Poll::Ready(ready.is_ok() && alive),
+                Poll::Pending if !alive => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Sends a request and waits for the response head, for at most `limit`
+    /// after the last piece of the request.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<Tracked<B>>,
+        upload: Option<&Rc<Upload>>,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, Unanswered<B>> {
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let connection = &mut self.connection;
+        let ended = &mut self.ended;
+        let exchange = std::future::poll_fn(|cx| {
+            if !*ended && Pin::new(&mut **connection).poll(cx).is_ready() {
+                *ended = true;
+            }
+            answer.as_mut().poll(cx)
+        });
+        match within(exchange, upload, limit).await {
+            Some(answer) => answer.map_err(unanswered),
+            None => Err(Unanswered::Timeout),
+        }
+    }
+}
+
+/// Waits for an answer, for at most `limit` after the last piece of the upload
+/// (or after now). `None`: it did not come.
+pub(super) async fn within<F: Future>(
+    answer: F,
+    upload: Option<&Rc<Upload>>,
+    limit: Duration,
+) -> Option<F::Output> {
+    let mut answer = pin!(answer);
+    let mut last_sign = Instant::now();
+    loop {
+        match tokio::time::timeout_at(last_sign + limit, &mut answer).await {
+            Ok(answer) => return Some(answer),
+            Err(_) => match upload.map(|upload| upload.last_piece()) {
+                Some(piece) if piece > last_sign => last_sign = piece,
+                _ => return None,
+            },
+        }
+    }
+}
+
+fn unanswered<B>(mut error: TrySendError<Request<Tracked<B>>>) -> Unanswered<B> {
+    match error.take_message() {
+        Some(request) => Unanswered::Unsent(request, error.into_error()),
+        None => Unanswered::Lost(error.into_error()),
+    }
+}
+
+/// Sends a request that asks for another protocol over a connection of its own,
+/// which a task drives: after the switch it belongs to the tunnel.
+pub(super) async fn exchange_once<B: UploadBody>(
+    stream: Stream,
+    request: Request<Tracked<B>>,
+    limit: Duration,
+) -> Result<Response<Incoming>, SendFault> {
+    let lost = |e: hyper::Error| SendFault::new(SendFaultKind::Lost, &e);
+    let (mut sender, connection) =
+        builder().handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    super::h2::spawn(async move {
+        if let Err(e) = connection.with_upgrades().await {
+            tracing::debug!(cause = %e, "an upstream connection for an upgrade ended");
+        }
+    });
+    match tokio::time::timeout(limit, sender.send_request(request)).await {
+        Ok(answer) => answer.map_err(lost),
+        Err(_) => Err(SendFault::timeout(limit)),
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.max_headers(MAX_FIELDS).max_header_size(MAX_HEAD);
+    builder
+}
