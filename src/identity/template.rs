@@ -1,0 +1,355 @@
+//! Identity fields of the operator's own: names and templates.
+//!
+//! # Values
+//!
+//! Several values of one kind are joined by `,`. Within a value `\` is written
+//! `\\`, `,` is written `\,`, and a byte outside 0x21 to 0x7e as `\XX`, so no
+//! certificate can make one value look like two. Subject and issuer are RFC 4514
+//! strings, which escape for themselves.
+//!
+//! A field whose placeholders are all empty for a caller is not sent; one
+//! without placeholders is sent for every caller that has an identity.
+
+use std::fmt::Write;
+
+use http::HeaderName;
+
+use super::distinguished_name::push_hex_pair;
+use super::fields::fold_field_name;
+use super::names::CertificateNames;
+
+/// A table of field names and templates; never empty.
+#[derive(Clone, Debug)]
+pub struct HeaderTemplates(Vec<Template>);
+
+/// Which entry of the table cannot be used, and why.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{name}`: {cause}")]
+pub struct TemplateError {
+    /// The name of the entry, as it was written; empty for the table itself.
+    pub name: String,
+    /// What is wrong with it.
+    pub cause: TemplateCause,
+}
+
+/// Why an entry of the table cannot be used.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TemplateCause {
+    /// A brace has no partner.
+    #[error("a brace has no partner; write `{{{{` and `}}}}` for braces that are meant as such")]
+    Brace,
+
+    /// Two entries have names that upstreams may take for the same.
+    #[error("an earlier entry has this name, or one that a legacy server takes for the same")]
+    Duplicate,
+
+    /// The table has no entry.
+    #[error(
+        "the table is empty, so no identity would be sent; add an entry such as X-Client-Subject = \"{{subject}}\""
+    )]
+    Empty,
+
+    /// The text around the placeholders cannot stand in a field.
+    #[error("the text may have printable ASCII and spaces, and no space at either end")]
+    IllegalText,
+
+    /// The name is not a field name (RFC 9110 §5.1).
+    #[error("this is not a header field name")]
+    IllegalName,
+
+    /// The field has another meaning, which an identity would break.
+    #[error(
+        "this field governs the connection, the message or its authentication, and cannot carry an identity; choose another name"
+    )]
+    ReservedName,
+
+    /// The placeholder is not known.
+    #[error("`{{{placeholder}}}` is not known; there are {KNOWN}")]
+    UnknownPlaceholder {
+        /// What stands between the braces.
+        placeholder: String,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Template {
+    name: HeaderName,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Piece {
+    Text(String),
+    Placeholder(Placeholder),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Placeholder {
+    Dns,
+    Email,
+    Fingerprint,
+    Ip,
+    Issuer,
+    NotAfter,
+    NotBefore,
+    Serial,
+    Spki,
+    Subject,
+    Upn,
+    Uri,
+}
+
+impl HeaderTemplates {
+    /// Reads a table of names and templates, such as
+    /// `("X-Client-Subject", "{subject}")`.
+    ///
+    /// # Errors
+    ///
+    /// The first entry that cannot be used, see [`TemplateCause`].
+    pub fn parse(entries: &[(String, String)]) -> Result<Self, TemplateError> {
+        let mut templates: Vec<Template> = Vec::with_capacity(entries.len());
+        for (name, text) in entries {
+            let failed = |cause| TemplateError {
+                name: name.clone(),
+                cause,
+            };
+            let template = Template::parse(name, text).map_err(failed)?;
+            let folded = fold_field_name(template.name.as_str());
+            if templates
+                .iter()
+                .any(|other| fold_field_name(other.name.as_str()) == folded)
+            {
+                return Err(failed(TemplateCause::Duplicate));
+            }
+            templates.push(template);
+        }
+        if templates.is_empty() {
+            return Err(TemplateError {
+                name: String::new(),
+                cause: TemplateCause::Empty,
+            });
+        }
+        Ok(Self(templates))
+    }
+
+    /// The names of the fields.
+    pub(super) fn field_names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().map(|template| &template.name)
+    }
+
+    /// Fills the templates in; fields whose placeholders are all empty are left out.
+    pub(super) fn render(
+        &self,
+        names: &CertificateNames,
+    ) -> impl Iterator<Item = (&HeaderName, String)> {
+        self.0
+            .iter()
+            .filter_map(|template| Some((&template.name, template.render(names)?)))
+    }
+}
+
+/// Writes a name so that it can stand in a list joined by `,`.
+pub(super) fn push_escaped(name: &str, out: &mut String) {
+    for byte in name.bytes() {
+        match byte {
+            b'\\' => out.push_str("\\\\"),
+            b',' => out.push_str("\\,"),
+            0x21..=0x7e => out.push(char::from(byte)),
+            _ => push_hex_pair(byte, out),
+        }
+    }
+}
+
+impl Template {
+    fn parse(name: &str, text: &str) -> Result<Self, TemplateCause> {
+        let field =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| TemplateCause::IllegalName)?;
+        let folded = fold_field_name(field.as_str());
+        if RESERVED.contains(&folded.as_str()) {
+            return Err(TemplateCause::ReservedName);
+        }
+        let is_text = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if !is_text || text.is_empty() || text.starts_with(' ') || text.ends_with(' ') {
+            return Err(TemplateCause::IllegalText);
+        }
+        Ok(Self {
+            name: field,
+            pieces: parse_pieces(text)?,
+        })
+    }
+
+    fn render(&self, names: &CertificateNames) -> Option<String> {
+        let mut out = String::new();
+        let (mut has_placeholder, mut has_value) = (false, false);
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Placeholder(placeholder) => {
+                    let before = out.len();
+                    placeholder.write(names, &mut out);
+                    has_placeholder = true;
+                    has_value |= out.len() > before;
+                }
+            }
+        }
+        (has_value || !has_placeholder).then_some(out)
+    }
+}
+
+fn parse_pieces(text: &str) -> Result<Vec<Piece>, TemplateCause> {
+    let mut pieces = Vec::new();
+    let mut literal = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (before, from_brace) = rest.split_at(at);
+        literal.push_str(before);
+        if let Some(after) = from_brace.strip_prefix("{{") {
+            literal.push('{');
+            rest = after;
+        } else if let Some(after) = from_brace.strip_prefix("}}") {
+            literal.push('}');
+            rest = after;
+        } else {
+            let inner = from_brace.strip_prefix('{').ok_or(TemplateCause::Brace)?;
+            let (name, after) = inner.split_once('}').ok_or(TemplateCause::Brace)?;
+            push_text(&mut pieces, &mut literal);
+            pieces.push(Piece::Placeholder(Placeholder::named(name)?));
+            rest = after;
+        }
+    }
+    literal.push_str(rest);
+    push_text(&mut pieces, &mut literal);
+    Ok(pieces)
+}
+
+fn push_text(pieces: &mut Vec<Piece>, literal: &mut String) {
+    if !literal.is_empty() {
+        pieces.push(Piece::Text(std::mem::take(literal)));
+    }
+}
+
+impl Placeholder {
+    fn named(name: &str) -> Result<Self, TemplateCause> {
+        Ok(match name {
+            "dns" => Self::Dns,
+            "email" => Self::Email,
+            "fingerprint" => Self::Fingerprint,
+            "ip" => Self::Ip,
+            "issuer" => Self::Issuer,
+            "not_after" => Self::NotAfter,
+            "not_before" => Self::NotBefore,
+            "serial" => Self::Serial,
+            "spki" => Self::Spki,
+            "subject" => Self::Subject,
+            "upn" => Self::Upn,
+            "uri" => Self::Uri,
+            unknown if unknown.contains('{') => return Err(TemplateCause::Brace),
+            unknown => {
+                return Err(TemplateCause::UnknownPlaceholder {
+                    placeholder: unknown.to_owned(),
+                });
+            }
+        })
+    }
+
+    fn write(self, names: &CertificateNames, out: &mut String) {
+        match self {
+            Self::Dns => push_list(names.dns(), out),
+            Self::Email => push_list(names.email(), out),
+            Self::Fingerprint => push_display(names.fingerprint(), out),
+            Self::Ip => push_list(names.ip().iter().map(ToString::to_string), out),
+            Self::Issuer => out.push_str(names.issuer()),
+            Self::NotAfter => push_rfc3339(names.not_after(), out),
+            Self::NotBefore => push_rfc3339(names.not_before(), out),
+            Self::Serial => out.push_str(names.serial()),
+            Self::Spki => push_display(names.spki(), out),
+            Self::Subject => out.push_str(names.subject()),
+            Self::Upn => push_list(names.upn(), out),
+            Self::Uri => push_list(names.uri(), out),
+        }
+    }
+}
+
+fn push_list(names: impl IntoIterator<Item = impl AsRef<str>>, out: &mut String) {
+    for (index, name) in names.into_iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        push_escaped(name.as_ref(), out);
+    }
+}
+
+fn push_display(value: impl std::fmt::Display, out: &mut String) {
+    // Writing to a String cannot fail.
+    write!(out, "{value}").unwrap_or_default();
+}
+
+/// Writes Unix time in seconds as RFC 3339 in UTC. The calendar is the
+/// proleptic Gregorian one, computed as in Howard Hinnant's `civil_from_days`:
+/// years begin in March, so that the leap day is the last.
+fn push_rfc3339(unix: i64, out: &mut String) {
+    let (days, second) = (unix.div_euclid(86_400), unix.rem_euclid(86_400));
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute) = (second / 3_600, second / 60 % 60);
+    let seconds = second % 60;
+    push_display(
+        format_args!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{seconds:02}Z"),
+        out,
+    );
+}
+
+/// The placeholders, for messages.
+const KNOWN: &str = "{subject}, {issuer}, {serial}, {fingerprint}, {spki}, {uri}, {dns}, {email}, {ip}, {upn}, {not_before} and {not_after}";
+
+/// Folded names of fields that govern the connection (RFC 9110 §7.6.1), the
+/// framing, the target, the message's content, or authentication, or that the
+/// proxy itself sets.
+const RESERVED: [&str; 32] = [
+    "accept-encoding",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "max-forwards",
+    "origin",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "sec-websocket-key",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "www-authenticate",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
+
+#[cfg(test)]
+mod tests;

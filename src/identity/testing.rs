@@ -1,0 +1,153 @@
+//! Certificates for the tests of this and other rooms, built byte by byte so
+//! that what no certificate authority would sign can be tried too.
+
+use super::{CertificateNames, PeerIdentity, UnreadableCertificate, VerifiedLeaf};
+
+/// A leaf in the making. Its names are taken as they are given, legal or not.
+#[derive(Clone, Default)]
+pub(crate) struct TestLeaf {
+    rdns: Vec<Vec<u8>>,
+    names: Vec<Vec<u8>>,
+    extensions: Vec<Vec<u8>>,
+    serial: Option<Vec<u8>>,
+}
+
+/// The identity of a verified leaf whose only name is this URI.
+pub(crate) fn test_identity(uri: &str) -> PeerIdentity {
+    TestLeaf::new().uri(uri).identity()
+}
+
+impl TestLeaf {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an RDN `CN=` with this text.
+    pub(crate) fn subject(self, common_name: &str) -> Self {
+        let value = der(0x0c, common_name.as_bytes());
+        self.rdn(rdn(&[attribute(&[0x55, 4, 3], &value)]))
+    }
+
+    pub(crate) fn rdn(mut self, rdn: Vec<u8>) -> Self {
+        self.rdns.push(rdn);
+        self
+    }
+
+    pub(crate) fn uri(self, uri: &str) -> Self {
+        self.name(der(0x86, uri.as_bytes()))
+    }
+
+    pub(crate) fn dns(self, name: &str) -> Self {
+        self.name(der(0x82, name.as_bytes()))
+    }
+
+    pub(crate) fn email(self, address: &str) -> Self {
+        self.name(der(0x81, address.as_bytes()))
+    }
+
+    pub(crate) fn ip(self, octets: &[u8]) -> Self {
+        self.name(der(0x87, octets))
+    }
+
+    pub(crate) fn upn(self, name: &str) -> Self {
+        self.name(upn(name))
+    }
+
+    /// Adds a GeneralName in DER.
+    pub(crate) fn name(mut self, name: Vec<u8>) -> Self {
+        self.names.push(name);
+        self
+    }
+
+    /// Adds an extension beside the one of the names.
+    pub(crate) fn extension(mut self, oid: &[u8], value: &[u8]) -> Self {
+        self.extensions.push(extension(oid, value));
+        self
+    }
+
+    pub(crate) fn serial(mut self, octets: &[u8]) -> Self {
+        self.serial = Some(octets.to_vec());
+        self
+    }
+
+    pub(crate) fn der(&self) -> Vec<u8> {
+        let mut extensions = self.extensions.clone();
+        if !self.names.is_empty() {
+            extensions.push(extension(
+                &[0x55, 0x1d, 0x11],
+                &der(0x30, &self.names.concat()),
+            ));
+        }
+        let algorithm = der(0x30, &der(0x06, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]));
+        let key = der(0x30, &[algorithm.clone(), der(0x03, &[0, 1, 2])].concat());
+        let issuer_name = attribute(&[0x55, 4, 3], &der(0x0c, b"Test CA"));
+        let mut tbs = vec![
+            der(0xa0, &der(0x02, &[2])),
+            der(0x02, self.serial.as_deref().unwrap_or(&[0x0a, 0x2b])),
+            algorithm.clone(),
+            name(&[rdn(&[issuer_name])]),
+            der(
+                0x30,
+                &[der(0x17, b"250101000000Z"), der(0x17, b"350101000000Z")].concat(),
+            ),
+            name(&self.rdns),
+            key,
+        ];
+        if !extensions.is_empty() {
+            tbs.push(der(0xa3, &der(0x30, &extensions.concat())));
+        }
+        let signature = der(0x03, &[0, 1]);
+        der(
+            0x30,
+            &[der(0x30, &tbs.concat()), algorithm, signature].concat(),
+        )
+    }
+
+    pub(crate) fn read(&self) -> Result<CertificateNames, UnreadableCertificate> {
+        CertificateNames::read(&self.der())
+    }
+
+    /// The identity, as if the chain had been verified.
+    pub(crate) fn identity(&self) -> PeerIdentity {
+        PeerIdentity::from_leaf(VerifiedLeaf::attest(self.read().unwrap()))
+    }
+}
+
+/// One DER element.
+pub(crate) fn der(tag: u8, contents: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(contents.len()).unwrap();
+    let octets = length.to_be_bytes();
+    let mut out = vec![tag];
+    match length {
+        0..0x80 => out.push(octets[3]),
+        0x80..0x100 => out.extend([0x81, octets[3]]),
+        0x100..0x1_0000 => out.extend([0x82, octets[2], octets[3]]),
+        _ => out.extend([0x83, octets[1], octets[2], octets[3]]),
+    }
+    out.extend(contents);
+    out
+}
+
+pub(crate) fn name(rdns: &[Vec<u8>]) -> Vec<u8> {
+    der(0x30, &rdns.concat())
+}
+
+pub(crate) fn rdn(attributes: &[Vec<u8>]) -> Vec<u8> {
+    der(0x31, &attributes.concat())
+}
+
+pub(crate) fn attribute(oid: &[u8], value: &[u8]) -> Vec<u8> {
+    der(0x30, &[&der(0x06, oid), value].concat())
+}
+
+pub(crate) fn upn(name: &str) -> Vec<u8> {
+    other_name(super::sans::UPN_OID, &der(0x0c, name.as_bytes()))
+}
+
+pub(crate) fn other_name(oid: &[u8], value: &[u8]) -> Vec<u8> {
+    der(0xa0, &[der(0x06, oid), der(0xa0, value)].concat())
+}
+
+fn extension(oid: &[u8], value: &[u8]) -> Vec<u8> {
+    der(0x30, &[der(0x06, oid), der(0x04, value)].concat())
+}
