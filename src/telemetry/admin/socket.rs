@@ -1,0 +1,272 @@
+//! The socket of the admin server: TCP or unix.
+
+use std::future::poll_fn;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::AdminAddress;
+use crate::telemetry::events;
+
+/// A bound socket, before anything is served on it.
+///
+/// Dropping it closes the socket and removes a unix socket's file.
+#[derive(Debug)]
+pub struct AdminSocket {
+    address: AdminAddress,
+    bound: Bound,
+}
+
+#[derive(Debug)]
+enum Bound {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener, SocketFile),
+}
+
+/// Why the admin server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminSocketError {
+    /// The system refuses the address.
+    #[error("cannot bind the admin address {address}")]
+    Bind {
+        /// What was asked for.
+        address: AdminAddress,
+        /// The system's answer.
+        #[source]
+        cause: io::Error,
+    },
+
+    /// Another process answers at the path of the unix socket.
+    #[error("cannot bind the admin address {address}: another process is listening there")]
+    InUse {
+        /// What was asked for.
+        address: AdminAddress,
+    },
+
+    /// The runtime cannot watch the socket.
+    #[error("cannot serve on the admin address {address}")]
+    Register {
+        /// Where it is bound.
+        address: AdminAddress,
+        /// The system's answer.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl AdminSocket {
+    /// Binds `address`; connections queue from now on. Needs no runtime.
+    ///
+    /// The file of a unix socket on which nobody listens is replaced: it was
+    /// left behind by a process that was killed.
+    ///
+    /// # Errors
+    ///
+    /// * [`AdminSocketError::Bind`]: the system refuses, or something that is
+    ///   not a socket is at the path.
+    /// * [`AdminSocketError::InUse`]: another process listens at the path.
+    pub fn bind(address: &AdminAddress) -> Result<Self, AdminSocketError> {
+        let refused = |cause| AdminSocketError::Bind {
+            address: address.clone(),
+            cause,
+        };
+        match address {
+            AdminAddress::Tcp(wanted) => {
+                let listener = std::net::TcpListener::bind(wanted).map_err(refused)?;
+                listener.set_nonblocking(true).map_err(refused)?;
+                Ok(Self {
+                    address: AdminAddress::Tcp(listener.local_addr().map_err(refused)?),
+                    bound: Bound::Tcp(listener),
+                })
+            }
+            AdminAddress::Unix(path) => {
+                if is_answered(path) {
+                    return Err(AdminSocketError::InUse {
+                        address: address.clone(),
+                    });
+                }
+                remove_stale(path).map_err(refused)?;
+                let listener = std::os::unix::net::UnixListener::bind(path).map_err(refused)?;
+                let file = SocketFile::of(path).map_err(refused)?;
+                listener.set_nonblocking(true).map_err(refused)?;
+                Ok(Self {
+                    address: address.clone(),
+                    bound: Bound::Unix(listener, file),
+                })
+            }
+        }
+    }
+
+    /// Where it is bound, with the port that the system chose.
+    pub fn address(&self) -> &AdminAddress {
+        &self.address
+    }
+}
+
+fn is_answered(path: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(path).is_ok()
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
+        // Binding will say that the path is taken.
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The file of a unix socket, removed when dropped if it is still ours.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = std::fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            device: found.dev(),
+            inode: found.ino(),
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
+        if ours && let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(
+                event = events::STOPPING,
+                path = %self.path.display(),
+                %error,
+                "cannot remove the admin socket's file"
+            );
+        }
+    }
+}
+
+/// A socket on the runtime, that accepts.
+pub(super) struct Listener {
+    accepting: Accepting,
+    pause: Duration,
+}
+
+enum Accepting {
+    Tcp(tokio::net::TcpListener),
+    Unix(
+        tokio::net::UnixListener,
+        #[expect(dead_code, reason = "kept to be dropped")] SocketFile,
+    ),
+}
+
+impl Listener {
+    pub(super) fn new(socket: AdminSocket) -> Result<Self, AdminSocketError> {
+        let accepting = match socket.bound {
+            Bound::Tcp(listener) => tokio::net::TcpListener::from_std(listener).map(Accepting::Tcp),
+            Bound::Unix(listener, file) => tokio::net::UnixListener::from_std(listener)
+                .map(|listener| Accepting::Unix(listener, file)),
+        };
+        let accepting = accepting.map_err(|cause| AdminSocketError::Register {
+            address: socket.address,
+            cause,
+        })?;
+        Ok(Self {
+            accepting,
+            pause: FIRST_PAUSE,
+        })
+    }
+
+    /// Returns the next connection.
+    ///
+    /// After an error it waits 5 ms, then twice as long each time up to 1 s, so
+    /// that a full descriptor table does not become a busy loop.
+    pub(super) async fn accept(&mut self) -> Stream {
+        loop {
+            match poll_fn(|context| self.accepting.poll_accept(context)).await {
+                Ok(stream) => {
+                    self.pause = FIRST_PAUSE;
+                    return stream;
+                }
+                Err(error) => {
+                    tracing::warn!(event = events::ACCEPT_FAILED, listener = "admin", %error);
+                    tokio::time::sleep(self.pause).await;
+                    self.pause = LAST_PAUSE.min(self.pause * 2);
+                }
+            }
+        }
+    }
+}
+
+impl Accepting {
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        Poll::Ready(match self {
+            Self::Tcp(listener) => {
+                ready!(listener.poll_accept(context)).map(|(stream, _)| Stream::Tcp(stream))
+            }
+            Self::Unix(listener, _) => {
+                ready!(listener.poll_accept(context)).map(|(stream, _)| Stream::Unix(stream))
+            }
+        })
+    }
+}
+
+/// An accepted connection.
+pub(super) enum Stream {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
+/// The pause after the first failed accept, and the longest: those of Go's `net/http`.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_secs(1);

@@ -1,0 +1,74 @@
+//! The name of every event that is logged.
+//!
+//! Names are `subject.what_happened`. Dashboards and alerts hold on to them, so
+//! a name that was released is not changed.
+
+/// Declares the constants and the list of them.
+macro_rules! events {
+    ($($(#[$doc:meta])* $constant:ident = $name:literal;)*) => {
+        $($(#[$doc])* pub const $constant: &str = $name;)*
+
+        /// Every event name, in the order in which they are declared.
+        pub const ALL: &[&str] = &[$($constant),*];
+    };
+}
+
+events! {
+    /// A listener is bound and takes connections.
+    LISTENER_READY = "listener.ready";
+    /// The admin server is bound and answers.
+    ADMIN_READY = "admin.ready";
+    /// Every listener is ready.
+    STARTED = "server.started";
+    /// A signal asked for the end: the drain begins.
+    STOPPING = "server.stopping";
+    /// The last connection is gone, or the drain ran out of time.
+    STOPPED = "server.stopped";
+    /// A handshake ended in a refusal, which the line explains.
+    HANDSHAKE_REFUSED = "handshake.refused";
+    /// A connection ended in a fault outside any request.
+    CONNECTION_FAULT = "connection.fault";
+    /// A request ended, well or in a fault. These are the lines of the access log.
+    REQUEST_END = "request.end";
+    /// An upstream's endpoint is left out of the choice because it failed.
+    ENDPOINT_EJECTED = "endpoint.ejected";
+    /// An endpoint that was left out takes part again.
+    ENDPOINT_BACK = "endpoint.back";
+    /// Accepting a connection failed; it is tried again after a pause.
+    ACCEPT_FAILED = "accept.failed";
+    /// A new generation of trust, certificates and policy is in force.
+    GENERATION = "generation.published";
+    /// A certificate or trust anchor runs out soon.
+    CERTIFICATE_EXPIRING = "certificate.expiring";
+    /// Lines of the access log were dropped because their reader is too slow or gone.
+    ACCESS_LOG_DROPPED = "access_log.dropped";
+    /// Lines of this log were dropped because their reader is too slow or gone.
+    LOG_DROPPED = "log.dropped";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::ALL;
+
+    #[test]
+    fn every_name_is_subject_dot_what_happened_in_lower_case() {
+        for name in ALL {
+            let (subject, what) = name.split_once('.').expect(name);
+            for part in [subject, what] {
+                assert!(!part.is_empty(), "{name}");
+                assert!(
+                    part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_is_used_twice() {
+        let distinct: HashSet<_> = ALL.iter().collect();
+        assert_eq!(distinct.len(), ALL.len());
+    }
+}

@@ -1,0 +1,249 @@
+//! The numbers themselves: additions without locks, bounded in size.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn add(&self) {
+        self.add_many(1);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add_many(&self, many: u64) {
+        self.0.fetch_add(many, Ordering::Relaxed);
+    }
+}
+
+/// Counts by a word from the code, up to [`REASONS`] different ones.
+///
+/// A word gets the first free slot when it is first counted; finding it again
+/// is a walk over the few words in use.
+#[derive(Debug, Default)]
+pub(super) struct Reasons {
+    slots: [[OnceLock<(&'static str, Count)>; REASONS / 8]; 8],
+    other: Count,
+}
+
+impl Reasons {
+    pub(super) fn add(&self, reason: &'static str) {
+        for slot in self.slots.iter().flatten() {
+            let (word, count) = slot.get_or_init(|| (reason, Count::default()));
+            if *word == reason {
+                return count.add();
+            }
+        }
+        self.other.add();
+    }
+
+    /// The words counted so far.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let other = self.other.get();
+        self.slots
+            .iter()
+            .flatten()
+            .map_while(OnceLock::get)
+            .map(|(word, count)| (*word, count.get()))
+            .chain((other > 0).then_some((OTHER, other)))
+    }
+}
+
+/// Counts requests by class of status and by the side at fault.
+#[derive(Debug, Default)]
+pub(super) struct Outcomes([[Count; SIDES.len()]; CLASSES.len()]);
+
+impl Outcomes {
+    pub(super) fn add(&self, status: u16, fault_side: Option<&str>) {
+        let class = match status {
+            100..=599 => usize::from(status / 100),
+            _ => 0,
+        };
+        let side = fault_side.map_or(0, |side| {
+            let known = SIDES.iter().position(|known| *known == side);
+            known.unwrap_or(SIDES.len() - 1)
+        });
+        if let Some(count) = self.0.get(class).and_then(|sides| sides.get(side)) {
+            count.add();
+        }
+    }
+
+    /// What was counted so far, as class, side and number; successes always.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        CLASSES.iter().zip(&self.0).flat_map(|(class, sides)| {
+            SIDES
+                .iter()
+                .zip(sides)
+                .map(|(side, count)| (*class, *side, count.get()))
+                .filter(|&(class, side, count)| count > 0 || (class, side) == ("2xx", "none"))
+        })
+    }
+}
+
+/// Counts durations by size. One addition for the bucket and one for the sum;
+/// their number follows from the buckets.
+#[derive(Debug, Default)]
+pub(super) struct DurationHistogram {
+    buckets: [Count; BOUNDS.len() + 1],
+    microseconds: Count,
+}
+
+impl DurationHistogram {
+    pub(super) fn add(&self, duration: Duration) {
+        let index = BOUNDS.partition_point(|bound| *bound < duration);
+        if let Some(bucket) = self.buckets.get(index) {
+            bucket.add();
+        }
+        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.microseconds.add_many(microseconds);
+    }
+
+    /// Each bucket as its upper bound in seconds and what is in it alone.
+    pub(super) fn buckets(&self) -> Vec<(f64, u64)> {
+        let bounds = BOUNDS.iter().map(Duration::as_secs_f64);
+        bounds
+            .chain([f64::INFINITY])
+            .zip(self.buckets.iter().map(Count::get))
+            .collect()
+    }
+
+    /// The sum of all durations, in seconds.
+    pub(super) fn sum(&self) -> f64 {
+        Duration::from_micros(self.microseconds.get()).as_secs_f64()
+    }
+}
+
+/// Different words that one [`Reasons`] tells apart: more than the code has.
+const REASONS: usize = 64;
+
+/// What words beyond [`REASONS`] and unknown sides are counted as.
+const OTHER: &str = "other";
+
+/// Classes of status by their first digit; the first is for none at all.
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Who was at fault.
+const SIDES: [&str; 5] = ["none", "downstream", "upstream", "proxy", OTHER];
+
+/// Upper bounds of the buckets: from what the proxy itself takes to the longest
+/// response timeout that is usual, in steps of 2 to 3.
+const BOUNDS: [Duration; 15] = [
+    Duration::from_micros(1_000),
+    Duration::from_micros(2_500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_millis(2_500),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_beyond_the_bound_are_counted_as_other() {
+        let reasons = Reasons::default();
+        for number in 0..REASONS + 3 {
+            reasons.add(format!("word {number}").leak());
+        }
+        reasons.add("word 0");
+        let counted: Vec<_> = reasons.each().collect();
+        assert_eq!(counted.len(), REASONS + 1);
+        assert_eq!(counted.first(), Some(&("word 0", 2)));
+        assert_eq!(counted.last(), Some(&(OTHER, 3)));
+    }
+
+    #[test]
+    fn words_counted_by_many_threads_at_once_lose_nothing() {
+        let reasons = Reasons::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        reasons.add("expired");
+                        reasons.add("unknown_ca");
+                    }
+                });
+            }
+        });
+        let mut counted: Vec<_> = reasons.each().collect();
+        counted.sort_unstable();
+        assert_eq!(counted, [("expired", 4000), ("unknown_ca", 4000)]);
+    }
+
+    #[test]
+    fn every_status_and_side_has_its_cell() {
+        let outcomes = Outcomes::default();
+        assert_eq!(outcomes.each().collect::<Vec<_>>(), [("2xx", "none", 0)]);
+        for (status, side) in [
+            (0, Some("downstream")),
+            (99, None),
+            (101, None),
+            (200, None),
+            (204, None),
+            (403, Some("downstream")),
+            (504, Some("upstream")),
+            (599, Some("proxy")),
+            (600, Some("nobody")),
+        ] {
+            outcomes.add(status, side);
+        }
+        assert_eq!(
+            outcomes.each().collect::<Vec<_>>(),
+            [
+                ("none", "none", 1),
+                ("none", "downstream", 1),
+                ("none", "other", 1),
+                ("1xx", "none", 1),
+                ("2xx", "none", 2),
+                ("4xx", "downstream", 1),
+                ("5xx", "upstream", 1),
+                ("5xx", "proxy", 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn duration_falls_into_the_bucket_whose_bound_it_does_not_exceed() {
+        let histogram = DurationHistogram::default();
+        for duration in [
+            Duration::ZERO,
+            Duration::from_millis(1),
+            Duration::from_micros(1_001),
+            Duration::from_secs(60),
+            Duration::from_secs(61),
+        ] {
+            histogram.add(duration);
+        }
+        let filled: Vec<_> = histogram
+            .buckets()
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        assert_eq!(
+            filled,
+            [(0.001, 2), (0.0025, 1), (60.0, 1), (f64::INFINITY, 1)]
+        );
+        assert_eq!(histogram.sum(), 121.002_001);
+    }
+
+    #[test]
+    fn bounds_ascend() {
+        assert!(BOUNDS.is_sorted_by(|one, next| one < next));
+    }
+}
