@@ -23,5 +23,5 @@ mod worker;
 
 pub use accept::Slots;
 pub use bind::{Address, BindError, Socket};
-pub use deal::{Dealer, Lane};
-pub use worker::{Life, Worker, WorkerParts};
+pub use deal::{Arrival, Dealer, Lane};
+pub use worker::{Life, LifeControl, Worker, WorkerParts};

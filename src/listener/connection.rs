@@ -1,0 +1,422 @@
+//! One connection, from its first byte to its last.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, Sleep};
+
+use super::activity::{Activity, Overdue};
+use super::deal::{Arrival, ArrivedSocket};
+use super::io::{Counted, Watched};
+use super::worker::{Local, Worker};
+use crate::config::{Limits, Listener, ListenerId, Protocol};
+use crate::proxy::Caller;
+use crate::telemetry::events;
+use crate::tls::{self, Handshaken, Refusal, RefusedHandshake, Socket, Stream};
+
+/// What plain HTTP on a TLS port is answered with.
+const USE_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: 67\r\n\r\n400 Bad Request\nThis port speaks TLS: use https:// in place of http\n";
+/// How long a connection whose peer's certificate has expired may finish what
+/// is under way.
+const EXPIRY_GRACE: Duration = Duration::from_secs(30);
+/// How long a connection that is asked to end may take to say goodbye when
+/// nothing is under way on it.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// The most fields in a request head.
+const MAX_FIELDS: usize = 128;
+/// Requests at one time on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 200;
+/// Streams that an HTTP/2 client may have had reset before it is cut off.
+const MAX_RESETS: usize = 256;
+
+/// A connection that is ready for HTTP.
+struct Established {
+    stream: Stream,
+    http2: bool,
+    caller: Rc<Caller>,
+    /// When the peer's certificate expires.
+    expires: Option<Instant>,
+}
+
+/// Serves an accepted connection until it has ended.
+pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
+    let Arrival { socket, address, listener: id, slot, load } = arrival;
+    let Some(listener) = worker.site().config().listener(id).cloned() else {
+        return;
+    };
+    let _counted = Counting::begin(&worker, id);
+    let established = match register(socket) {
+        // Apart from the serving that follows, so that its room is given back.
+        Ok(socket) => Box::pin(establish(&worker, &listener, (id, address), socket)).await,
+        Err(cause) => {
+            tracing::debug!(%cause, "an accepted connection could not be used");
+            return;
+        }
+    };
+    if let Some(established) = established {
+        let caller = Rc::clone(&established.caller);
+        let expires = established.expires;
+        carry_http(&worker, &listener, established).await;
+        if let Some(tunnel) = caller.take_tunnel() {
+            until(expires, tunnel).await;
+        }
+    }
+    drop((slot, load));
+}
+
+fn register(socket: ArrivedSocket) -> std::io::Result<Socket> {
+    Ok(match socket {
+        ArrivedSocket::Tcp(socket) => Socket::Tcp(tokio::net::TcpStream::from_std(socket)?),
+        ArrivedSocket::Unix(socket) => Socket::Unix(tokio::net::UnixStream::from_std(socket)?),
+    })
+}
+
+/// The handshake, where there is one.
+async fn establish(
+    worker: &Worker,
+    listener: &Listener,
+    (id, address): (ListenerId, Option<SocketAddr>),
+    socket: Socket,
+) -> Option<Established> {
+    let site = worker.site();
+    let Some(tls) = site.server(id) else {
+        let http2 = listener.protocols.first() == Some(&Protocol::Http2)
+            && !listener.protocols.contains(&Protocol::Http1);
+        let caller = Caller::new(site, id, address, None, http2);
+        return Some(Established { stream: Stream::Plain(socket), http2, caller, expires: None });
+    };
+    let deadline = Instant::now() + listener.limits.handshake_timeout;
+    match tls.accept(socket, deadline).await {
+        Ok(done) => {
+            worker.metrics().listener(id.0).handshake_accepted(false);
+            let Handshaken { stream, peer, good_until, http2, .. } = done;
+            let caller = Caller::new(site, id, address, peer, http2);
+            Some(Established { stream, http2, caller, expires: good_until.map(instant_of) })
+        }
+        Err(mut refused) => {
+            record_refusal(worker, (id, listener), address, &refused);
+            if refused.reason == Refusal::HttpOnTlsPort
+                && let Some(socket) = refused.socket.take()
+            {
+                explain_https(socket, deadline).await;
+            }
+            None
+        }
+    }
+}
+
+/// The moment at which a certificate that ends `unix` seconds after 1970 ends.
+fn instant_of(unix: i64) -> Instant {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let end = Duration::from_secs(u64::try_from(unix).unwrap_or(0));
+    // A year ahead is as good as never, and no clock overflows.
+    let left = end.saturating_sub(now).min(Duration::from_secs(365 * 24 * 3600));
+    Instant::now() + left
+}
+
+async fn explain_https(mut socket: Socket, deadline: Instant) {
+    let answer = async {
+        if socket.write_all(USE_HTTPS).await.is_ok() {
+            tls::linger(&mut socket).await;
+        }
+    };
+    if tokio::time::timeout_at(deadline, answer).await.is_err() {
+        tracing::trace!("a plain HTTP client did not take its answer");
+    }
+}
+
+/// Counts a refusal, and says in one line who was refused and why.
+fn record_refusal(
+    worker: &Worker,
+    (id, listener): (ListenerId, &Listener),
+    address: Option<SocketAddr>,
+    refused: &RefusedHandshake,
+) {
+    let metrics = worker.metrics().listener(id.0);
+    match refused.reason {
+        Refusal::HttpOnTlsPort | Refusal::NotTls | Refusal::Probe => {
+            metrics.not_tls(refused.reason.code());
+        }
+        reason => metrics.handshake_refused(reason.code()),
+    }
+    if !refused.reason.is_noteworthy() {
+        return;
+    }
+    let presented = refused.presented.as_deref();
+    tracing::info!(
+        event = events::HANDSHAKE_REFUSED,
+        listener = listener.name,
+        client = address.map(tracing::field::display),
+        reason = refused.reason.code(),
+        cause = refused.cause,
+        sni = refused.server_name,
+        subject = presented.map(crate::identity::CertificateNames::subject),
+        issuer = presented.map(crate::identity::CertificateNames::issuer),
+        serial = presented.map(crate::identity::CertificateNames::serial),
+        fingerprint = presented.map(|names| tracing::field::display(names.fingerprint())),
+        remedy = refused.reason.remedy(),
+    );
+}
+
+/// HTTP on an established connection, until it has ended.
+async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Established) {
+    let Established { stream, http2, caller, expires } = established;
+    let activity = Activity::new();
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+    let service = service_fn({
+        let (worker, caller, activity) =
+            (Rc::clone(worker), Rc::clone(&caller), Arc::clone(&activity));
+        move |request: Request<Incoming>| {
+            let open = activity.request();
+            let handling = Rc::clone(worker.proxy()).handle(Rc::clone(&caller), request);
+            async move {
+                let response: Response<Counted> =
+                    handling.await.map(|body| Counted::new(body, open));
+                Ok::<_, Infallible>(response)
+            }
+        }
+    });
+    let watch = Watch::new(&activity, listener.limits, http2, expires);
+    let outcome = if http2 {
+        let connection = http2_builder(&listener.limits).serve_connection(io, service);
+        watch.run(connection, worker, http2::Connection::graceful_shutdown).await
+    } else {
+        let connection =
+            http1_builder(&listener.limits).serve_connection(io, service).with_upgrades();
+        watch.run(connection, worker, http1::UpgradeableConnection::graceful_shutdown).await
+    };
+    record_end(worker, (listener, &caller), outcome);
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // hyper's own header timeout is left off: it runs between requests too,
+    // where the idle timeout applies. `Watch` keeps both.
+    builder
+        .header_read_timeout(None)
+        .timer(TokioTimer::new())
+        .max_headers(MAX_FIELDS)
+        .max_header_size(usize::try_from(limits.max_header_bytes.get()).unwrap_or(usize::MAX));
+    builder
+}
+
+fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
+    let mut builder = http2::Builder::new(Local);
+    builder
+        .timer(TokioTimer::new())
+        .max_header_list_size(limits.max_header_bytes.get())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_local_error_reset_streams(MAX_RESETS);
+    builder
+}
+
+/// How HTTP on a connection ended.
+enum Ended {
+    /// As HTTP says it should.
+    Well,
+    /// The library found a fault.
+    Faulty(hyper::Error),
+    /// It had waited for too long.
+    Overdue(Overdue),
+}
+
+/// The one timer of a connection, and what it watches for.
+struct Watch<'a> {
+    activity: &'a Activity,
+    limits: Limits,
+    http2: bool,
+    /// When the peer's certificate expires.
+    expires: Option<Instant>,
+    /// When it is cut, whatever is under way.
+    cut: Option<Instant>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(activity: &'a Activity, limits: Limits, http2: bool, expires: Option<Instant>) -> Self {
+        Self { activity, limits, http2, expires, cut: None }
+    }
+
+    /// Drives `connection` to its end, or to the end of its time. `goodbye`
+    /// asks it to finish what is under way and to take nothing more.
+    async fn run<C>(
+        mut self,
+        connection: C,
+        worker: &Worker,
+        goodbye: impl Fn(Pin<&mut C>),
+    ) -> Ended
+    where
+        C: Future<Output = Result<(), hyper::Error>>,
+    {
+        let mut connection = pin!(connection);
+        let mut stopping = pin!(worker.life().wait_for_end());
+        let mut timer = pin!(tokio::time::sleep_until(self.next_look()));
+        let mut leaving = false;
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(ended.map_or_else(Ended::Faulty, |()| Ended::Well));
+                }
+                if !leaving && stopping.as_mut().poll(cx).is_ready() {
+                    leaving = true;
+                    goodbye(connection.as_mut());
+                    self.expect_farewell(&mut timer, None);
+                    continue;
+                }
+                std::task::ready!(timer.as_mut().poll(cx));
+                match self.look(&mut timer, cx) {
+                    Look::Wait => {}
+                    Look::End(ended) => return Poll::Ready(ended),
+                    Look::Leave if leaving => {}
+                    Look::Leave => {
+                        leaving = true;
+                        goodbye(connection.as_mut());
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// When there is something to look at.
+    fn next_look(&self) -> Instant {
+        let (deadline, _) = self.activity.deadline(&self.limits, self.http2);
+        [Some(deadline), self.expires, self.cut].into_iter().flatten().min().unwrap_or(deadline)
+    }
+
+    /// Sets the time at which a connection that was asked to end is cut. With
+    /// nothing under way a moment must do.
+    fn expect_farewell(&mut self, timer: &mut Pin<&mut Sleep>, grace: Option<Duration>) {
+        let now = Instant::now();
+        if self.activity.is_idle() {
+            self.cut = Some(now + FAREWELL);
+        } else if let Some(grace) = grace {
+            self.cut = Some(now + grace);
+        }
+        timer.as_mut().reset(self.next_look());
+    }
+
+    /// The timer has fired: what it means now.
+    fn look(&mut self, timer: &mut Pin<&mut Sleep>, cx: &mut Context<'_>) -> Look {
+        let now = Instant::now();
+        if self.cut.is_some_and(|cut| cut <= now) {
+            return Look::End(Ended::Well);
+        }
+        if self.expires.is_some_and(|expires| expires <= now) {
+            self.expires = None;
+            self.expect_farewell(timer, Some(EXPIRY_GRACE));
+            return Look::Leave;
+        }
+        let (deadline, overdue) = self.activity.deadline(&self.limits, self.http2);
+        if deadline <= now {
+            if overdue == Overdue::Idle && self.cut.is_none() {
+                // An HTTP/2 client is told, and then has a moment to go.
+                self.cut = Some(now + FAREWELL);
+                timer.as_mut().reset(now + FAREWELL);
+                return Look::Leave;
+            }
+            if overdue != Overdue::Idle {
+                return Look::End(Ended::Overdue(overdue));
+            }
+            timer.as_mut().reset(self.cut.unwrap_or(now + FAREWELL));
+            return Look::Wait;
+        }
+        timer.as_mut().reset(self.next_look());
+        let _ = cx;
+        Look::Wait
+    }
+}
+
+/// What follows from a look at a connection.
+enum Look {
+    /// It may go on.
+    Wait,
+    /// It is asked to end.
+    Leave,
+    /// It ends here.
+    End(Ended),
+}
+
+/// Carries a tunnel until it ends, or until the certificate it rests on does.
+async fn until(expires: Option<Instant>, tunnel: crate::proxy::Tunnel) {
+    match expires {
+        Some(expires) => {
+            if tokio::time::timeout_at(expires, tunnel).await.is_err() {
+                tracing::debug!("a tunnel was cut when its peer's certificate expired");
+            }
+        }
+        None => tunnel.await,
+    }
+}
+
+/// One line for a connection that ended in a fault outside any request.
+fn record_end(worker: &Worker, (listener, caller): (&Listener, &Caller), ended: Ended) {
+    let (fault, cause, status) = match ended {
+        Ended::Well => return,
+        Ended::Overdue(Overdue::Idle) => return,
+        Ended::Overdue(Overdue::Head) => (
+            "downstream/request_head/header_timeout",
+            "no complete request head within limits.header_timeout".to_owned(),
+            0,
+        ),
+        Ended::Overdue(Overdue::Blocked) => (
+            "downstream/response_body/body_timeout",
+            "the client took nothing of the response within limits.body_timeout".to_owned(),
+            0,
+        ),
+        Ended::Faulty(error) if error.is_parse_too_large() => {
+            ("downstream/request_head/too_large", error.to_string(), 431)
+        }
+        Ended::Faulty(error) if error.is_parse() => {
+            ("downstream/request_head/malformed", error.to_string(), 400)
+        }
+        // The client went away, or a request failed that has a line of its own.
+        Ended::Faulty(error) => {
+            tracing::debug!(listener = listener.name, client = %caller, cause = %error, "a connection ended");
+            return;
+        }
+    };
+    if status != 0 {
+        worker.metrics().no_route().request(status, Some("downstream"), Duration::ZERO);
+    }
+    tracing::info!(
+        event = events::CONNECTION_FAULT,
+        listener = listener.name,
+        client = %caller,
+        peer = caller.peer().map(crate::identity::PeerIdentity::primary),
+        fault,
+        cause,
+        status,
+    );
+}
+
+/// Counts a connection as open until it is dropped.
+struct Counting<'a> {
+    worker: &'a Worker,
+    listener: ListenerId,
+}
+
+impl<'a> Counting<'a> {
+    fn begin(worker: &'a Worker, listener: ListenerId) -> Self {
+        worker.metrics().listener(listener.0).connection_opened();
+        Self { worker, listener }
+    }
+}
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        self.worker.metrics().listener(self.listener.0).connection_closed();
+    }
+}
+
