@@ -8,6 +8,7 @@
 //! 3. [`config`] turns a file into a [`config::Config`] whose values are legal.
 //! 4. [`policy`] decides what a caller may do, and names the rule.
 
+mod cli;
 pub mod config;
 pub mod identity;
 pub mod policy;

@@ -1,7 +1,7 @@
 //! The access log: one line for each request, on standard output.
 //!
 //! A worker formats its lines into a buffer of its own; a thread writes the
-//! buffers, at the latest [`GATHER`] after the first line. A worker never waits
+//! buffers, at the latest 200 ms after the first line. A worker never waits
 //! for it.
 
 use std::fmt::{self, Display};

@@ -114,8 +114,7 @@ impl Readiness {
 }
 
 /// Answers on `socket` until `shutdown` turns true or its sender is gone, then
-/// removes a unix socket's file and gives the answers under way
-/// [`FAREWELL_TIMEOUT`] (1 s) to finish.
+/// removes a unix socket's file and gives the answers under way 1 s to finish.
 ///
 /// Logs [`events::ADMIN_READY`] with the address. Must run on a `LocalRuntime`
 /// or in a `LocalSet`: connections are local tasks.

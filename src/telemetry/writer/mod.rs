@@ -287,8 +287,8 @@ fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
 const BATCH: usize = 32 * 1024;
 
 /// Bytes in one buffer of a lane beyond which lines are dropped: a burst of
-/// some thousand requests fits, a reader that stopped costs no more than this.
-const LANE_LIMIT: usize = 1024 * 1024;
+/// ten thousand requests fits, a reader that stopped costs no more than this.
+const LANE_LIMIT: usize = 4 * 1024 * 1024;
 
 /// How long the end waits for a reader.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
