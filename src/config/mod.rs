@@ -7,21 +7,60 @@
 //! * An unknown key is refused, with the nearest known one.
 //! * Durations and sizes carry units; there is no "0 means for ever".
 //! * Nothing here opens a file other than the config itself, and nothing here
-//!   knows sockets or TLS libraries. Paths that [`crate::tls`] loads later carry
+//!   knows sockets or TLS libraries. Paths that the room `tls` loads later carry
 //!   their place in the file ([`Located`]), so that its problems point there too.
+//!
+//! # How to add an option
+//!
+//! A field in [`model`], a line in the reader of its section, an entry in
+//! [`options`]; then `BLESS=1 cargo test --lib config` writes it into
+//! `config/reference.toml` and `config/README.md`.
 
-use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
-use std::time::Duration;
+mod algorithms;
+mod defaults;
+mod listeners;
+mod model;
+mod names;
+mod nearest;
+mod options;
+mod outbound;
+mod problem;
+mod process;
+mod routes;
+mod section;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod units;
+mod upstreams;
+mod values;
+mod whole;
 
-use ipnet::IpNet;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
-use crate::identity::{Encoding, PeerPattern};
+use toml::de::DeTable;
 
-/// A whole, legal configuration. Only [`read`] makes one.
+pub use model::{
+    Admin, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, Endpoint, EndpointAddress,
+    HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log,
+    LogFormat, LogLevel, OnWithdrawal, Outbound, OwnCertificate, Place, Protocol, Route, Server,
+    TlsVersion, TlsVersions, TrustBundle, Upstream, UpstreamId, UpstreamTls, UpstreamTrust,
+};
+pub use options::{manual, reference};
+pub use problem::{Problem, Problems};
+
+use section::{Reader, Section};
+
+/// The largest config file, in bytes.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// A whole configuration; legal once it has passed [`Draft::finish`].
 #[derive(Debug)]
 pub struct Config {
+    path: PathBuf,
     server: Server,
     log: Log,
     admin: Option<Admin>,
@@ -31,390 +70,154 @@ pub struct Config {
     upstreams: Vec<Upstream>,
 }
 
-/// A value and the place in the file where it was written.
-#[derive(Clone, Debug)]
-pub struct Located<T> {
-    /// The value.
-    pub value: T,
-    /// Where it stands.
-    pub place: Place,
+/// What was read from a file: the sections that are legal, and what is wrong with the others.
+///
+/// The files that the legal sections name can be loaded before
+/// [`finish`](Self::finish), so that one run finds their problems too.
+#[derive(Debug)]
+pub struct Draft {
+    /// The legal sections. Each is whole; others may be absent.
+    pub config: Config,
+    /// What is wrong.
+    pub problems: Problems,
 }
 
-/// A line and column of the config file, both counted from 1.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Place {
-    /// The line.
-    pub line: u32,
-    /// The column, in characters.
-    pub column: u32,
+/// Reads a config file of at most 1 MiB.
+///
+/// Relative paths in it start from its own directory; `${NAME}` in a path is
+/// taken from the environment of this process.
+pub fn read(path: &Path) -> Draft {
+    match text_of(path) {
+        Ok(text) => parse(&text, path),
+        Err(problem) => {
+            let draft = parse("", path);
+            Draft {
+                problems: Problems::new(path, vec![problem]),
+                ..draft
+            }
+        }
+    }
 }
 
-/// `[server]`: what concerns the whole process.
-#[derive(Clone, Debug)]
-pub struct Server {
-    /// Worker threads; default one per core.
-    pub workers: NonZeroUsize,
-    /// From the first SIGTERM to the end of the last request.
-    pub drain_timeout: Duration,
+/// Reads `text` as if it were the file at `path`.
+pub fn parse(text: &str, path: &Path) -> Draft {
+    parse_with(text, path, &|name| std::env::var_os(name))
 }
 
-/// `[log]`: what is written where.
-#[derive(Clone, Copy, Debug)]
-pub struct Log {
-    /// How lines look.
-    pub format: LogFormat,
-    /// Whether each request has a line on standard output.
-    pub access: bool,
-    /// The least important diagnostic that is written to standard error.
-    pub level: LogLevel,
+/// Reads `text` with variables that `environment` looks up.
+pub(crate) fn parse_with(
+    text: &str,
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<OsString>,
+) -> Draft {
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let reader = Reader::new(text, directory, environment);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let config = whole::config(Section::root(&reader, table.get_ref()), path);
+    let found = reader.take_problems();
+    Draft {
+        config,
+        problems: Problems::new(path, syntax::with_syntax(&reader, &errors, found)),
+    }
 }
 
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LogFormat {
-    /// `key=value` for people.
-    Text,
-    /// One JSON object a line, for machines.
-    Json,
+impl Draft {
+    /// Makes the draft a config, unless there is a problem here or in `more`.
+    ///
+    /// # Errors
+    ///
+    /// All problems together.
+    pub fn finish(self, more: Vec<Problem>) -> Result<Config, Problems> {
+        let Self {
+            config,
+            mut problems,
+        } = self;
+        problems.extend(more);
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
+    }
 }
 
-/// How much is logged.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LogLevel {
-    /// What failed in countersign itself.
-    Error,
-    /// What is about to fail.
-    Warn,
-    /// Life, refusals and faults: the default.
-    Info,
-    /// For finding a fault in countersign.
-    Debug,
+impl Config {
+    /// The file it was read from, as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What concerns the whole process.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What is written where.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Where health and metrics are served, if anywhere.
+    pub fn admin(&self) -> Option<&Admin> {
+        self.admin.as_ref()
+    }
+
+    /// The trust bundles, in the order of the file.
+    pub fn bundles(&self) -> &[TrustBundle] {
+        &self.bundles
+    }
+
+    /// The listeners, in the order of the file.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// The routes, in the order of the file, which is the order they are tried in.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// The upstreams, in the order of the file.
+    pub fn upstreams(&self) -> &[Upstream] {
+        &self.upstreams
+    }
+
+    /// The bundle of an id of this config; `None` for one of another.
+    pub fn bundle(&self, id: BundleId) -> Option<&TrustBundle> {
+        self.bundles.get(id.0)
+    }
+
+    /// The listener of an id of this config; `None` for one of another.
+    pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
+        self.listeners.get(id.0)
+    }
+
+    /// The upstream of an id of this config; `None` for one of another.
+    pub fn upstream(&self, id: UpstreamId) -> Option<&Upstream> {
+        self.upstreams.get(id.0)
+    }
 }
 
-/// `[admin]`: where health, readiness and metrics are served.
-#[derive(Clone, Debug)]
-pub struct Admin {
-    /// The address; TCP or a unix socket.
-    pub bind: Located<Bind>,
+fn text_of(path: &Path) -> Result<String, Problem> {
+    let bytes = bytes_of(path).map_err(|error| {
+        Problem::new(format!("cannot be read: {error}"))
+            .remedy("give the file with --config, and see that this user may read it")
+    })?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(Problem::new("is larger than 1 MiB").remedy("give the config file itself"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let good = error.as_bytes().get(..at).unwrap_or_default();
+        let text = String::from_utf8_lossy(good);
+        let place = Reader::new(&text, Path::new(""), &|_| None).place(at);
+        Problem::at(place, "is not UTF-8").remedy("save the file as UTF-8")
+    })
 }
 
-/// Where a listener or the admin server accepts.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Bind {
-    /// A TCP address; port 0 lets the system choose.
-    Tcp(SocketAddr),
-    /// A unix socket at this path.
-    Unix(PathBuf),
-}
-
-/// Which trust bundle, as an index into [`Config::bundles`].
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct BundleId(pub usize);
-
-/// Which listener, as an index into [`Config::listeners`].
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct ListenerId(pub usize);
-
-/// Which upstream, as an index into [`Config::upstreams`].
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct UpstreamId(pub usize);
-
-/// `[trust.NAME]`: a named set of trust anchors.
-#[derive(Clone, Debug)]
-pub struct TrustBundle {
-    /// Its name.
-    pub name: String,
-    /// Where the table stands.
-    pub place: Place,
-    /// PEM files, or directories of PEM files.
-    pub ca: Vec<Located<PathBuf>>,
-    /// Revocation lists, PEM or DER; files or directories. Empty: not checked.
-    pub crl: Vec<Located<PathBuf>>,
-    /// What becomes of open connections whose peer is no longer trusted.
-    pub on_withdrawal: OnWithdrawal,
-}
-
-/// What becomes of open connections whose peer is no longer trusted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum OnWithdrawal {
-    /// Requests in flight finish, then the connection ends.
-    Drain,
-    /// The connection ends at once.
-    Cut,
-    /// The connection stays.
-    Keep,
-}
-
-/// `[listeners.NAME]`: one address where clients connect.
-#[derive(Clone, Debug)]
-pub struct Listener {
-    /// Its name, used in logs and metrics.
-    pub name: String,
-    /// The address.
-    pub bind: Located<Bind>,
-    /// What is offered in ALPN, in order of preference; never empty.
-    pub protocols: Vec<Protocol>,
-    /// TLS; `None` is a plaintext listener.
-    pub tls: Option<ListenerTls>,
-    /// Bounds on what a client can hold.
-    pub limits: Limits,
-    /// Networks whose `Forwarded` and `X-Forwarded-*` fields are believed.
-    pub trusted_proxies: Vec<IpNet>,
-}
-
-/// An HTTP version family.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Protocol {
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2.
-    Http2,
-}
-
-/// `[listeners.NAME.tls]`.
-#[derive(Clone, Debug)]
-pub struct ListenerTls {
-    /// Where the table stands.
-    pub place: Place,
-    /// Chains and keys, chosen by SNI; never empty.
-    pub certificates: Vec<OwnCertificate>,
-    /// Whether a client certificate is asked for and demanded.
-    pub client_auth: ClientAuth,
-    /// What client certificates are checked against; present unless `client_auth` is `none`.
-    pub trust: Option<BundleId>,
-    /// The lowest and highest protocol version.
-    pub versions: TlsVersions,
-    /// The cipher suites offered, in order; empty: the library's own choice.
-    pub cipher_suites: Vec<Located<CipherSuite>>,
-    /// The key exchange groups offered, in order; empty: the library's own choice.
-    pub key_exchange: Vec<Located<KeyExchange>>,
-}
-
-/// One certificate chain of countersign's own, with its key.
-#[derive(Clone, Debug)]
-pub struct OwnCertificate {
-    /// PEM file: the leaf first, then its intermediates.
-    pub chain: Located<PathBuf>,
-    /// PEM file: the leaf's private key.
-    pub key: Located<PathBuf>,
-}
-
-/// Whether a listener asks its clients for a certificate.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ClientAuth {
-    /// Not asked for: every caller is anonymous.
-    None,
-    /// Asked for: a caller without one is anonymous, one with a bad one is refused.
-    Want,
-    /// Demanded: a caller without one is refused in the handshake.
-    Require,
-}
-
-/// A range of TLS versions, lowest first.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct TlsVersions {
-    /// The lowest version accepted.
-    pub min: TlsVersion,
-    /// The highest version offered; not below `min`.
-    pub max: TlsVersion,
-}
-
-/// A TLS version.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum TlsVersion {
-    /// TLS 1.2 (RFC 5246).
-    Tls12,
-    /// TLS 1.3 (RFC 9846).
-    Tls13,
-}
-
-/// A cipher suite, by its IANA name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "each is the IANA name of the suite")]
-pub enum CipherSuite {
-    Tls13Aes256GcmSha384,
-    Tls13Aes128GcmSha256,
-    Tls13Chacha20Poly1305Sha256,
-    EcdheEcdsaAes256GcmSha384,
-    EcdheEcdsaAes128GcmSha256,
-    EcdheEcdsaChacha20Poly1305Sha256,
-    EcdheRsaAes256GcmSha384,
-    EcdheRsaAes128GcmSha256,
-    EcdheRsaChacha20Poly1305Sha256,
-}
-
-/// A key exchange group, by its IANA name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "each is the IANA name of the group")]
-pub enum KeyExchange {
-    X25519MlKem768,
-    Secp256r1MlKem768,
-    MlKem768,
-    X25519,
-    Secp256r1,
-    Secp384r1,
-}
-
-/// `[listeners.NAME.limits]`: every one has a default.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// ClientHello to Finished, one deadline.
-    pub handshake_timeout: Duration,
-    /// A request head, from its first byte (or the connection's start) to its last.
-    pub header_timeout: Duration,
-    /// Between requests.
-    pub idle_timeout: Duration,
-    /// Between two pieces of a body, either way.
-    pub body_timeout: Duration,
-    /// Connections open at one time on this listener.
-    pub max_connections: NonZeroUsize,
-    /// A request head, in bytes.
-    pub max_header_bytes: NonZeroU32,
-}
-
-/// `[[routes]]`: which requests go to which upstream, and who may send them.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// The label in logs and metrics: `name`, else `routes[N]` counted from 0.
-    pub name: String,
-    /// Only on this listener; `None`: on each.
-    pub listener: Option<ListenerId>,
-    /// Only for this host; `None`: for each.
-    pub host: Option<HostPattern>,
-    /// A prefix on whole segments, beginning with `/`.
-    pub path: String,
-    /// Whether a caller without a certificate is refused with 403.
-    pub requires_certificate: bool,
-    /// Who may; `None`: every caller that came this far. Never `Some` of an empty list.
-    pub allow: Option<Vec<PeerPattern>>,
-    /// Where permitted requests go.
-    pub upstream: UpstreamId,
-}
-
-/// The host of a route, in lower case without a final dot.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum HostPattern {
-    /// This very name or address.
-    Exact(String),
-    /// `*.SUFFIX`: exactly one label before the suffix; held without the `*.`.
-    Wildcard(String),
-}
-
-/// `[upstreams.NAME]`: a service and how to reach it.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// Its name, used in logs and metrics.
-    pub name: String,
-    /// Where the table stands.
-    pub place: Place,
-    /// Where it runs; never empty.
-    pub endpoints: Vec<Endpoint>,
-    /// The HTTP version spoken to it.
-    pub protocol: Protocol,
-    /// TLS to the `https://` endpoints; present when there is one.
-    pub tls: Option<UpstreamTls>,
-    /// To set up a connection, TLS included.
-    pub connect_timeout: Duration,
-    /// From the end of the request to the response head.
-    pub response_timeout: Duration,
-    /// How long an unused connection is kept.
-    pub idle_timeout: Duration,
-    /// The three layers of outbound authentication.
-    pub outbound: Outbound,
-}
-
-/// One endpoint of an upstream.
-#[derive(Clone, Debug)]
-pub struct Endpoint {
-    /// As it was written, for logs.
-    pub text: String,
-    /// Where it stands.
-    pub place: Place,
-    /// Where to connect.
-    pub address: EndpointAddress,
-    /// Whether TLS is spoken (`https://`).
-    pub tls: bool,
-}
-
-/// Where an endpoint is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum EndpointAddress {
-    /// A host name or address (IPv6 without brackets), and a port.
-    Tcp {
-        /// The name or address.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// A unix socket.
-    Unix(PathBuf),
-}
-
-/// `[upstreams.NAME.tls]`.
-#[derive(Clone, Debug)]
-pub struct UpstreamTls {
-    /// Where the table stands.
-    pub place: Place,
-    /// What the upstream's certificate is checked against.
-    pub trust: UpstreamTrust,
-    /// SNI, and the name that the certificate must carry; default the endpoint's host.
-    pub server_name: Option<Located<String>>,
-    /// What is presented when the upstream asks for a certificate.
-    pub certificate: Option<OwnCertificate>,
-    /// The lowest and highest protocol version.
-    pub versions: TlsVersions,
-}
-
-/// What an upstream's certificate is checked against.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum UpstreamTrust {
-    /// A bundle of this config.
-    Bundle(BundleId),
-    /// `"system"`: the machine's own certificate authorities.
-    System(Place),
-}
-
-/// How much a layer of outbound authentication is wanted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LayerMode {
-    /// It is not offered.
-    Never,
-    /// It is offered where it can be.
-    Supported,
-    /// Without it no request goes up.
-    Required,
-}
-
-/// `[upstreams.NAME.outbound]`: what countersign offers when it is itself the client.
-#[derive(Clone, Debug)]
-pub struct Outbound {
-    /// The transport layer: countersign's own certificate.
-    pub client_certificate: LayerMode,
-    /// The message layer: a credential in `Authorization`.
-    pub credential: LayerMode,
-    /// The attribute layer: the asserted identity.
-    pub assertion: LayerMode,
-    /// What the message layer sends.
-    pub source: CredentialSource,
-    /// How the attribute layer says who is calling; empty only if `assertion` is `never`.
-    pub encodings: Vec<Encoding>,
-}
-
-/// What the message layer sends.
-#[derive(Clone, Debug)]
-pub enum CredentialSource {
-    /// The caller's own `Authorization`.
-    Forward,
-    /// A user and the file that holds the password (RFC 7617).
-    Basic {
-        /// The user.
-        user: String,
-        /// The file.
-        password_file: Located<PathBuf>,
-    },
-    /// The file that holds a token (RFC 6750).
-    Bearer {
-        /// The file.
-        token_file: Located<PathBuf>,
-    },
+/// At most one byte more than is allowed.
+fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

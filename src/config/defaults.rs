@@ -1,0 +1,47 @@
+//! Every default that is a number, with its reason.
+//!
+//! The registry in [`super::options`] shows them; a test holds the two equal.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use super::model::Limits;
+
+/// Kubernetes kills a pod 30 s after SIGTERM; what has not finished by then never will.
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The bounds on what one client can hold.
+pub(super) const LIMITS: Limits = Limits {
+    // A handshake on a bad mobile line takes some seconds; nginx waits 60 s,
+    // which lets a silent client hold a slot six times as long.
+    handshake_timeout: Duration::from_secs(10),
+    // A head is one packet or a few; 30 s is what slow links need and slowloris hates.
+    header_timeout: Duration::from_secs(30),
+    // Browsers reuse a connection within a minute; an idle one costs memory all the time.
+    idle_timeout: Duration::from_secs(60),
+    // Between two pieces, not for the whole: a long upload that moves is never cut.
+    body_timeout: Duration::from_secs(30),
+    // 45 KiB each at worst when idle: about 450 MB, and within the usual descriptor limits of a service.
+    max_connections: NonZeroUsize::MIN.saturating_add(9_999),
+    // Room for a cookie jar and a large token; peers refuse more than 8 to 64 KiB.
+    max_header_bytes: nonzero(32 * 1024),
+};
+
+/// A connection within a data centre takes milliseconds; after 5 s (a lost SYN sent
+/// again twice) another endpoint is the better choice.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The usual wait of clients and load balancers; a service that needs longer says so.
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Below the 60 s and more after which services close an unused connection, so that
+/// requests seldom meet a connection that is just being closed.
+pub(super) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where the number of cores cannot be learnt.
+pub(super) const WORKERS: NonZeroUsize = NonZeroUsize::MIN;
+
+#[expect(clippy::expect_used, reason = "evaluated when the crate is compiled")]
+const fn nonzero(value: u32) -> NonZeroU32 {
+    NonZeroU32::new(value).expect("a default is not zero")
+}

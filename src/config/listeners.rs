@@ -1,0 +1,182 @@
+//! Reads `[listeners.NAME]`: where clients connect and how they prove who they are.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use super::algorithms::{algorithms, versions};
+use super::defaults;
+use super::model::{
+    Bind, BundleId, ClientAuth, Limits, Listener, ListenerTls, Located, OwnCertificate, Protocol,
+};
+use super::names::Names;
+use super::problem::Problem;
+use super::section::{Field, Read, Section};
+use super::units::quoted;
+use super::values::network;
+
+/// More connections than one machine has memory for.
+const MOST_CONNECTIONS: usize = 10_000_000;
+
+/// What an HTTP parser needs at least, and the most that one client may make it hold.
+const HEADER_BYTES: (&str, &str) = ("8KiB", "1MiB");
+
+/// The words for the HTTP versions, as ALPN has them.
+pub(super) const PROTOCOLS: [(&str, Protocol); 2] =
+    [("h2", Protocol::Http2), ("http/1.1", Protocol::Http1)];
+
+pub(super) fn listener(
+    section: &mut Section<'_>,
+    name: &str,
+    bundles: &Names,
+) -> Read<Listener> {
+    let bind = section.required("bind", |field| field.bind());
+    let both = vec![Protocol::Http2, Protocol::Http1];
+    let protocols = section.defaulted("protocols", both, |field| {
+        field.list(|member| member.choice(&PROTOCOLS))
+    });
+    let trusted_proxies = section.defaulted("trusted_proxies", Vec::new(), |field| {
+        field.list_or_empty(|member| member.parsed(network))
+    });
+    let allow_plaintext = section.defaulted("allow_plaintext", false, |field| field.boolean());
+    section.unavailable(
+        "accept_assertions_from",
+        "remove it; identity fields that clients send are always removed",
+    );
+    let tls = section.optional("tls", |field| field.section(|tls| self::tls(tls, bundles)));
+    let limits = section.subsection("limits", limits);
+    let (bind, tls) = (bind?, tls?);
+    if tls.is_none() && !allow_plaintext? {
+        stays_on_this_machine(section, &bind)?;
+    }
+    Ok(Listener {
+        name: name.to_owned(),
+        place: section.place(),
+        bind,
+        protocols: protocols?,
+        tls,
+        limits: limits?,
+        trusted_proxies: trusted_proxies?,
+    })
+}
+
+/// Sees that what is not encrypted cannot leave the machine.
+fn stays_on_this_machine(section: &Section<'_>, bind: &Located<Bind>) -> Read<()> {
+    match &bind.value {
+        Bind::Tcp(address) if !address.ip().to_canonical().is_loopback() => {
+            let problem = Problem::new(format!("plaintext on {address}, which others can reach"))
+                .causes("requests and the identities in them could be read and changed on the way")
+                .remedy(format!(
+                    "write a table [{}.tls], bind to 127.0.0.1 or a unix socket, or write allow_plaintext = true",
+                    section.own_path()
+                ));
+            let path = section.shown("bind");
+            Err(section.reader.report(problem.of_key(bind.place, &path)))
+        }
+        Bind::Tcp(_) | Bind::Unix(_) => Ok(()),
+    }
+}
+
+fn tls(section: &mut Section<'_>, bundles: &Names) -> Read<ListenerTls> {
+    let certificates = section.required("certificates", |field| {
+        field.list(|member| member.section(own_certificate))
+    });
+    let client_auth = section.required("client_auth", |field| {
+        field.choice(&[
+            ("none", ClientAuth::None),
+            ("want", ClientAuth::Want),
+            ("require", ClientAuth::Require),
+        ])
+    });
+    for key in ["on_missing", "on_invalid"] {
+        let later = ["http", "anonymous"];
+        let read = |field: &Field<'_>| field.choice_now(&[("alert", ())], &later, "write \"alert\"");
+        section.optional(key, read).ok();
+    }
+    let trust = section.field("trust");
+    let trust = client_trust(section, client_auth, trust, bundles);
+    let versions = versions(section);
+    let cipher_suites = algorithms(section, "cipher_suites", versions);
+    let key_exchange = algorithms(section, "key_exchange", versions);
+    Ok(ListenerTls {
+        place: section.place(),
+        certificates: certificates?,
+        client_auth: client_auth?,
+        trust: trust?,
+        versions: versions?,
+        cipher_suites: cipher_suites?,
+        key_exchange: key_exchange?,
+    })
+}
+
+/// The bundle, which is there exactly if clients are asked for a certificate.
+fn client_trust(
+    section: &mut Section<'_>,
+    client_auth: Read<ClientAuth>,
+    field: Option<Field<'_>>,
+    bundles: &Names,
+) -> Read<Option<BundleId>> {
+    let resolved = field.as_ref().map(|field| client_bundle(field, bundles)).transpose();
+    match (client_auth?, &field) {
+        (ClientAuth::Want | ClientAuth::Require, None) => Err(section.lack("trust")),
+        (ClientAuth::None, Some(field)) => Err(field.refuse(
+            Problem::new("a bundle with client_auth = \"none\"")
+                .causes("no certificate is asked for, so nothing would be checked against it")
+                .remedy("write client_auth = \"require\", or remove trust"),
+        )),
+        _ => resolved,
+    }
+}
+
+fn client_bundle(field: &Field<'_>, bundles: &Names) -> Read<BundleId> {
+    if field.value().as_str() == Some("system") {
+        let problem = Problem::new("clients are not checked against \"system\"")
+            .causes("anybody can get a certificate of a public certificate authority")
+            .remedy("declare whom to trust in a table [trust.NAME]");
+        return Err(field.refuse(problem));
+    }
+    bundles.resolve(field).map(BundleId)
+}
+
+/// A certificate chain and its key.
+pub(super) fn own_certificate(section: &mut Section<'_>) -> Read<OwnCertificate> {
+    let chain = section.required("chain", |field| field.path());
+    let key = section.required("key", |field| field.path());
+    Ok(OwnCertificate {
+        chain: chain?,
+        key: key?,
+    })
+}
+
+fn limits(section: &mut Section<'_>) -> Read<Limits> {
+    let default = defaults::LIMITS;
+    let mut duration = |key, default| section.defaulted(key, default, |field| field.duration());
+    let handshake_timeout = duration("handshake_timeout", default.handshake_timeout);
+    let header_timeout = duration("header_timeout", default.header_timeout);
+    let idle_timeout = duration("idle_timeout", default.idle_timeout);
+    let body_timeout = duration("body_timeout", default.body_timeout);
+    let max_connections = section.optional("max_connections", |field| field.count(MOST_CONNECTIONS));
+    let max_header_bytes = section.optional("max_header_bytes", |field| {
+        let (least, most) = HEADER_BYTES;
+        field.size(least, most)
+    });
+    let header_bytes = max_header_bytes?.and_then(|bytes| u32::try_from(bytes).ok());
+    Ok(Limits {
+        handshake_timeout: handshake_timeout?,
+        header_timeout: header_timeout?,
+        idle_timeout: idle_timeout?,
+        body_timeout: body_timeout?,
+        max_connections: max_connections?
+            .and_then(NonZeroUsize::new)
+            .unwrap_or(default.max_connections),
+        max_header_bytes: header_bytes
+            .and_then(NonZeroU32::new)
+            .unwrap_or(default.max_header_bytes),
+    })
+}
+
+/// Describes a bind for messages.
+pub(super) fn shown(bind: &Bind) -> String {
+    match bind {
+        Bind::Tcp(address) => address.to_string(),
+        Bind::Unix(path) => quoted(&path.to_string_lossy()),
+    }
+}

@@ -1,0 +1,101 @@
+//! The names that the operator gives to bundles, listeners and upstreams.
+
+use super::nearest::nearest;
+use super::problem::Problem;
+use super::section::{Field, Read, Section};
+use super::units::quoted;
+
+/// Names become metric labels, so they are short and plain.
+const LONGEST_NAME: usize = 64;
+
+/// The names of one kind, with the index of each that is legal.
+pub(super) struct Names {
+    kind: &'static str,
+    table: &'static str,
+    entries: Vec<(String, Option<usize>)>,
+}
+
+impl Names {
+    /// The index of the thing that `field` names.
+    ///
+    /// A name of a thing that is not legal itself gives no problem of its own.
+    pub(super) fn resolve(&self, field: &Field<'_>) -> Read<usize> {
+        let written = field.text()?;
+        if let Some((_, index)) = self.entries.iter().find(|(name, _)| name == written) {
+            return index.ok_or(super::section::Reported);
+        }
+        let Self { kind, table, .. } = self;
+        let problem = Problem::new(format!("there is no {kind} {}", quoted(written)));
+        let known: Vec<&str> = self.entries.iter().map(|(name, _)| name.as_str()).collect();
+        Err(field.refuse(match nearest(written, known.iter().copied()) {
+            Some(near) => problem.remedy(format!("did you mean \"{near}\"?")),
+            None if known.is_empty() => {
+                problem.remedy(format!("declare it in a table [{table}.NAME]"))
+            }
+            None => problem.remedy(format!(
+                "write \"{}\", or declare it in a table [{table}.NAME]",
+                known.join("\" or \"")
+            )),
+        }))
+    }
+
+    /// Whether everything that was named is legal.
+    pub(super) fn all_legal(&self) -> bool {
+        self.entries.iter().all(|(_, index)| index.is_some())
+    }
+
+    /// Whether nothing was named, legal or not.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+/// Reads a table of named tables, such as all of `[listeners.NAME]`.
+pub(super) fn named<'r, T>(
+    root: &mut Section<'r>,
+    (table, kind): (&'static str, &'static str),
+    read: impl Fn(&mut Section<'r>, &str) -> Read<T>,
+) -> (Vec<T>, Names) {
+    let mut names = Names {
+        kind,
+        table,
+        entries: Vec::new(),
+    };
+    let mut things = Vec::new();
+    let entries = root.optional(table, |field| field.entries("NAME"));
+    for (name, place, field) in entries.ok().flatten().unwrap_or_default() {
+        let illegal = is_illegal(&name).map(|problem| {
+            field.reader.report(problem.of_key(place, field.shown()));
+        });
+        let thing = field.section(|section| read(section, &name));
+        match (thing, illegal) {
+            (Ok(thing), None) => {
+                names.entries.push((name, Some(things.len())));
+                things.push(thing);
+            }
+            _ => names.entries.push((name, None)),
+        }
+    }
+    (things, names)
+}
+
+/// Reads a name that is a value.
+pub(super) fn name(field: &Field<'_>) -> Read<String> {
+    let name = field.text()?;
+    match is_illegal(name) {
+        Some(problem) => Err(field.refuse(problem)),
+        None => Ok(name.to_owned()),
+    }
+}
+
+fn is_illegal(name: &str) -> Option<Problem> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let good = (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(legal);
+    (!good).then(|| {
+        Problem::new(format!("{} is not a legal name", quoted(name)))
+            .causes("names become labels of metrics")
+            .remedy(format!(
+                "write 1 to {LONGEST_NAME} letters, digits, `-` and `_`"
+            ))
+    })
+}

@@ -1,0 +1,124 @@
+//! Prints the annotated reference config.
+
+use std::fmt::Write as _;
+
+use super::{Default, Opt, Table, tables};
+
+/// The width that comments are wrapped to.
+const WIDTH: usize = 88;
+
+/// Returns the reference config: a file that loads, in which every option appears.
+///
+/// A line that begins with `#` and no space behind it is an option that is off
+/// unless it is written; with the `#` taken away from all of them the file loads
+/// as well.
+pub fn reference() -> String {
+    let mut text = HEAD.to_owned();
+    for table in tables().filter(|table| !table.header.is_empty()) {
+        text.push_str(&section(table));
+        if table.path == "trust.NAME" {
+            text.push_str(SECOND_BUNDLE);
+        }
+    }
+    text.push_str(SECOND_UPSTREAM);
+    text
+}
+
+fn section(table: &Table) -> String {
+    let off = if table.left_out { "#" } else { "" };
+    let mut text = format!("\n{}{off}{}\n", comment(table.summary), table.header);
+    for option in table.options {
+        // A token belongs to another source, which the second upstream shows.
+        if option.key() != "token_file" {
+            text.push_str(&lines(option, is_off(table, option)));
+        }
+    }
+    text
+}
+
+/// Whether the option stands in the reference as a comment.
+///
+/// What nothing stands for is a comment, except where the rest needs it.
+fn is_off(table: &Table, option: &Opt) -> bool {
+    const NEEDED: [&str; 5] = [
+        "routes[].listener",
+        "listeners.NAME.tls.trust",
+        "upstreams.NAME.tls.certificate",
+        "upstreams.NAME.outbound.credential.user",
+        "upstreams.NAME.outbound.credential.password_file",
+    ];
+    let unset = matches!(option.default, Default::Unset);
+    table.left_out || (unset && !NEEDED.contains(&option.path))
+}
+
+fn lines(option: &Opt, off: bool) -> String {
+    let (summary, default) = match option.default {
+        Default::Required => (format!("{} Required.", option.summary), None),
+        Default::Unset => (format!("{} Without it {}.", option.summary, option.without), None),
+        Default::Is(value) => (option.summary.to_owned(), Some(value)),
+    };
+    let default = default.map(|value| format!("# Default: {value}\n"));
+    format!(
+        "{}{}{}{} = {}\n",
+        comment(&summary),
+        default.unwrap_or_default(),
+        if off { "#" } else { "" },
+        option.key(),
+        option.example
+    )
+}
+
+/// Wraps a sentence into comment lines.
+fn comment(sentence: &str) -> String {
+    let mut text = String::new();
+    let mut column = WIDTH;
+    for word in sentence.split(' ') {
+        let length = word.chars().count();
+        if column + 1 + length > WIDTH {
+            text.push_str(if text.is_empty() { "#" } else { "\n#" });
+            column = 1;
+        }
+        // Writing to a string cannot fail.
+        write!(text, " {word}").ok();
+        column += 1 + length;
+    }
+    text.push('\n');
+    text
+}
+
+const HEAD: &str = "\
+# countersign's reference config: every option, with its default.
+# Printed by `countersign reference`; README.md beside it is the manual.
+#
+# A line that begins with `#` and no space behind it is an option that is off unless it is
+# written. Durations (ms, s, m, h) and sizes (B, KiB, MiB, GiB) carry units. Paths start
+# from the directory of this file; ${NAME} in them comes from the environment.
+";
+
+const SECOND_BUNDLE: &str = "
+# A second bundle, which the upstreams below are checked against.
+[trust.internal]
+ca = [\"trust/internal.pem\"]
+";
+
+const SECOND_UPSTREAM: &str = "
+# A second upstream, for what excludes something above: a bearer token, and header fields
+# with names of their own.
+[upstreams.billing]
+endpoints = [\"https://billing.internal:8443\"]
+
+[upstreams.billing.tls]
+trust = \"internal\"
+
+[upstreams.billing.outbound.credential]
+source = \"bearer\"
+# The file that holds the token (RFC 6750).
+token_file = \"secrets/billing.token\"
+
+[upstreams.billing.outbound.assertion]
+encode = [\"headers\"]
+
+# A header field and what it holds.
+[upstreams.billing.outbound.assertion.headers]
+\"X-Client-Subject\" = \"{subject}\"
+";

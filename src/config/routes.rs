@@ -1,0 +1,220 @@
+//! Reads `[[routes]]`: which requests go to which upstream, and who may send them.
+
+use crate::identity::{NameKind, NamePattern, PeerPattern};
+
+use super::model::{ClientAuth, HostPattern, Listener, ListenerId, Route, UpstreamId};
+use super::names::{Names, name};
+use super::problem::Problem;
+use super::section::{Field, Read, Section};
+use super::units::quoted;
+use super::values::host_name;
+
+/// What routes refer to.
+pub(super) struct Ends<'c> {
+    pub(super) listeners: &'c [Listener],
+    pub(super) listener_names: &'c Names,
+    pub(super) upstream_names: &'c Names,
+}
+
+/// Reads all routes; the second value tells whether every one is legal.
+pub(super) fn routes(root: &mut Section<'_>, ends: &Ends<'_>) -> (Vec<Route>, bool) {
+    let Some(field) = root.field("routes") else {
+        return (Vec::new(), true);
+    };
+    if field.value().is_table() {
+        let remedy = "write [[routes]], with two brackets".to_owned();
+        field.mismatch("a list", Some(remedy));
+        return (Vec::new(), false);
+    }
+    let mut routes: Vec<Route> = Vec::new();
+    let mut legal = true;
+    for member in field.members().unwrap_or_default() {
+        match member.section(|section| route(section, &member, ends)) {
+            Ok(route) => {
+                legal &= is_new(&member, &routes, &route).is_ok();
+                routes.push(route);
+            }
+            Err(_) => legal = false,
+        }
+    }
+    (routes, legal)
+}
+
+fn route(section: &mut Section<'_>, member: &Field<'_>, ends: &Ends<'_>) -> Read<Route> {
+    let name = section.optional("name", name);
+    let listener = section.optional("listener", |field| ends.listener_names.resolve(field));
+    let listener = listener.map(|listener| listener.map(ListenerId));
+    let host = section.optional("host", |field| field.parsed(host));
+    let path = section.defaulted("path", "/".to_owned(), |field| field.parsed(path));
+    let client_auth = section.field("client_auth");
+    let requires_certificate = client_auth.as_ref().map_or(Ok(false), required);
+    let allow = section.field("allow");
+    let patterns = allow.as_ref().map(|field| field.list(pattern)).transpose();
+    let upstream = section.required("upstream", |field| ends.upstream_names.resolve(field));
+    if let Ok(listener) = listener {
+        for field in [client_auth, allow].iter().flatten() {
+            can_be_satisfied(field, listener, ends)?;
+        }
+    }
+    Ok(Route {
+        name: name?.unwrap_or_else(|| member.shown().to_owned()),
+        place: section.place(),
+        listener: listener?,
+        host: host?,
+        path: path?,
+        requires_certificate: requires_certificate?,
+        allow: patterns?,
+        upstream: UpstreamId(upstream?),
+    })
+}
+
+/// A route is stricter than its listener or says nothing.
+fn required(field: &Field<'_>) -> Read<bool> {
+    match field.text()? {
+        "require" => Ok(true),
+        other => Err(field.refuse(
+            Problem::new(format!("a route cannot say {}", quoted(other)))
+                .causes("a route can only be stricter than its listener")
+                .remedy("write \"require\", or remove it"),
+        )),
+    }
+}
+
+/// Refuses a demand for certificates where no listener asks for one.
+fn can_be_satisfied(field: &Field<'_>, listener: Option<ListenerId>, ends: &Ends<'_>) -> Read<()> {
+    let here: Vec<&Listener> = match listener {
+        Some(id) => ends.listeners.get(id.0).into_iter().collect(),
+        None if ends.listener_names.all_legal() => ends.listeners.iter().collect(),
+        None => return Ok(()),
+    };
+    let asks = |listener: &&Listener| {
+        let tls = listener.tls.as_ref();
+        tls.is_some_and(|tls| tls.client_auth != ClientAuth::None)
+    };
+    match here.first() {
+        Some(first) if !here.iter().any(asks) => Err(field.refuse(
+            Problem::new("no listener of this route asks for a certificate")
+                .causes("every caller would be refused")
+                .remedy(format!(
+                    "write client_auth = \"want\" or \"require\" in [listeners.{}.tls], or remove it here",
+                    first.name
+                )),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// One entry of `allow`: all of its names must match.
+fn pattern(field: &Field<'_>) -> Read<PeerPattern> {
+    if let Some(text) = field.value().as_str() {
+        let kind = if text.contains("://") { "uri" } else { "dns" };
+        let remedy = format!("write {{ {kind} = {} }}", quoted(text));
+        return Err(field.mismatch("a table", Some(remedy)));
+    }
+    let names = field.section(names)?;
+    PeerPattern::new(names).map_err(|error| {
+        let problem = Problem::new(error.to_string());
+        field.refuse(problem.remedy("write { uri = \"spiffe://example.org/*\" }, or dns, subject, fingerprint"))
+    })
+}
+
+fn names(section: &mut Section<'_>) -> Read<Vec<NamePattern>> {
+    const KINDS: [(&str, NameKind); 4] = [
+        ("uri", NameKind::Uri),
+        ("dns", NameKind::Dns),
+        ("subject", NameKind::Subject),
+        ("fingerprint", NameKind::Fingerprint),
+    ];
+    let mut name = |(key, kind)| {
+        section.optional(key, |field| {
+            field.parsed(|text| {
+                NamePattern::parse(kind, text)
+                    .map_err(|error| Problem::new(format!("{}: {error}", quoted(text))))
+            })
+        })
+    };
+    let read = KINDS.map(&mut name);
+    let names: Read<Vec<_>> = read.into_iter().collect();
+    Ok(names?.into_iter().flatten().collect())
+}
+
+fn host(text: &str) -> Result<HostPattern, Problem> {
+    let refuse = |remedy: String| {
+        Problem::new(format!("{} is not the name of a host", quoted(text))).remedy(remedy)
+    };
+    if let Ok(ip) = text.parse::<std::net::Ipv6Addr>() {
+        return Ok(HostPattern::Exact(ip.to_string()));
+    }
+    if let Some(suffix) = text.strip_prefix("*.") {
+        let suffix = host_name(suffix).filter(|name| name.contains(|c: char| c.is_ascii_alphabetic()));
+        return suffix.filter(|name| !name.contains(':')).map(HostPattern::Wildcard).ok_or_else(|| {
+            refuse("write \"*.example.com\": one whole label in front of a name".to_owned())
+        });
+    }
+    host_name(text).map(HostPattern::Exact).ok_or_else(|| {
+        let without_port = text.rsplit_once(':').and_then(|(host, _)| host_name(host));
+        refuse(match without_port {
+            Some(host) => format!("write \"{host}\", without a port"),
+            None => "write \"www.example.com\", \"*.example.com\" or an address".to_owned(),
+        })
+    })
+}
+
+fn path(text: &str) -> Result<String, Problem> {
+    let why = if !text.starts_with('/') {
+        "does not begin with `/`"
+    } else if text.contains(['?', '#']) {
+        "has a query"
+    } else if text.contains("//") {
+        "has an empty segment"
+    } else if text.split('/').any(|segment| segment == "." || segment == "..") {
+        "has a segment of dots"
+    } else if text.contains('%') {
+        "is percent-encoded"
+    } else if text.contains('*') {
+        "has a wildcard"
+    } else if text.chars().any(|c| !c.is_ascii_graphic() || "\"<>\\^`{|}".contains(c)) {
+        "has a character that no path has"
+    } else {
+        return Ok(text.to_owned());
+    };
+    Err(Problem::new(format!("{} {why}", quoted(text)))
+        .remedy("write a prefix of whole segments, such as \"/api/\""))
+}
+
+/// Refuses a route that is never reached, or that shares its name with another.
+fn is_new(member: &Field<'_>, earlier: &[Route], route: &Route) -> Read<()> {
+    if let Some(same) = earlier.iter().find(|other| other.name == route.name) {
+        let problem = Problem::new(format!("the name \"{}\" is given twice", route.name))
+            .causes(format!("its metrics would be mixed with those of the route in line {}", same.place.line))
+            .remedy("choose another name");
+        return Err(member.refuse(problem));
+    }
+    match earlier.iter().find(|other| takes_all_of(other, route)) {
+        None => Ok(()),
+        Some(other) => Err(member.refuse(
+            Problem::new("this route is never reached")
+                .causes(format!(
+                    "{} in line {} comes first and takes all of its requests",
+                    other.name, other.place.line
+                ))
+                .remedy("move it up, or remove one of the two"),
+        )),
+    }
+}
+
+/// Whether every request that `later` could take is taken by `earlier`.
+fn takes_all_of(earlier: &Route, later: &Route) -> bool {
+    let listener = earlier.listener.is_none() || earlier.listener == later.listener;
+    let host = match (&earlier.host, &later.host) {
+        (None, _) => true,
+        (Some(HostPattern::Wildcard(suffix)), Some(HostPattern::Exact(name))) => {
+            name.split_once('.').is_some_and(|(_, rest)| rest == suffix)
+        }
+        (one, other) => one == other,
+    };
+    let whole = |path: &str| path == earlier.path;
+    let deeper = later.path.strip_prefix(earlier.path.as_str());
+    let within = deeper.is_some_and(|rest| earlier.path.ends_with('/') || rest.starts_with('/'));
+    listener && host && (whole(&later.path) || within)
+}

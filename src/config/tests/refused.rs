@@ -1,0 +1,116 @@
+//! What is refused, and the exact words that the operator is told.
+//!
+//! The cases stand in `problems.txt`. Each begins with `#` and the rule that it
+//! shows, and changes one thing in the baseline:
+//!
+//! * `<` a text of the baseline, which the `>` lines below it replace;
+//! * `+` a line that is added at the end;
+//! * `=` a line of a whole file, in place of the baseline;
+//! * `|` a line that is printed. `BLESS=1` writes these lines anew.
+
+use std::path::Path;
+
+use super::super::{LARGEST_FILE, read};
+use super::{BASELINE, refused};
+
+const CASES: &str = include_str!("problems.txt");
+
+#[derive(Default)]
+struct Case<'t> {
+    rule: &'t str,
+    input: Vec<&'t str>,
+    printed: String,
+}
+
+#[test]
+fn each_problem_is_told_in_these_words() {
+    let cases = cases();
+    assert!(cases.len() > 100, "only {} cases were found", cases.len());
+    if std::env::var_os("BLESS").is_some() {
+        return bless(&cases);
+    }
+    for case in &cases {
+        assert_eq!(refused(&text_of(case)), case.printed.trim_end(), "# {}", case.rule);
+    }
+}
+
+fn cases() -> Vec<Case<'static>> {
+    let mut cases: Vec<Case<'_>> = Vec::new();
+    for line in CASES.lines().filter(|line| !line.is_empty()) {
+        if let Some(rule) = line.strip_prefix("# ") {
+            cases.push(Case { rule, ..Case::default() });
+            continue;
+        }
+        let case = cases.last_mut().expect("a case begins with its rule");
+        match line.strip_prefix("| ") {
+            Some(printed) => case.printed += &format!("{printed}\n"),
+            None => case.input.push(line),
+        }
+    }
+    cases
+}
+
+/// The file of a case.
+fn text_of(case: &Case<'_>) -> String {
+    let lines = |mark: char| {
+        let marked = case.input.iter().filter_map(move |line| line.strip_prefix(mark));
+        marked.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>()
+    };
+    let whole = lines('=');
+    if !whole.is_empty() {
+        return whole.join("\n") + "\n";
+    }
+    let added: String = lines('+').iter().map(|line| format!("{line}\n")).collect();
+    let text = match lines('<')[..] {
+        [] => BASELINE.to_owned(),
+        [old] => super::with(old, &lines('>').join("\n")),
+        _ => panic!("several changes in {}", case.rule),
+    };
+    text + &added
+}
+
+fn bless(cases: &[Case<'_>]) {
+    let mut text = String::new();
+    for case in cases {
+        text += &format!("# {}\n", case.rule);
+        text.extend(case.input.iter().map(|line| format!("{line}\n")));
+        text.extend(refused(&text_of(case)).lines().map(|line| format!("| {line}\n")));
+        text += "\n";
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/tests/problems.txt");
+    std::fs::write(file, text.trim_end().to_owned() + "\n").expect("it can be written");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_one_problem() {
+    let problems = read(Path::new("/nowhere/config.toml")).finish(Vec::new()).expect_err("it is not there");
+    assert_eq!(
+        problems.to_string(),
+        "/nowhere/config.toml: cannot be read: No such file or directory (os error 2)\n  \
+         give the file with --config, and see that this user may read it\n\
+         1 problem; nothing was started"
+    );
+}
+
+#[test]
+fn a_file_of_more_than_1_mib_is_refused_and_one_of_1_mib_is_read() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("c.toml");
+    let padding = usize::try_from(LARGEST_FILE).expect("it fits") - BASELINE.len();
+    for (more, expected) in [(0, true), (1, false)] {
+        let text = format!("{BASELINE}{}", "\n".repeat(padding + more));
+        std::fs::write(&file, text).expect("it can be written");
+        let read = read(&file).finish(Vec::new());
+        assert_eq!(read.is_ok(), expected, "{read:?}");
+    }
+}
+
+#[test]
+fn a_byte_that_is_not_utf_8_is_shown_where_it_stands() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("c.toml");
+    std::fs::write(&file, b"# one\n# \xc3\xa4\xff\n").expect("it can be written");
+    let problems = read(&file).finish(Vec::new()).expect_err("it is not UTF-8");
+    let text = problems.to_string();
+    assert!(text.contains("c.toml:2:4: is not UTF-8\n  save the file as UTF-8\n1 problem"), "{text}");
+}

@@ -1,0 +1,191 @@
+//! Reads durations and sizes, which carry their units.
+
+use std::time::Duration;
+
+use super::problem::Problem;
+
+/// The longest duration. Longer ones would amount to "for ever", and this one
+/// can still be added to any clock without overflow.
+pub(super) const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// A kind of quantity: its units, the smallest first, and what people write instead.
+struct Kind {
+    units: &'static [(&'static str, u64)],
+    /// What is proposed where no unit was written.
+    usual: &'static str,
+    aliases: &'static [(&'static str, &'static str)],
+    example: &'static str,
+}
+
+/// Reads a duration such as `"10s"`: a whole number with `ms`, `s`, `m` or `h`.
+///
+/// # Errors
+///
+/// A number without a unit, zero, more than [`LONGEST`], or anything else.
+pub(super) fn duration(text: &str) -> Result<Duration, Problem> {
+    let duration = DURATION.read(text).map(Duration::from_millis)?;
+    if duration > LONGEST {
+        return Err(Problem::new(format!("{} is longer than 30 days", quoted(text)))
+            .causes("a limit that is never reached protects nothing")
+            .remedy("write at most \"720h\""));
+    }
+    Ok(duration)
+}
+
+/// Reads a size in bytes such as `"64KiB"`: a whole number with `B`, `KiB`, `MiB` or `GiB`.
+///
+/// # Errors
+///
+/// A number without a unit, zero, more than fits in 64 bits, or anything else.
+pub(super) fn size(text: &str) -> Result<u64, Problem> {
+    SIZE.read(text)
+}
+
+/// Quotes a text of the file for a message: on one line, and not endlessly.
+pub(super) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let mut short: String = text.chars().take(SHOWN).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("\"{}\"", short.escape_debug().to_string().replace("\\'", "'"))
+}
+
+impl Kind {
+    fn read(&self, text: &str) -> Result<u64, Problem> {
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (digits, unit) = text.split_at(end);
+        let factor = self.factor(text, digits, unit)?;
+        let number = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
+        match number {
+            None => Err(Problem::new(format!("{} is too large", quoted(text)))
+                .remedy(format!("write a smaller one, such as {}", self.example))),
+            Some(0) => Err(Problem::new(format!("{} is zero", quoted(text)))
+                .causes("zero does not stand for \"for ever\" or \"without limit\" here")
+                .remedy(format!("write how much it may be, such as {}", self.example))),
+            Some(number) => Ok(number),
+        }
+    }
+
+    /// What one `unit` is worth.
+    fn factor(&self, text: &str, digits: &str, unit: &str) -> Result<u64, Problem> {
+        if digits.is_empty() {
+            return Err(self.not_a_quantity(text));
+        }
+        if unit.is_empty() {
+            return Err(Problem::new(format!("{} has no unit", quoted(text)))
+                .remedy(format!("write \"{digits}{}\"", self.usual)));
+        }
+        if let Some((_, factor)) = self.units.iter().find(|(name, _)| *name == unit) {
+            return Ok(*factor);
+        }
+        let plain = unit.trim().to_ascii_lowercase();
+        let units = self.units.iter().map(|(name, _)| (*name, *name));
+        let meant = units
+            .chain(self.aliases.iter().copied())
+            .find(|(alias, _)| alias.eq_ignore_ascii_case(&plain));
+        match meant {
+            Some((_, meant)) => Err(Problem::new(format!(
+                "{} has the unknown unit {}",
+                quoted(text),
+                quoted(unit)
+            ))
+            .remedy(format!("write \"{digits}{meant}\""))),
+            None => Err(self.not_a_quantity(text)),
+        }
+    }
+
+    fn not_a_quantity(&self, text: &str) -> Problem {
+        let names: Vec<&str> = self.units.iter().map(|(name, _)| *name).collect();
+        Problem::new(format!("{} is not a whole number with one unit", quoted(text))).remedy(
+            format!("write one with {}, such as {}", names.join(", "), self.example),
+        )
+    }
+}
+
+/// Durations, in milliseconds.
+const DURATION: Kind = Kind {
+    units: &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)],
+    usual: "s",
+    aliases: &[
+        ("msec", "ms"),
+        ("millis", "ms"),
+        ("milliseconds", "ms"),
+        ("sec", "s"),
+        ("secs", "s"),
+        ("second", "s"),
+        ("seconds", "s"),
+        ("min", "m"),
+        ("mins", "m"),
+        ("minute", "m"),
+        ("minutes", "m"),
+        ("hour", "h"),
+        ("hours", "h"),
+    ],
+    example: "\"30s\"",
+};
+
+/// Sizes, in bytes.
+const SIZE: Kind = Kind {
+    units: &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)],
+    usual: "B",
+    aliases: &[
+        ("bytes", "B"),
+        ("k", "KiB"),
+        ("kb", "KiB"),
+        ("m", "MiB"),
+        ("mb", "MiB"),
+        ("g", "GiB"),
+        ("gb", "GiB"),
+    ],
+    example: "\"32KiB\"",
+};
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_unit_is_worth_what_it_says() {
+        for (text, millis) in [("1ms", 1), ("2s", 2_000), ("3m", 180_000), ("1h", 3_600_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
+        }
+        for (text, bytes) in [("7B", 7), ("64KiB", 65_536), ("1MiB", 1 << 20), ("2GiB", 2 << 30)] {
+            assert_eq!(size(text), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn thirty_days_is_the_longest() {
+        assert_eq!(duration("720h"), Ok(LONGEST));
+        assert!(duration("2592000001ms").is_err());
+    }
+
+    #[test]
+    fn what_is_quoted_stays_short_and_on_one_line() {
+        assert_eq!(quoted("a\n\"b'"), r#""a\n\"b'""#);
+        assert_eq!(quoted(&"x".repeat(1000)).chars().count(), 83);
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_with_a_unit_is_read_back(number in 1u64..=2_592_000, unit in 0usize..2) {
+            let (name, factor) = [("ms", 1), ("s", 1_000)][unit];
+            let read = duration(&format!("{number}{name}"));
+            prop_assert_eq!(read, Ok(Duration::from_millis(number * factor)));
+            prop_assert_eq!(size(&format!("{number}KiB")), Ok(number * 1024));
+        }
+
+        #[test]
+        fn no_text_makes_a_zero_or_a_panic(text in "\\PC{0,12}|[0-9]{0,30}[a-zA-Z]{0,3}") {
+            if let Ok(duration) = duration(&text) {
+                prop_assert!(!duration.is_zero() && duration <= LONGEST);
+            }
+            if let Ok(size) = size(&text) {
+                prop_assert!(size > 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Reads `[upstreams.NAME]`: a service and how to reach it.
+
+use std::net::IpAddr;
+
+use super::algorithms::versions_from;
+use super::defaults;
+use super::listeners::{PROTOCOLS, own_certificate};
+use super::model::{
+    BundleId, Endpoint, EndpointAddress, Protocol, Upstream, UpstreamTls, UpstreamTrust,
+};
+use super::names::Names;
+use super::outbound::{Target, outbound};
+use super::problem::Problem;
+use super::section::{Field, Read, Section};
+use super::units::quoted;
+use super::values::host_name;
+
+pub(super) fn upstream(
+    section: &mut Section<'_>,
+    name: &str,
+    bundles: &Names,
+) -> Read<Upstream> {
+    let endpoints = endpoints(section);
+    let protocol = section.defaulted("protocol", Protocol::Http1, |field| field.choice(&PROTOCOLS));
+    let mut timeout = |key, default| section.defaulted(key, default, |field| field.duration());
+    let connect_timeout = timeout("connect_timeout", defaults::CONNECT_TIMEOUT);
+    let response_timeout = timeout("response_timeout", defaults::RESPONSE_TIMEOUT);
+    let idle_timeout = timeout("idle_timeout", defaults::POOL_IDLE_TIMEOUT);
+    let tls = tls_if_spoken(section, endpoints.as_deref().ok(), bundles);
+    let target = Target {
+        name,
+        endpoints: endpoints.as_deref().ok(),
+        has_certificate: tls.as_ref().ok().map(|tls| {
+            let tls = tls.as_ref();
+            tls.is_some_and(|tls| tls.certificate.is_some())
+        }),
+    };
+    let outbound = section.subsection("outbound", |section| outbound(section, &target));
+    Ok(Upstream {
+        name: name.to_owned(),
+        place: section.place(),
+        endpoints: endpoints?,
+        protocol: protocol?,
+        tls: tls?,
+        connect_timeout: connect_timeout?,
+        response_timeout: response_timeout?,
+        idle_timeout: idle_timeout?,
+        outbound: outbound?,
+    })
+}
+
+fn endpoints(section: &mut Section<'_>) -> Read<Vec<Endpoint>> {
+    let allowed = section.defaulted("allow_plaintext", false, |field| field.boolean());
+    section.required("endpoints", |field| {
+        field.list(|member| {
+            let endpoint = member.endpoint()?;
+            if !endpoint.tls && !is_local(&endpoint) && matches!(allowed, Ok(false)) {
+                return Err(member.refuse(plaintext(&endpoint)));
+            }
+            Ok(endpoint)
+        })
+    })
+}
+
+fn plaintext(endpoint: &Endpoint) -> Problem {
+    Problem::new(format!("plaintext to another machine: {}", quoted(&endpoint.text)))
+        .causes("requests and the identities in them could be read and changed on the way")
+        .remedy("write https://, or allow_plaintext = true")
+}
+
+/// Whether only this machine reaches the endpoint.
+pub(super) fn is_local(endpoint: &Endpoint) -> bool {
+    match &endpoint.address {
+        EndpointAddress::Unix(_) => true,
+        EndpointAddress::Tcp { host, .. } => {
+            let ip = host.parse::<IpAddr>();
+            host == "localhost" || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
+        }
+    }
+}
+
+/// The TLS settings, which are there exactly if an endpoint is `https://`.
+fn tls_if_spoken(
+    section: &mut Section<'_>,
+    endpoints: Option<&[Endpoint]>,
+    bundles: &Names,
+) -> Read<Option<UpstreamTls>> {
+    let field = section.field("tls");
+    let tls = field.as_ref().map(|field| field.section(|section| tls(section, bundles))).transpose();
+    let Some(endpoints) = endpoints else {
+        return tls;
+    };
+    match (endpoints.iter().find(|endpoint| endpoint.tls), &field) {
+        (Some(endpoint), None) => {
+            let problem = Problem::new("missing")
+                .causes(format!(
+                    "without it the certificate of {} would be checked against nothing",
+                    quoted(&endpoint.text)
+                ))
+                .remedy(format!(
+                    "write a table [{}] with trust = \"NAME\" of a bundle, or \"system\"",
+                    section.shown("tls")
+                ));
+            Err(section.lack_with("tls", problem))
+        }
+        (None, Some(field)) => Err(field.refuse(
+            Problem::new("no endpoint is https://")
+                .causes("requests would go up in plaintext all the same")
+                .remedy("write https:// in the endpoints, or remove the table"),
+        )),
+        _ => tls,
+    }
+}
+
+fn tls(section: &mut Section<'_>, bundles: &Names) -> Read<UpstreamTls> {
+    let trust = section.required("trust", |field| trust(field, bundles));
+    let server_name = section.optional("server_name", |field| {
+        let name = field.parsed(server_name)?;
+        Ok(field.located(name))
+    });
+    let certificate = section.optional("certificate", |field| field.section(own_certificate));
+    let versions = versions_from(section);
+    Ok(UpstreamTls {
+        place: section.place(),
+        trust: trust?,
+        server_name: server_name?,
+        certificate: certificate?,
+        versions: versions?,
+    })
+}
+
+fn trust(field: &Field<'_>, bundles: &Names) -> Read<UpstreamTrust> {
+    match field.value().as_str() {
+        Some("system") => Ok(UpstreamTrust::System(field.place())),
+        _ => Ok(UpstreamTrust::Bundle(BundleId(bundles.resolve(field)?))),
+    }
+}
+
+fn server_name(text: &str) -> Result<String, Problem> {
+    let ip = text.parse::<IpAddr>().ok().map(|ip| ip.to_string());
+    ip.or_else(|| host_name(text)).ok_or_else(|| {
+        Problem::new(format!("{} is not a name that a certificate can carry", quoted(text)))
+            .remedy("write one name or address, such as \"orders.internal\"")
+    })
+}

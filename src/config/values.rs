@@ -1,0 +1,336 @@
+//! Reads the single values of a config: words, numbers, quantities, paths, addresses.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::de::DeValue;
+
+use super::model::{Bind, Endpoint, EndpointAddress, Located};
+use super::nearest::nearest;
+use super::problem::Problem;
+use super::section::{Field, Read, Reader};
+use super::units::{self, quoted};
+
+/// The longest path that fits in a unix socket's address, without its final NUL.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+impl<'r> Field<'r> {
+    pub(super) fn text(&self) -> Read<&'r str> {
+        match self.value().as_str() {
+            Some(text) => Ok(text),
+            None => Err(self.mismatch("a string", None)),
+        }
+    }
+
+    /// Reads a string with a parser that knows nothing of files.
+    pub(super) fn parsed<T>(&self, parse: impl Fn(&str) -> Result<T, Problem>) -> Read<T> {
+        parse(self.text()?).map_err(|problem| self.refuse(problem))
+    }
+
+    pub(super) fn boolean(&self) -> Read<bool> {
+        match self.value() {
+            DeValue::Boolean(flag) => Ok(*flag),
+            other => {
+                let word = other.as_str().filter(|word| ["true", "false"].contains(word));
+                let remedy = word.map(|word| format!("write {word}, without quotes"));
+                Err(self.mismatch("true or false", remedy))
+            }
+        }
+    }
+
+    /// A whole number from 1 to `most`.
+    pub(super) fn count(&self, most: usize) -> Read<usize> {
+        let DeValue::Integer(number) = self.value() else {
+            let text = self.value().as_str().unwrap_or("");
+            let bare = text.parse::<usize>().ok();
+            let remedy = bare.map(|number| format!("write {number}, without quotes"));
+            return Err(self.mismatch("a whole number", remedy));
+        };
+        let value = usize::from_str_radix(number.as_str(), number.radix()).ok();
+        match value {
+            Some(value) if (1..=most).contains(&value) => Ok(value),
+            _ => Err(self.refuse(
+                Problem::new(format!("{number} is not possible"))
+                    .remedy(format!("write a whole number from 1 to {most}")),
+            )),
+        }
+    }
+
+    pub(super) fn duration(&self) -> Read<Duration> {
+        self.not_a_bare_number("a duration", "s")?;
+        self.parsed(units::duration)
+    }
+
+    /// A size in bytes from `least` to `most`, both written with units.
+    pub(super) fn size(&self, least: &str, most: &str) -> Read<u64> {
+        self.not_a_bare_number("a size", "B")?;
+        let bytes = self.parsed(units::size)?;
+        let bound = |text: &str| units::size(text).unwrap_or(bytes);
+        if bytes < bound(least) || bytes > bound(most) {
+            let text = quoted(self.text()?);
+            let problem = Problem::new(format!("{text} is not possible"));
+            return Err(self.refuse(
+                problem.remedy(format!("write a size from \"{least}\" to \"{most}\"")),
+            ));
+        }
+        Ok(bytes)
+    }
+
+    fn not_a_bare_number(&self, wanted: &str, unit: &str) -> Read<()> {
+        match self.value() {
+            DeValue::Integer(number) => {
+                let remedy = format!("write \"{}{unit}\"", number.as_str());
+                Err(self.mismatch(wanted, Some(remedy)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Read<T> {
+        self.choice_now(words, &[], "")
+    }
+
+    /// One of a few words, some of which this version does not have yet.
+    pub(super) fn choice_now<T: Copy>(
+        &self,
+        words: &[(&str, T)],
+        later: &[&str],
+        instead: &str,
+    ) -> Read<T> {
+        let text = self.text()?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Ok(*value);
+        }
+        if later.contains(&text) {
+            return Err(self.refuse(not_yet(text).remedy(instead)));
+        }
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let problem = Problem::new(format!("{} is not known here", quoted(text)));
+        Err(self.refuse(match nearest(text, known.iter().copied()) {
+            Some(near) => problem.remedy(format!("did you mean \"{near}\"?")),
+            None => problem.remedy(format!("write \"{}\"", known.join("\" or \""))),
+        }))
+    }
+
+    /// A list of different members, at least one.
+    pub(super) fn list<T>(&self, read: impl Fn(&Self) -> Read<T>) -> Read<Vec<T>> {
+        let list = self.list_or_empty(read)?;
+        if list.is_empty() {
+            let problem = Problem::new("the list is empty");
+            let option = super::options::find(self.pattern());
+            return Err(self.refuse(match option {
+                Some(option) => problem
+                    .causes(format!("without a member {}", option.without))
+                    .remedy(format!("write {} = {}", option.key(), option.example)),
+                None => problem,
+            }));
+        }
+        Ok(list)
+    }
+
+    /// A list of different members, or none.
+    pub(super) fn list_or_empty<T>(&self, read: impl Fn(&Self) -> Read<T>) -> Read<Vec<T>> {
+        let members = self.members()?;
+        let mut seen = std::collections::HashSet::new();
+        for member in &members {
+            if let Some(text) = member.value().as_str()
+                && !seen.insert(text)
+            {
+                member.refuse(
+                    Problem::new(format!("{} stands here twice", quoted(text)))
+                        .remedy("remove one of the two"),
+                );
+            }
+        }
+        let read: Vec<Read<T>> = members.iter().map(read).collect();
+        read.into_iter().collect()
+    }
+
+    /// A path, relative to the directory of the config file.
+    pub(super) fn path(&self) -> Read<Located<PathBuf>> {
+        let path = self.parsed(|text| self.reader.resolve(text))?;
+        Ok(self.located(path))
+    }
+
+    /// The address of a listener or of the admin server.
+    pub(super) fn bind(&self) -> Read<Located<Bind>> {
+        let bind = self.parsed(|text| match text.split_once(':') {
+            Some(("unix", path)) => self.reader.socket(path).map(Bind::Unix),
+            Some(("systemd", _)) => {
+                Err(not_yet(text).remedy("write an address, such as \"0.0.0.0:8443\""))
+            }
+            _ => socket_address(text).map(Bind::Tcp),
+        })?;
+        Ok(self.located(bind))
+    }
+
+    /// Where an upstream runs.
+    pub(super) fn endpoint(&self) -> Read<Endpoint> {
+        let (address, tls) = self.parsed(|text| match text.split_once("://") {
+            Some(("http", rest)) => Ok((authority(text, rest, 80)?, false)),
+            Some(("https", rest)) => Ok((authority(text, rest, 443)?, true)),
+            _ => match text.strip_prefix("unix:") {
+                Some(path) => Ok((EndpointAddress::Unix(self.reader.socket(path)?), false)),
+                None => Err(Problem::new(format!("{} has no scheme", quoted(text)))
+                    .remedy("write http://HOST:PORT, https://HOST:PORT or unix:PATH")),
+            },
+        })?;
+        Ok(Endpoint {
+            text: self.text()?.to_owned(),
+            place: self.place(),
+            address,
+            tls,
+        })
+    }
+}
+
+impl Reader<'_> {
+    /// Expands `${NAME}` and makes the path start from the file's directory.
+    fn resolve(&self, text: &str) -> Result<PathBuf, Problem> {
+        if text.is_empty() || text.contains('\0') {
+            return Err(Problem::new(format!("{} is not a path", quoted(text))));
+        }
+        let mut path = OsString::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            path.push(before);
+            let Some((name, behind)) = after.split_once('}') else {
+                return Err(Problem::new(format!("{} has a \"${{\" without its \"}}\"", quoted(text)))
+                    .remedy("write ${NAME}"));
+            };
+            path.push(self.variable(name)?);
+            rest = behind;
+        }
+        path.push(rest);
+        Ok(self.directory.join(path))
+    }
+
+    fn variable(&self, name: &str) -> Result<OsString, Problem> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || !name.chars().all(legal) {
+            return Err(Problem::new(format!("{} is not the name of a variable", quoted(name)))
+                .remedy("write ${NAME}, with letters, digits and `_`"));
+        }
+        let value = (self.environment)(name).filter(|value| !value.is_empty());
+        value.ok_or_else(|| {
+            let problem = Problem::new(format!("the environment variable {name} is not set"));
+            match name {
+                "CREDENTIALS_DIRECTORY" => problem.remedy(
+                    "start countersign as a systemd service with LoadCredential=, or write the path itself",
+                ),
+                _ => problem.remedy(format!("set {name}, or write the path itself")),
+            }
+        })
+    }
+
+    fn socket(&self, text: &str) -> Result<PathBuf, Problem> {
+        let path = self.resolve(text)?;
+        if path.as_os_str().len() > LONGEST_SOCKET_PATH {
+            let problem = format!("the path of a unix socket has at most {LONGEST_SOCKET_PATH} bytes");
+            return Err(Problem::new(problem).remedy("choose a shorter path, such as one in /run"));
+        }
+        Ok(path)
+    }
+}
+
+/// The start of every message about what a later version will have.
+fn not_yet(text: &str) -> Problem {
+    Problem::new(format!("{} is not available in this version", quoted(text)))
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, Problem> {
+    text.parse().map_err(|_| {
+        let problem = Problem::new(format!("{} is not an address with a port", quoted(text)));
+        let (host, port) = text.rsplit_once(':').unwrap_or(match text.parse::<u16>() {
+            Ok(_) => ("", text),
+            Err(_) => (text, "8443"),
+        });
+        let port = port.parse::<u16>().map_or("8443".to_owned(), |port| port.to_string());
+        let host = match host.trim_matches(['[', ']']) {
+            "localhost" => "127.0.0.1".to_owned(),
+            host => match host.parse() {
+                Ok(IpAddr::V4(ip)) => ip.to_string(),
+                Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
+                Err(_) => "0.0.0.0".to_owned(),
+            },
+        };
+        problem.remedy(format!("write \"{host}:{port}\", or \"unix:PATH\""))
+    })
+}
+
+/// Reads `HOST[:PORT]` with at most a `/` behind it.
+fn authority(text: &str, rest: &str, default_port: u16) -> Result<EndpointAddress, Problem> {
+    let refuse = |why: &str| Problem::new(format!("{} {why}", quoted(text)));
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?', '#']) {
+        return Err(refuse("has a path")
+            .causes("an endpoint takes the path of the request")
+            .remedy("write only the scheme, the host and the port"));
+    }
+    if rest.contains('@') {
+        return Err(refuse("carries a user")
+            .remedy("write the credential in [upstreams.NAME.outbound.credential]"));
+    }
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (rest, None),
+    };
+    let port = match port {
+        None => default_port,
+        Some(port) => port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| refuse("has no legal port").remedy("write a port from 1 to 65535"))?,
+    };
+    let host = host_name(host)
+        .ok_or_else(|| refuse("has no legal host").remedy("write a name or an address, such as \"https://10.0.0.5:8443\" or \"https://[::1]:8443\""))?;
+    Ok(EndpointAddress::Tcp { host, port })
+}
+
+/// A host name in lower case without a final dot, or an address; IPv6 comes in
+/// brackets and leaves without.
+pub(super) fn host_name(text: &str) -> Option<String> {
+    if let Some(inner) = text.strip_prefix('[') {
+        let ip: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
+        return Some(ip.to_string());
+    }
+    if let Ok(ip) = text.parse::<std::net::Ipv4Addr>() {
+        return Some(ip.to_string());
+    }
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(legal)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    // A last label of digits is an address that was mistyped, never a name (WHATWG URL, "ends in a number").
+    let number = name.rsplit('.').next().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
+    (name.len() <= 253 && name.split('.').all(label) && !number).then_some(name)
+}
+
+/// A network such as `10.0.0.0/8`, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, Problem> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.into());
+    }
+    let network: IpNet = text.parse().map_err(|_| {
+        Problem::new(format!("{} is not a network", quoted(text)))
+            .remedy("write an address and its prefix, such as \"10.0.0.0/8\" or \"fd00::/8\"")
+    })?;
+    if network.trunc() != network {
+        let problem = Problem::new(format!("{} is an address within a network", quoted(text)));
+        return Err(problem.remedy(format!(
+            "write \"{}\" for the network or \"{}\" for the address",
+            network.trunc(),
+            network.addr()
+        )));
+    }
+    Ok(network)
+}
