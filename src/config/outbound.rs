@@ -248,7 +248,7 @@ fn templates(field: &Field<'_>) -> Read<HeaderTemplates> {
         return Err(field.refuse(problem.remedy("write \"X-Client-Subject\" = \"{subject}\"")));
     }
     HeaderTemplates::parse(&texts).map_err(|error| {
-        let at = entries.iter().find(|(name, ..)| name == error.field());
+        let at = entries.iter().find(|(name, ..)| *name == error.name);
         let problem = Problem::new(error.to_string());
         at.map_or(field, |(_, _, value)| value).refuse(problem)
     })

@@ -26,6 +26,7 @@ pub struct CertificateNames {
     spki: Fingerprint,
     not_before: i64,
     not_after: i64,
+    authority: bool,
     alternative: AlternativeNames,
 }
 
@@ -90,6 +91,7 @@ impl CertificateNames {
             spki: Fingerprint::of(certificate.public_key().raw),
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),
+            authority: is_authority(&certificate),
             alternative: alternative_names(&certificate)?,
         })
     }
@@ -127,6 +129,12 @@ impl CertificateNames {
     /// The last second of the validity, in Unix time.
     pub fn not_after(&self) -> i64 {
         self.not_after
+    }
+
+    /// Whether it says that it may issue certificates (basicConstraints CA:TRUE,
+    /// RFC 5280 §4.2.1.9).
+    pub fn is_authority(&self) -> bool {
+        self.authority
     }
 
     /// The DNS names: printable ASCII, lower case, no final dot.
@@ -167,6 +175,19 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, UnreadableCertificate> {
     }
 }
 
+/// What cannot be read as a basicConstraints with CA:TRUE is not one.
+fn is_authority(certificate: &X509Certificate<'_>) -> bool {
+    let mut extensions = certificate
+        .extensions()
+        .iter()
+        .filter(|extension| extension.oid.as_bytes() == BASIC_CONSTRAINTS);
+    match (extensions.next(), extensions.next()) {
+        // SEQUENCE { BOOLEAN TRUE, pathLenConstraint if any }
+        (Some(only), None) => matches!(only.value, [0x30, _, 0x01, 0x01, 0xff, ..]),
+        _ => false,
+    }
+}
+
 fn distinguished(name: &[u8]) -> Result<String, NotDer> {
     if name.len() > MAX_DISTINGUISHED_NAME {
         return Err(NotDer);
@@ -198,6 +219,9 @@ fn alternative_names(
     }
     AlternativeNames::read(extension.value).map_err(UnreadableCertificate::AlternativeName)
 }
+
+/// id-ce-basicConstraints, 2.5.29.19, as the contents of a DER OID.
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 
 /// In bytes. What rustls takes of a whole chain in its default settings.
 const MAX_CERTIFICATE: usize = 64 * 1024;

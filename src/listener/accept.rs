@@ -1,14 +1,16 @@
 //! The accept loop.
 
+use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::bind::Socket;
+use super::bind::{Socket, SocketFile};
 use super::deal::{Arrival, ArrivedSocket, Dealer};
 use crate::config::ListenerId;
 use crate::telemetry::events;
@@ -49,8 +51,8 @@ pub(super) async fn accept(
     mut dealer: Dealer,
 ) -> io::Result<()> {
     let socket = match socket {
-        Socket::Tcp(socket) => Listening::Tcp(AsyncFd::new(socket)?),
-        Socket::Unix(socket, file) => Listening::Unix(AsyncFd::new(socket)?, file),
+        Socket::Tcp(socket) => Listening::Tcp(TcpListener::from_std(socket)?),
+        Socket::Unix(socket, file) => Listening::Unix(UnixListener::from_std(socket)?, file),
     };
     let mut failures = 0u32;
     loop {
@@ -83,36 +85,26 @@ pub(super) async fn accept(
 
 /// A listening socket that is asked by polling.
 enum Listening {
-    Tcp(AsyncFd<std::net::TcpListener>),
-    Unix(AsyncFd<std::os::unix::net::UnixListener>, #[expect(dead_code, reason = "removes the file when dropped")] super::bind::SocketFile),
+    Tcp(TcpListener),
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "removes the file when dropped")] SocketFile,
+    ),
 }
 
 impl Listening {
-    async fn next(&self) -> io::Result<(ArrivedSocket, Option<std::net::SocketAddr>)> {
+    /// The next connection, free of this worker's runtime: another worker may
+    /// be the one to serve it.
+    async fn next(&self) -> io::Result<(ArrivedSocket, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listening) => {
-                let (socket, address) = readily(listening, std::net::TcpListener::accept).await?;
-                socket.set_nonblocking(true)?;
-                Ok((ArrivedSocket::Tcp(socket), Some(address)))
+                let (socket, address) = poll_fn(|cx| listening.poll_accept(cx)).await?;
+                Ok((ArrivedSocket::Tcp(socket.into_std()?), Some(address)))
             }
             Self::Unix(listening, _) => {
-                let accept = std::os::unix::net::UnixListener::accept;
-                let (socket, _) = readily(listening, accept).await?;
-                socket.set_nonblocking(true)?;
-                Ok((ArrivedSocket::Unix(socket), None))
+                let (socket, _) = poll_fn(|cx| listening.poll_accept(cx)).await?;
+                Ok((ArrivedSocket::Unix(socket.into_std()?), None))
             }
-        }
-    }
-}
-
-async fn readily<L: std::os::fd::AsRawFd, T>(
-    listening: &AsyncFd<L>,
-    accept: impl Fn(&L) -> io::Result<T>,
-) -> io::Result<T> {
-    loop {
-        let mut ready = listening.readable().await?;
-        if let Ok(accepted) = ready.try_io(|listening| accept(listening.get_ref())) {
-            return accepted;
         }
     }
 }

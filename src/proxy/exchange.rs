@@ -191,7 +191,8 @@ impl Drop for Exchange {
             self.fault = Some(fault);
         }
         let side = self.fault.as_ref().map(|fault| fault.side.code());
-        self.proxy.metrics().route_or_none(self.route).request(
+        let metrics = self.proxy.metrics();
+        self.route.map_or_else(|| metrics.no_route(), |index| metrics.route(index)).request(
             self.status,
             side,
             self.started.elapsed(),

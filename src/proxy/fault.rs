@@ -109,7 +109,7 @@ impl Fault {
     }
 
     /// A denial by policy.
-    pub(super) fn denied(denial: &Denial<'_>) -> Self {
+    pub(super) fn denied(denial: &Denial) -> Self {
         let kind = match denial {
             Denial::CertificateRequired { .. } => Kind::CertificateRequired,
             Denial::NoRuleMatched { .. } => Kind::NoRuleMatched,

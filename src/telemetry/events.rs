@@ -36,6 +36,8 @@ events! {
     ENDPOINT_BACK = "endpoint.back";
     /// Accepting a connection failed; it is tried again after a pause.
     ACCEPT_FAILED = "accept.failed";
+    /// As many connections are open as the listener's limit allows.
+    LISTENER_FULL = "listener.full";
     /// A new generation of trust, certificates and policy is in force.
     GENERATION = "generation.published";
     /// A certificate or trust anchor runs out soon.

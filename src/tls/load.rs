@@ -16,7 +16,7 @@ use crate::config::{self, ClientAuth, Config, Place, Problem, UpstreamTrust};
 const EXPIRY_WARNING: i64 = 14 * 24 * 3600;
 
 /// All certificates, keys and trust of one generation, ready for use.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Material {
     /// In the order of the config's bundles.
     pub bundles: Vec<Arc<Bundle>>,

@@ -184,7 +184,7 @@ async fn failed(cause: &std::io::Error, mut socket: Socket) -> RefusedHandshake 
 }
 
 async fn refuse_name(mut socket: Socket, name: Option<&str>) -> RefusedHandshake {
-    let alert = alert_record(AlertDescription::UnrecognizedName);
+    let alert = alert_record(AlertDescription::UnrecognisedName);
     if socket.write_all(&alert).await.is_ok() {
         linger(&mut socket).await;
     }
