@@ -390,6 +390,26 @@ upstream = "orders"
 }
 
 #[test]
+fn a_route_takes_only_what_lies_below_its_whole_segments() {
+    for (earlier, later) in [("/api", "/apis"), ("/api/", "/api"), ("/api/v1", "/api")] {
+        let first = format!("[[routes]]\npath = \"{earlier}\"\nupstream = \"orders\"\n");
+        let second = format!("{first}[[routes]]\npath = \"{later}\"");
+        assert_eq!(accepted(&with("[[routes]]", &second)).routes().len(), 2);
+    }
+}
+
+#[test]
+fn a_route_may_allow_where_one_of_its_listeners_asks_for_certificates() {
+    let text = with(
+        "[[routes]]",
+        "[[routes]]\nallow = [{ dns = \"a.example\" }]",
+    );
+    accepted(&format!(
+        "{text}[listeners.local]\nbind = \"127.0.0.1:80\"\n"
+    ));
+}
+
+#[test]
 fn a_draft_holds_the_sections_that_are_legal() {
     let draft = draft(&with("\"require\"", "\"required\""));
     assert_eq!(draft.problems.len(), 1, "{}", draft.problems);
