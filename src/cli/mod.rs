@@ -1,7 +1,172 @@
 //! The commands of the command line.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the command that calls it is not wired yet")
-)]
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::config::{self, Bind};
+use healthcheck::{Target, healthcheck};
+
+mod check;
+mod demo;
 pub(crate) mod healthcheck;
+mod run;
+
+/// How the process ends; documented in deploy/README.md.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Exit {
+    /// All went well; after `run`: everything under way was finished.
+    Ok,
+    /// What was asked for failed.
+    Failure,
+    /// The command line or the config is wrong; nothing was started.
+    Usage,
+    /// Connections were cut before they were finished.
+    Cut,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Ok => 0,
+            Exit::Failure => 1,
+            Exit::Usage => 2,
+            Exit::Cut => 3,
+        })
+    }
+}
+
+/// Terminates mutual TLS in front of HTTP services, decides by client
+/// certificate, and tells the service who is calling.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until told to stop: SIGTERM drains, a second one ends at once.
+    Run {
+        /// The config file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Load a config and everything that it names, open no port, and say what
+    /// was found or everything that is wrong.
+    Check {
+        /// The config file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Show mutual TLS at work, with throwaway certificates and a backend of its own.
+    Demo {
+        /// Make the requests, print what came of them, and end.
+        #[arg(long)]
+        once: bool,
+        /// Keep the files here, config included, as a start for a setup of your own.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Ask the admin address whether countersign is ready; exit code 0 or 1.
+    Healthcheck {
+        /// The config file whose admin address is asked.
+        #[arg(long, value_name = "FILE", conflicts_with = "url", required_unless_present = "url")]
+        config: Option<PathBuf>,
+        /// What to ask, such as http://127.0.0.1:9901/readyz or unix:/run/admin.sock.
+        #[arg(long)]
+        url: Option<String>,
+    },
+    /// Print the annotated reference config.
+    Reference,
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Does what the command line asks for.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => dispatch(arguments.command).into(),
+        Err(message) => {
+            let usage = message.use_stderr();
+            // With standard output or error closed there is nobody to tell.
+            message.print().ok();
+            if usage { Exit::Usage.into() } else { Exit::Ok.into() }
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Exit {
+    match command {
+        Command::Run { config } => run::run(&config),
+        Command::Check { config } => check::check(&config),
+        Command::Demo { once, dir } => demo::demo(once, dir.as_deref()),
+        Command::Healthcheck { config, url } => ask(config.as_deref(), url.as_deref()),
+        Command::Reference => print(config::reference().as_bytes()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "countersign", &mut script);
+            print(&script)
+        }
+    }
+}
+
+fn print(bytes: &[u8]) -> Exit {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Exit::Ok,
+        // Such as a reader that has read enough (`| head`).
+        Err(_) => Exit::Failure,
+    }
+}
+
+/// Says something on standard error; with that closed there is nobody to tell.
+fn complain(what: impl std::fmt::Display) {
+    writeln!(std::io::stderr().lock(), "{what}").ok();
+}
+
+fn ask(config: Option<&Path>, url: Option<&str>) -> Exit {
+    let target = match (config, url) {
+        (_, Some(url)) => Target::from_url(url).map_err(|e| e.to_string()),
+        (Some(path), None) => target_of(path),
+        (None, None) => Err("give --config or --url".to_owned()),
+    };
+    let target = match target {
+        Ok(target) => target,
+        Err(cause) => {
+            complain(cause);
+            return Exit::Usage;
+        }
+    };
+    match healthcheck(&target) {
+        Ok(()) => Exit::Ok,
+        Err(cause) => {
+            complain(anyhow::Error::new(cause).chain().map(ToString::to_string).collect::<Vec<_>>().join(": "));
+            Exit::Failure
+        }
+    }
+}
+
+fn target_of(path: &Path) -> Result<Target, String> {
+    let config = config::read(path).finish(Vec::new()).map_err(|e| e.to_string())?;
+    match config.admin().map(|admin| &admin.bind.value) {
+        Some(Bind::Tcp(address)) if address.port() == 0 => Err(format!(
+            "{}: admin.bind has port 0, so nobody knows where to ask; write a port",
+            path.display()
+        )),
+        Some(Bind::Tcp(address)) => Ok(Target::tcp(*address)),
+        Some(Bind::Unix(socket)) => Ok(Target::unix(socket)),
+        None => Err(format!(
+            "{}: there is no [admin] table, so there is nothing to ask; add one with bind = \"127.0.0.1:9901\"",
+            path.display()
+        )),
+    }
+}

@@ -6,26 +6,53 @@ use super::section::{Field, Read, Section};
 
 const VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
-/// The IANA names, and for TLS 1.3 also those that say so.
-const SUITES: [(&str, CipherSuite); 12] = [
+const SUITES: [(&str, CipherSuite); 9] = [
     ("TLS_AES_256_GCM_SHA384", CipherSuite::Tls13Aes256GcmSha384),
     ("TLS_AES_128_GCM_SHA256", CipherSuite::Tls13Aes128GcmSha256),
-    ("TLS_CHACHA20_POLY1305_SHA256", CipherSuite::Tls13Chacha20Poly1305Sha256),
-    ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", CipherSuite::EcdheEcdsaAes256GcmSha384),
-    ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", CipherSuite::EcdheEcdsaAes128GcmSha256),
+    (
+        "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::Tls13Chacha20Poly1305Sha256,
+    ),
+    (
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        CipherSuite::EcdheEcdsaAes256GcmSha384,
+    ),
+    (
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        CipherSuite::EcdheEcdsaAes128GcmSha256,
+    ),
     (
         "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
         CipherSuite::EcdheEcdsaChacha20Poly1305Sha256,
     ),
-    ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", CipherSuite::EcdheRsaAes256GcmSha384),
-    ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", CipherSuite::EcdheRsaAes128GcmSha256),
+    (
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        CipherSuite::EcdheRsaAes256GcmSha384,
+    ),
+    (
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        CipherSuite::EcdheRsaAes128GcmSha256,
+    ),
     (
         "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
         CipherSuite::EcdheRsaChacha20Poly1305Sha256,
     ),
-    ("TLS13_AES_256_GCM_SHA384", CipherSuite::Tls13Aes256GcmSha384),
-    ("TLS13_AES_128_GCM_SHA256", CipherSuite::Tls13Aes128GcmSha256),
-    ("TLS13_CHACHA20_POLY1305_SHA256", CipherSuite::Tls13Chacha20Poly1305Sha256),
+];
+
+/// Other names of the same suites, which say the version.
+const SUITE_ALIASES: [(&str, CipherSuite); 3] = [
+    (
+        "TLS13_AES_256_GCM_SHA384",
+        CipherSuite::Tls13Aes256GcmSha384,
+    ),
+    (
+        "TLS13_AES_128_GCM_SHA256",
+        CipherSuite::Tls13Aes128GcmSha256,
+    ),
+    (
+        "TLS13_CHACHA20_POLY1305_SHA256",
+        CipherSuite::Tls13Chacha20Poly1305Sha256,
+    ),
 ];
 
 const GROUPS: [(&str, KeyExchange); 6] = [
@@ -39,8 +66,11 @@ const GROUPS: [(&str, KeyExchange); 6] = [
 
 /// Something that works with some TLS versions only.
 pub(super) trait Algorithm: Copy + PartialEq + 'static {
-    /// The names, the one to show first.
+    /// The IANA names.
     const NAMES: &'static [(&'static str, Self)];
+
+    /// Other names that are accepted.
+    const ALIASES: &'static [(&'static str, Self)];
 
     /// Whether it can be used with `version`.
     fn works_with(self, version: TlsVersion) -> bool;
@@ -51,6 +81,7 @@ pub(super) trait Algorithm: Copy + PartialEq + 'static {
 
 impl Algorithm for CipherSuite {
     const NAMES: &'static [(&'static str, Self)] = &SUITES;
+    const ALIASES: &'static [(&'static str, Self)] = &SUITE_ALIASES;
 
     fn works_with(self, version: TlsVersion) -> bool {
         self.version() == version
@@ -66,6 +97,7 @@ impl Algorithm for CipherSuite {
 
 impl Algorithm for KeyExchange {
     const NAMES: &'static [(&'static str, Self)] = &GROUPS;
+    const ALIASES: &'static [(&'static str, Self)] = &[];
 
     fn works_with(self, version: TlsVersion) -> bool {
         version == TlsVersion::Tls13 || !self.is_post_quantum()
@@ -180,9 +212,18 @@ pub(super) fn algorithms<A: Algorithm>(
     let Some(field) = section.field(key) else {
         return Ok(Vec::new());
     };
-    let list = field.list(|member| Ok((member.clone(), member.choice(A::NAMES)?)))?;
+    let list = field.list(|member| Ok((member.clone(), algorithm::<A>(member)?)))?;
     fit(&field, &list, versions?)?;
-    Ok(list.into_iter().map(|(field, algorithm)| field.located(algorithm)).collect())
+    Ok(list
+        .into_iter()
+        .map(|(field, algorithm)| field.located(algorithm))
+        .collect())
+}
+
+fn algorithm<A: Algorithm>(field: &Field<'_>) -> Read<A> {
+    let text = field.value().as_str();
+    let alias = A::ALIASES.iter().find(|(alias, _)| Some(*alias) == text);
+    alias.map_or_else(|| field.choice(A::NAMES), |(_, algorithm)| Ok(*algorithm))
 }
 
 fn fit<A: Algorithm>(
@@ -197,7 +238,10 @@ fn fit<A: Algorithm>(
     }
     fits?;
     for version in versions.each() {
-        if !list.iter().any(|(_, algorithm)| algorithm.works_with(version)) {
+        if !list
+            .iter()
+            .any(|(_, algorithm)| algorithm.works_with(version))
+        {
             fits = Err(field.refuse(nothing_for::<A>(version)));
         }
     }
@@ -211,9 +255,12 @@ fn never_used<A: Algorithm>(algorithm: A) -> Problem {
         ("1.2", "min_version = \"1.2\"")
     };
     let name = name_of(algorithm, A::NAMES);
-    Problem::new(format!("{name} needs TLS {}, which is not allowed here", needed.0))
-        .causes("it would never be used")
-        .remedy(format!("remove it, or write {}", needed.1))
+    Problem::new(format!(
+        "{name} needs TLS {}, which is not allowed here",
+        needed.0
+    ))
+    .causes("it would never be used")
+    .remedy(format!("remove it, or write {}", needed.1))
 }
 
 fn nothing_for<A: Algorithm>(version: TlsVersion) -> Problem {
@@ -222,12 +269,14 @@ fn nothing_for<A: Algorithm>(version: TlsVersion) -> Problem {
         TlsVersion::Tls13 => "max_version = \"1.2\"",
     };
     let number = version.number();
-    Problem::new(format!("nothing in the list works with TLS {number}, which is allowed"))
-        .causes(format!("every handshake with TLS {number} would fail"))
-        .remedy(format!(
-            "write {instead}, or add one such as \"{}\"",
-            name_of(A::for_version(version), A::NAMES)
-        ))
+    Problem::new(format!(
+        "nothing in the list works with TLS {number}, which is allowed"
+    ))
+    .causes(format!("every handshake with TLS {number} would fail"))
+    .remedy(format!(
+        "write {instead}, or add one such as \"{}\"",
+        name_of(A::for_version(version), A::NAMES)
+    ))
 }
 
 fn name_of<T: Copy + PartialEq>(value: T, names: &[(&'static str, T)]) -> &'static str {
@@ -242,9 +291,11 @@ mod tests {
     #[test]
     fn every_algorithm_has_a_name_that_reads_back_as_itself() {
         for (name, suite) in SUITES {
-            let shown = suite.name();
-            assert!(shown == name || name.starts_with("TLS13_"), "{name} is shown as {shown}");
+            assert_eq!(suite.name(), name);
             assert!(suite.works_with(suite.version()));
+        }
+        for (alias, suite) in SUITE_ALIASES {
+            assert_eq!(alias.replace("TLS13_", "TLS_"), suite.name());
         }
         for (name, group) in GROUPS {
             assert_eq!(group.name(), name);

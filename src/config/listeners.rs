@@ -23,11 +23,7 @@ const HEADER_BYTES: (&str, &str) = ("8KiB", "1MiB");
 pub(super) const PROTOCOLS: [(&str, Protocol); 2] =
     [("h2", Protocol::Http2), ("http/1.1", Protocol::Http1)];
 
-pub(super) fn listener(
-    section: &mut Section<'_>,
-    name: &str,
-    bundles: &Names,
-) -> Read<Listener> {
+pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -> Read<Listener> {
     let bind = section.required("bind", |field| field.bind());
     let both = vec![Protocol::Http2, Protocol::Http1];
     let protocols = section.defaulted("protocols", both, |field| {
@@ -88,7 +84,8 @@ fn tls(section: &mut Section<'_>, bundles: &Names) -> Read<ListenerTls> {
     });
     for key in ["on_missing", "on_invalid"] {
         let later = ["http", "anonymous"];
-        let read = |field: &Field<'_>| field.choice_now(&[("alert", ())], &later, "write \"alert\"");
+        let read =
+            |field: &Field<'_>| field.choice_now(&[("alert", ())], &later, "write \"alert\"");
         section.optional(key, read).ok();
     }
     let trust = section.field("trust");
@@ -114,7 +111,10 @@ fn client_trust(
     field: Option<Field<'_>>,
     bundles: &Names,
 ) -> Read<Option<BundleId>> {
-    let resolved = field.as_ref().map(|field| client_bundle(field, bundles)).transpose();
+    let resolved = field
+        .as_ref()
+        .map(|field| client_bundle(field, bundles))
+        .transpose();
     match (client_auth?, &field) {
         (ClientAuth::Want | ClientAuth::Require, None) => Err(section.lack("trust")),
         (ClientAuth::None, Some(field)) => Err(field.refuse(
@@ -153,7 +153,8 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
     let header_timeout = duration("header_timeout", default.header_timeout);
     let idle_timeout = duration("idle_timeout", default.idle_timeout);
     let body_timeout = duration("body_timeout", default.body_timeout);
-    let max_connections = section.optional("max_connections", |field| field.count(MOST_CONNECTIONS));
+    let max_connections =
+        section.optional("max_connections", |field| field.count(MOST_CONNECTIONS));
     let max_header_bytes = section.optional("max_header_bytes", |field| {
         let (least, most) = HEADER_BYTES;
         field.size(least, most)

@@ -12,8 +12,8 @@
 //!
 //! # How to add an option
 //!
-//! A field in [`model`], a line in the reader of its section, an entry in
-//! [`options`]; then `BLESS=1 cargo test --lib config` writes it into
+//! A field in `model`, a line in the reader of its section, an entry in
+//! `options`; then `BLESS=1 cargo test --lib config` writes it into
 //! `config/reference.toml` and `config/README.md`.
 
 mod algorithms;
@@ -105,11 +105,7 @@ pub fn parse(text: &str, path: &Path) -> Draft {
 }
 
 /// Reads `text` with variables that `environment` looks up.
-pub(crate) fn parse_with(
-    text: &str,
-    path: &Path,
-    environment: &dyn Fn(&str) -> Option<OsString>,
-) -> Draft {
+fn parse_with(text: &str, path: &Path, environment: &dyn Fn(&str) -> Option<OsString>) -> Draft {
     let directory = path.parent().unwrap_or(Path::new(""));
     let reader = Reader::new(text, directory, environment);
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -218,6 +214,8 @@ fn text_of(path: &Path) -> Result<String, Problem> {
 /// At most one byte more than is allowed.
 fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(LARGEST_FILE + 1)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }

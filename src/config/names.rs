@@ -2,8 +2,9 @@
 
 use super::nearest::nearest;
 use super::problem::Problem;
-use super::section::{Field, Read, Section};
+use super::section::{Field, Read, Reported, Section};
 use super::units::quoted;
+use super::values::one_of;
 
 /// Names become metric labels, so they are short and plain.
 const LONGEST_NAME: usize = 64;
@@ -22,7 +23,7 @@ impl Names {
     pub(super) fn resolve(&self, field: &Field<'_>) -> Read<usize> {
         let written = field.text()?;
         if let Some((_, index)) = self.entries.iter().find(|(name, _)| name == written) {
-            return index.ok_or(super::section::Reported);
+            return index.ok_or(Reported);
         }
         let Self { kind, table, .. } = self;
         let problem = Problem::new(format!("there is no {kind} {}", quoted(written)));
@@ -33,8 +34,8 @@ impl Names {
                 problem.remedy(format!("declare it in a table [{table}.NAME]"))
             }
             None => problem.remedy(format!(
-                "write \"{}\", or declare it in a table [{table}.NAME]",
-                known.join("\" or \"")
+                "write {}, or declare it in a table [{table}.NAME]",
+                one_of(&known)
             )),
         }))
     }

@@ -6,8 +6,9 @@ const LONGEST: usize = 64;
 /// Returns the one of `known` that `written` was probably meant to be, if any is near.
 ///
 /// Near is: at most a third of the letters differ (a letter more, less, other,
-/// or two swapped); or else the only one that shares all of its `_`-separated
-/// words with `written`, or the other way round (`trust_bundle` for `trust`).
+/// or two swapped); or else the only one that begins like `written`, or whose
+/// `_`-separated words are all in it, or the other way round (`trust_bundle` for
+/// `trust`).
 pub(super) fn nearest<'k>(
     written: &str,
     known: impl IntoIterator<Item = &'k str>,
@@ -31,12 +32,23 @@ pub(super) fn nearest<'k>(
 
 /// The letters, with what people mix up made equal.
 fn folded(word: &str) -> Vec<char> {
-    let fold = |c: char| if c == '-' { '_' } else { c.to_ascii_lowercase() };
+    let fold = |c: char| {
+        if c == '-' {
+            '_'
+        } else {
+            c.to_ascii_lowercase()
+        }
+    };
     word.chars().take(LONGEST).map(fold).collect()
 }
 
-/// Whether every word of the one is a word of the other.
+/// Whether every word of the one is a word of the other, or it begins like it.
 fn shares_words(one: &str, other: &str) -> bool {
+    const TELLING: usize = 3;
+    let begins = |a: &str, b: &str| b.len() >= TELLING && a.starts_with(b);
+    if begins(one, other) || begins(other, one) {
+        return true;
+    }
     let within = |a: &str, b: &str| a.split('_').all(|word| b.split('_').any(|w| w == word));
     within(one, other) || within(other, one)
 }
@@ -80,6 +92,7 @@ mod tests {
             ("idle-timeout", "idle_timeout"),
             ("Bind", "bind"),
             ("trust_bundel", "trust"),
+            ("binding", "bind"),
         ] {
             assert_eq!(nearest(written, KEYS), Some(meant), "{written}");
         }
@@ -87,7 +100,15 @@ mod tests {
 
     #[test]
     fn a_word_that_fits_several_or_none_finds_nothing() {
-        for written in ["timeout", "certificates", "ca", "", "x", &"a".repeat(1000)] {
+        for written in [
+            "timeout",
+            "certificates",
+            "ca",
+            "",
+            "x",
+            "tr",
+            &"a".repeat(1000),
+        ] {
             assert_eq!(nearest(written, KEYS), None, "{written}");
         }
     }

@@ -24,9 +24,16 @@ pub(super) fn outbound(section: &mut Section<'_>, target: &Target<'_>) -> Read<O
     for key in ["stateful_sessions", "authentication_retry"] {
         section.optional(key, |field| field.boolean()).ok();
     }
-    section.unavailable("session_cookies", "remove it; every request carries its full authentication");
+    section.unavailable(
+        "session_cookies",
+        "remove it; every request carries its full authentication",
+    );
     let run_as = section.optional("run_as", |field| {
-        field.choice_now(&[("client", ())], &["system", "specified"], "write \"client\"")
+        field.choice_now(
+            &[("client", ())],
+            &["system", "specified"],
+            "write \"client\"",
+        )
     });
     let source = section.subsection("credential", source);
     let encodings = section.subsection("assertion", |section| encodings(section, assertion));
@@ -59,11 +66,16 @@ fn can_present(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
         return Ok(());
     }
     const KEY: &str = "client_certificate_authentication";
-    let plain = target.endpoints.and_then(|all| all.iter().find(|endpoint| !endpoint.tls));
+    let plain = target
+        .endpoints
+        .and_then(|all| all.iter().find(|endpoint| !endpoint.tls));
     if let Some(endpoint) = plain {
-        let problem = Problem::new(format!("\"required\", but {} is not https://", quoted(&endpoint.text)))
-            .causes("no request could ever be sent there")
-            .remedy("write https://, or client_certificate_authentication = \"supported\"");
+        let problem = Problem::new(format!(
+            "\"required\", but {} is not https://",
+            quoted(&endpoint.text)
+        ))
+        .causes("no request could ever be sent there")
+        .remedy("write https://, or client_certificate_authentication = \"supported\"");
         return Err(section.refuse_key(KEY, problem));
     }
     if target.has_certificate == Some(false) {
@@ -86,7 +98,9 @@ fn is_believed(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
     let established = outbound.assertion == LayerMode::Never
         || (own_credential && outbound.credential != LayerMode::Never)
         || outbound.client_certificate == LayerMode::Required;
-    let remote = target.endpoints.and_then(|all| all.iter().find(|one| !is_local(one)));
+    let remote = target
+        .endpoints
+        .and_then(|all| all.iter().find(|one| !is_local(one)));
     match remote {
         Some(endpoint) if !established => {
             let problem = Problem::new(format!(
@@ -95,9 +109,10 @@ fn is_believed(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
             ))
             .causes("whoever else can connect to it could claim to be anybody")
             .remedy(format!(
-                "write client_certificate_authentication = \"required\" and a certificate in [upstreams.{name}.tls]; \
-                 or source = \"basic\" or \"bearer\" in [upstreams.{name}.outbound.credential]; \
-                 or endpoints on loopback or a unix socket; or identity_assertion = \"never\"",
+                "write client_certificate_authentication = \"required\" and a certificate in [upstreams.{name}.tls],\n\
+                 or source = \"basic\" or \"bearer\" in [upstreams.{name}.outbound.credential],\n\
+                 or endpoints on loopback or a unix socket,\n\
+                 or identity_assertion = \"never\"",
                 name = target.name
             ));
             Err(section.refuse_key("identity_assertion", problem))
@@ -113,7 +128,11 @@ fn source(section: &mut Section<'_>) -> Read<CredentialSource> {
             ("basic", Source::Basic),
             ("bearer", Source::Bearer),
         ];
-        field.choice_now(&words, &["per_caller"], "write \"forward\", \"basic\" or \"bearer\"")
+        field.choice_now(
+            &words,
+            &["per_caller"],
+            "write \"forward\", \"basic\" or \"bearer\"",
+        )
     });
     let user = section.field("user");
     let password_file = section.field("password_file");
@@ -166,7 +185,11 @@ fn present<'r, T>(
 fn nothing_else(source: &str, fields: &[&Option<Field<'_>>]) -> Read<()> {
     let mut read = Ok(());
     for field in fields.iter().copied().flatten() {
-        let needed = if field.pattern().ends_with("token_file") { "bearer" } else { "basic" };
+        let needed = if field.pattern().ends_with("token_file") {
+            "bearer"
+        } else {
+            "basic"
+        };
         let problem = Problem::new(format!("has no meaning with source = \"{source}\""))
             .causes("it would never be sent")
             .remedy(format!("write source = \"{needed}\", or remove it"));
@@ -199,7 +222,14 @@ fn user(field: &Field<'_>) -> Read<String> {
 
 /// The encodings; none where nothing is asserted.
 fn encodings(section: &mut Section<'_>, assertion: Read<LayerMode>) -> Read<Vec<Encoding>> {
-    const LATER: [&str; 6] = ["client-cert", "jwt", "nginx", "apache", "webseal", "traefik"];
+    const LATER: [&str; 6] = [
+        "client-cert",
+        "jwt",
+        "nginx",
+        "apache",
+        "webseal",
+        "traefik",
+    ];
     let encode = section.defaulted("encode", vec![Form::Xfcc], |field| {
         let words = [("xfcc", Form::Xfcc), ("headers", Form::Headers)];
         field.list(|member| member.choice_now(&words, &LATER, "write \"xfcc\" or \"headers\""))
@@ -208,7 +238,15 @@ fn encodings(section: &mut Section<'_>, assertion: Read<LayerMode>) -> Read<Vec<
     let templates = field.as_ref().map(templates).transpose();
     let encode = encode?;
     match (&field, encode.contains(&Form::Headers)) {
-        (None, true) => return Err(section.lack("headers")),
+        (None, true) => {
+            let problem = Problem::new("missing")
+                .causes("without it no identity would be sent")
+                .remedy(format!(
+                    "write a table [{}] with \"X-Client-Subject\" = \"{{subject}}\"",
+                    section.shown("headers")
+                ));
+            return Err(section.lack_with("headers", problem));
+        }
         (Some(field), false) => {
             let problem = Problem::new("has no meaning without \"headers\" in encode")
                 .causes("none of these fields would be sent")
@@ -248,7 +286,13 @@ fn templates(field: &Field<'_>) -> Read<HeaderTemplates> {
         return Err(field.refuse(problem.remedy("write \"X-Client-Subject\" = \"{subject}\"")));
     }
     HeaderTemplates::parse(&texts).map_err(|error| {
+<<<<<<< HEAD
         let at = entries.iter().find(|(name, ..)| *name == error.name);
+=======
+        let at = entries
+            .iter()
+            .find(|(name, ..)| name.eq_ignore_ascii_case(error.field()));
+>>>>>>> room-config
         let problem = Problem::new(error.to_string());
         at.map_or(field, |(_, _, value)| value).refuse(problem)
     })

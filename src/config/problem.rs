@@ -47,7 +47,7 @@ impl Problem {
         self
     }
 
-    /// Adds what to do, such as `write "30s"`.
+    /// Adds what to do, such as `write "30s"`; may have several lines.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
@@ -74,8 +74,9 @@ impl Problem {
             write!(f, "{line}:{column}:")?;
         }
         writeln!(f, " {}", self.what)?;
-        for more in self.causes.iter().chain(&self.remedy) {
-            writeln!(f, "  {more}")?;
+        let more = self.causes.iter().chain(&self.remedy);
+        for line in more.flat_map(|text| text.lines()) {
+            writeln!(f, "  {line}")?;
         }
         Ok(())
     }
@@ -118,7 +119,11 @@ impl fmt::Display for Problems {
             problem.write(&self.file, f)?;
         }
         let plural = if self.list.len() == 1 { "" } else { "s" };
-        write!(f, "{} problem{plural}; nothing was started", self.list.len())
+        write!(
+            f,
+            "{} problem{plural}; nothing was started",
+            self.list.len()
+        )
     }
 }
 

@@ -112,10 +112,12 @@ fn pattern(field: &Field<'_>) -> Read<PeerPattern> {
         return Err(field.mismatch("a table", Some(remedy)));
     }
     let names = field.section(names)?;
-    PeerPattern::new(names).map_err(|error| {
-        let problem = Problem::new(error.to_string());
-        field.refuse(problem.remedy("write { uri = \"spiffe://example.org/*\" }, or dns, subject, fingerprint"))
-    })
+    if names.is_empty() {
+        let problem = Problem::new("the pattern has no name")
+            .remedy("write { uri = \"spiffe://prod.example/*\" }, or dns, subject, fingerprint");
+        return Err(field.refuse(problem));
+    }
+    PeerPattern::new(names).map_err(|error| field.refuse(Problem::new(error.to_string())))
 }
 
 fn names(section: &mut Section<'_>) -> Read<Vec<NamePattern>> {
@@ -146,10 +148,14 @@ fn host(text: &str) -> Result<HostPattern, Problem> {
         return Ok(HostPattern::Exact(ip.to_string()));
     }
     if let Some(suffix) = text.strip_prefix("*.") {
-        let suffix = host_name(suffix).filter(|name| name.contains(|c: char| c.is_ascii_alphabetic()));
-        return suffix.filter(|name| !name.contains(':')).map(HostPattern::Wildcard).ok_or_else(|| {
-            refuse("write \"*.example.com\": one whole label in front of a name".to_owned())
-        });
+        let suffix =
+            host_name(suffix).filter(|name| name.contains(|c: char| c.is_ascii_alphabetic()));
+        return suffix
+            .filter(|name| !name.contains(':'))
+            .map(HostPattern::Wildcard)
+            .ok_or_else(|| {
+                refuse("write \"*.example.com\": one whole label in front of a name".to_owned())
+            });
     }
     host_name(text).map(HostPattern::Exact).ok_or_else(|| {
         let without_port = text.rsplit_once(':').and_then(|(host, _)| host_name(host));
@@ -167,13 +173,19 @@ fn path(text: &str) -> Result<String, Problem> {
         "has a query"
     } else if text.contains("//") {
         "has an empty segment"
-    } else if text.split('/').any(|segment| segment == "." || segment == "..") {
+    } else if text
+        .split('/')
+        .any(|segment| segment == "." || segment == "..")
+    {
         "has a segment of dots"
     } else if text.contains('%') {
         "is percent-encoded"
     } else if text.contains('*') {
         "has a wildcard"
-    } else if text.chars().any(|c| !c.is_ascii_graphic() || "\"<>\\^`{|}".contains(c)) {
+    } else if text
+        .chars()
+        .any(|c| !c.is_ascii_graphic() || "\"<>\\^`{|}".contains(c))
+    {
         "has a character that no path has"
     } else {
         return Ok(text.to_owned());
@@ -186,7 +198,10 @@ fn path(text: &str) -> Result<String, Problem> {
 fn is_new(member: &Field<'_>, earlier: &[Route], route: &Route) -> Read<()> {
     if let Some(same) = earlier.iter().find(|other| other.name == route.name) {
         let problem = Problem::new(format!("the name \"{}\" is given twice", route.name))
-            .causes(format!("its metrics would be mixed with those of the route in line {}", same.place.line))
+            .causes(format!(
+                "its metrics would be mixed with those of the route in line {}",
+                same.place.line
+            ))
             .remedy("choose another name");
         return Err(member.refuse(problem));
     }

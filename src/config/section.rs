@@ -80,7 +80,9 @@ impl<'r> Reader<'r> {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         Self {
             text,
-            line_starts: std::iter::once(0).chain(breaks.map(|(at, _)| at + 1)).collect(),
+            line_starts: std::iter::once(0)
+                .chain(breaks.map(|(at, _)| at + 1))
+                .collect(),
             directory,
             environment,
             problems: RefCell::default(),
@@ -94,7 +96,10 @@ impl<'r> Reader<'r> {
     pub(super) fn place(&self, offset: usize) -> Place {
         let line = self.line_starts.partition_point(|start| *start <= offset);
         let start = line.checked_sub(1).and_then(|at| self.line_starts.get(at));
-        let before = self.text.get(start.copied().unwrap_or(0)..offset).unwrap_or("");
+        let before = self
+            .text
+            .get(start.copied().unwrap_or(0)..offset)
+            .unwrap_or("");
         let counted = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Place {
             line: counted(line),
@@ -152,9 +157,10 @@ impl<'r> Field<'r> {
     pub(super) fn mismatch(&self, wanted: &str, remedy: Option<String>) -> Reported {
         let found = describe(self.value());
         let problem = Problem::new(format!("found {found} where {wanted} is wanted"));
-        let remedy = remedy.or_else(|| {
-            let option = options::find(&self.path.pattern)?;
-            Some(format!("write {} = {}", option.key(), option.example))
+        let remedy = remedy.or_else(|| match options::find(&self.path.pattern) {
+            Some(option) if option.key() == "FIELD" => Some(format!("write {}", option.example)),
+            Some(option) => Some(format!("write {} = {}", option.key(), option.example)),
+            None => None,
         });
         self.refuse(match remedy {
             Some(remedy) => problem.remedy(remedy),
@@ -165,7 +171,11 @@ impl<'r> Field<'r> {
     /// Reads a table with `read`, then reports the keys that it did not ask for.
     pub(super) fn section<T>(&self, read: impl FnOnce(&mut Section<'r>) -> Read<T>) -> Read<T> {
         let DeValue::Table(table) = self.value() else {
-            return Err(self.mismatch("a table", None));
+            let remedy = match options::find(&self.path.pattern) {
+                Some(_) => None,
+                None => Some(format!("write a table [{}]", self.path.shown)),
+            };
+            return Err(self.mismatch("a table", remedy));
         };
         Section::new(self.reader, self.path.clone(), self.place(), table).read(read)
     }
@@ -192,7 +202,8 @@ impl<'r> Field<'r> {
     /// The entries of a table whose keys are names, in the order of the file.
     pub(super) fn entries(&self, placeholder: &str) -> Read<Vec<(String, Place, Self)>> {
         let DeValue::Table(table) = self.value() else {
-            return Err(self.mismatch("a table", None));
+            let remedy = format!("write a table [{}.{placeholder}]", self.path.shown);
+            return Err(self.mismatch("a table", Some(remedy)));
         };
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
@@ -204,7 +215,10 @@ impl<'r> Field<'r> {
                 value,
             };
             #[cfg(test)]
-            self.reader.asked.borrow_mut().insert(field.path.pattern.clone());
+            self.reader
+                .asked
+                .borrow_mut()
+                .insert(field.path.pattern.clone());
             (name.to_string(), self.reader.place(key.span().start), field)
         };
         Ok(entries.into_iter().map(entry).collect())
@@ -213,7 +227,12 @@ impl<'r> Field<'r> {
 
 impl<'r> Section<'r> {
     pub(super) fn root(reader: &'r Reader<'r>, table: &'r DeTable<'r>) -> Self {
-        Self::new(reader, KeyPath::default(), Place { line: 1, column: 1 }, table)
+        Self::new(
+            reader,
+            KeyPath::default(),
+            Place { line: 1, column: 1 },
+            table,
+        )
     }
 
     fn new(reader: &'r Reader<'r>, path: KeyPath, place: Place, table: &'r DeTable<'r>) -> Self {
@@ -339,7 +358,8 @@ impl<'r> Section<'r> {
 
     /// Reports a problem of the whole table.
     pub(super) fn refuse(&self, problem: Problem) -> Reported {
-        self.reader.report(problem.of_key(self.place, &self.path.shown))
+        self.reader
+            .report(problem.of_key(self.place, &self.path.shown))
     }
 
     /// Reports a problem of a key, at its value or else at the table.
@@ -349,9 +369,11 @@ impl<'r> Section<'r> {
         self.reader.report(problem.of_key(place, &self.shown(key)))
     }
 
-    /// Whether a key is there that is no table, so that its problem is known already.
-    pub(super) fn has_unread(&self, key: &str) -> bool {
-        self.table.get(key).is_some_and(|value| !value.get_ref().is_table())
+    /// Whether a key is there and is no table.
+    pub(super) fn holds_a_value(&self, key: &str) -> bool {
+        self.table
+            .get(key)
+            .is_some_and(|value| !value.get_ref().is_table())
     }
 
     /// Refuses a key that a later version will have.
@@ -369,12 +391,16 @@ impl<'r> Section<'r> {
         let mut unknown: Vec<_> = self.table.keys().collect();
         unknown.retain(|key| !self.known.contains(&key.get_ref().as_ref()));
         for key in unknown {
-            let absent = self.known.iter().filter(|known| !self.table.contains_key(**known));
+            let absent = self
+                .known
+                .iter()
+                .filter(|known| !self.table.contains_key(**known));
             let meant = nearest(key.get_ref(), absent.copied());
             self.lacking.retain(|(lacking, _)| Some(*lacking) != meant);
             let problem = self.unknown(key.get_ref(), meant);
             let place = self.reader.place(key.span().start);
-            self.reader.report(problem.of_key(place, &self.shown(key.get_ref())));
+            self.reader
+                .report(problem.of_key(place, &self.shown(key.get_ref())));
         }
         for (_, problem) in self.lacking {
             self.reader.report(problem);
@@ -385,7 +411,10 @@ impl<'r> Section<'r> {
         let problem = Problem::new("unknown key");
         let Some(meant) = meant else {
             return match nearest(key, self.known.iter().copied()) {
-                Some(set) => problem.remedy(format!("did you mean `{set}`? it is already set")),
+                Some(set) if self.holds_a_value(set) => {
+                    problem.remedy(format!("did you mean `{set}`? it is already set"))
+                }
+                Some(table) => problem.remedy(format!("did you mean `{table}`?")),
                 None => problem.remedy(format!("known here: {}", self.known.join(", "))),
             };
         };

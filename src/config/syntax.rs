@@ -1,11 +1,16 @@
 //! Reports what is not TOML, together with what can still be said about the rest.
 
+use std::collections::HashSet;
+
 use toml::de::Error;
 
 use super::model::Place;
 use super::problem::Problem;
 use super::section::Reader;
 use super::units::quoted;
+
+/// What the parser says of a string without its second quote.
+const UNCLOSED: &str = "invalid basic string, expected `\"`";
 
 /// Adds the syntax errors to the problems of the sections that could still be read.
 ///
@@ -18,9 +23,9 @@ pub(super) fn with_syntax(
     errors: &[Error],
     problems: Vec<Problem>,
 ) -> Vec<Problem> {
-    let mut all: Vec<Problem> = errors.iter().map(|error| problem(reader, error)).collect();
+    let mut all: Vec<Problem> = first(errors).map(|error| problem(reader, error)).collect();
     all.dedup();
-    let lines: Vec<Option<u32>> = all.iter().map(|problem| line(problem.place())).collect();
+    let lines: HashSet<Option<u32>> = all.iter().map(|problem| line(problem.place())).collect();
     let readable = errors.iter().all(concerns_a_value);
     let kept = problems
         .into_iter()
@@ -29,13 +34,29 @@ pub(super) fn with_syntax(
     all
 }
 
+/// The errors up to the first that breaks a list open, since all that follow are its echo.
+fn first(errors: &[Error]) -> impl Iterator<Item = &Error> {
+    let mut sorted: Vec<&Error> = errors.iter().collect();
+    sorted.sort_by_key(|error| error.span().map(|span| span.start));
+    let breaks = |error: &&Error| {
+        let message = error.message();
+        message.contains("array") || message.contains("inline table")
+    };
+    let end = sorted
+        .iter()
+        .position(breaks)
+        .map_or(sorted.len(), |at| at + 1);
+    sorted.into_iter().take(end)
+}
+
 fn line(place: Option<Place>) -> Option<u32> {
     place.map(|place| place.line)
 }
 
 /// Whether the error leaves the tables as they were written.
 fn concerns_a_value(error: &Error) -> bool {
-    const VALUES: [&str; 6] = [
+    const VALUES: [&str; 7] = [
+        UNCLOSED,
         "string values must be quoted",
         "invalid float",
         "invalid integer",
@@ -43,7 +64,9 @@ fn concerns_a_value(error: &Error) -> bool {
         "invalid escape sequence",
         "duplicate key",
     ];
-    VALUES.iter().any(|start| error.message().starts_with(start))
+    VALUES
+        .iter()
+        .any(|start| error.message().starts_with(start))
 }
 
 fn problem(reader: &Reader<'_>, error: &Error) -> Problem {
@@ -63,6 +86,10 @@ fn problem(reader: &Reader<'_>, error: &Error) -> Problem {
         return Problem::at(reader.place(at), what)
             .causes("only one of the two could count")
             .remedy("remove one, or put both into one table");
+    }
+    if error.message() == UNCLOSED {
+        return Problem::at(reader.place(at), "the string has no end")
+            .remedy("write a second \" behind it");
     }
     Problem::at(reader.place(at), format!("not TOML: {}", error.message()))
         .remedy("correct this first; what else is wrong may not show before")

@@ -14,6 +14,8 @@ struct Kind {
     /// What is proposed where no unit was written.
     usual: &'static str,
     aliases: &'static [(&'static str, &'static str)],
+    /// The units, for messages.
+    names: &'static str,
     example: &'static str,
 }
 
@@ -25,9 +27,11 @@ struct Kind {
 pub(super) fn duration(text: &str) -> Result<Duration, Problem> {
     let duration = DURATION.read(text).map(Duration::from_millis)?;
     if duration > LONGEST {
-        return Err(Problem::new(format!("{} is longer than 30 days", quoted(text)))
-            .causes("a limit that is never reached protects nothing")
-            .remedy("write at most \"720h\""));
+        return Err(
+            Problem::new(format!("{} is longer than 30 days", quoted(text)))
+                .causes("a limit that is never reached protects nothing")
+                .remedy("write at most \"720h\""),
+        );
     }
     Ok(duration)
 }
@@ -48,21 +52,32 @@ pub(super) fn quoted(text: &str) -> String {
     if short.len() < text.len() {
         short.push('…');
     }
-    format!("\"{}\"", short.escape_debug().to_string().replace("\\'", "'"))
+    format!(
+        "\"{}\"",
+        short.escape_debug().to_string().replace("\\'", "'")
+    )
 }
 
 impl Kind {
     fn read(&self, text: &str) -> Result<u64, Problem> {
-        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         let (digits, unit) = text.split_at(end);
         let factor = self.factor(text, digits, unit)?;
-        let number = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
+        let number = digits
+            .parse::<u64>()
+            .ok()
+            .and_then(|n| n.checked_mul(factor));
         match number {
             None => Err(Problem::new(format!("{} is too large", quoted(text)))
                 .remedy(format!("write a smaller one, such as {}", self.example))),
             Some(0) => Err(Problem::new(format!("{} is zero", quoted(text)))
                 .causes("zero does not stand for \"for ever\" or \"without limit\" here")
-                .remedy(format!("write how much it may be, such as {}", self.example))),
+                .remedy(format!(
+                    "write how much it may be, such as {}",
+                    self.example
+                ))),
             Some(number) => Ok(number),
         }
     }
@@ -96,10 +111,14 @@ impl Kind {
     }
 
     fn not_a_quantity(&self, text: &str) -> Problem {
-        let names: Vec<&str> = self.units.iter().map(|(name, _)| *name).collect();
-        Problem::new(format!("{} is not a whole number with one unit", quoted(text))).remedy(
-            format!("write one with {}, such as {}", names.join(", "), self.example),
-        )
+        Problem::new(format!(
+            "{} is not a whole number with one unit",
+            quoted(text)
+        ))
+        .remedy(format!(
+            "write one with {}, such as {}",
+            self.names, self.example
+        ))
     }
 }
 
@@ -122,12 +141,18 @@ const DURATION: Kind = Kind {
         ("hour", "h"),
         ("hours", "h"),
     ],
+    names: "ms, s, m or h",
     example: "\"30s\"",
 };
 
 /// Sizes, in bytes.
 const SIZE: Kind = Kind {
-    units: &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)],
+    units: &[
+        ("B", 1),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+    ],
     usual: "B",
     aliases: &[
         ("bytes", "B"),
@@ -138,6 +163,7 @@ const SIZE: Kind = Kind {
         ("g", "GiB"),
         ("gb", "GiB"),
     ],
+    names: "B, KiB, MiB or GiB",
     example: "\"32KiB\"",
 };
 
@@ -149,10 +175,20 @@ mod tests {
 
     #[test]
     fn each_unit_is_worth_what_it_says() {
-        for (text, millis) in [("1ms", 1), ("2s", 2_000), ("3m", 180_000), ("1h", 3_600_000)] {
+        for (text, millis) in [
+            ("1ms", 1),
+            ("2s", 2_000),
+            ("3m", 180_000),
+            ("1h", 3_600_000),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
         }
-        for (text, bytes) in [("7B", 7), ("64KiB", 65_536), ("1MiB", 1 << 20), ("2GiB", 2 << 30)] {
+        for (text, bytes) in [
+            ("7B", 7),
+            ("64KiB", 65_536),
+            ("1MiB", 1 << 20),
+            ("2GiB", 2 << 30),
+        ] {
             assert_eq!(size(text), Ok(bytes));
         }
     }

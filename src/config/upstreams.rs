@@ -15,13 +15,11 @@ use super::section::{Field, Read, Section};
 use super::units::quoted;
 use super::values::host_name;
 
-pub(super) fn upstream(
-    section: &mut Section<'_>,
-    name: &str,
-    bundles: &Names,
-) -> Read<Upstream> {
+pub(super) fn upstream(section: &mut Section<'_>, name: &str, bundles: &Names) -> Read<Upstream> {
     let endpoints = endpoints(section);
-    let protocol = section.defaulted("protocol", Protocol::Http1, |field| field.choice(&PROTOCOLS));
+    let protocol = section.defaulted("protocol", Protocol::Http1, |field| {
+        field.choice(&PROTOCOLS)
+    });
     let mut timeout = |key, default| section.defaulted(key, default, |field| field.duration());
     let connect_timeout = timeout("connect_timeout", defaults::CONNECT_TIMEOUT);
     let response_timeout = timeout("response_timeout", defaults::RESPONSE_TIMEOUT);
@@ -63,9 +61,12 @@ fn endpoints(section: &mut Section<'_>) -> Read<Vec<Endpoint>> {
 }
 
 fn plaintext(endpoint: &Endpoint) -> Problem {
-    Problem::new(format!("plaintext to another machine: {}", quoted(&endpoint.text)))
-        .causes("requests and the identities in them could be read and changed on the way")
-        .remedy("write https://, or allow_plaintext = true")
+    Problem::new(format!(
+        "plaintext to another machine: {}",
+        quoted(&endpoint.text)
+    ))
+    .causes("requests and the identities in them could be read and changed on the way")
+    .remedy("write https://, or allow_plaintext = true")
 }
 
 /// Whether only this machine reaches the endpoint.
@@ -86,7 +87,10 @@ fn tls_if_spoken(
     bundles: &Names,
 ) -> Read<Option<UpstreamTls>> {
     let field = section.field("tls");
-    let tls = field.as_ref().map(|field| field.section(|section| tls(section, bundles))).transpose();
+    let tls = field
+        .as_ref()
+        .map(|field| field.section(|section| tls(section, bundles)))
+        .transpose();
     let Some(endpoints) = endpoints else {
         return tls;
     };
@@ -139,7 +143,10 @@ fn trust(field: &Field<'_>, bundles: &Names) -> Read<UpstreamTrust> {
 fn server_name(text: &str) -> Result<String, Problem> {
     let ip = text.parse::<IpAddr>().ok().map(|ip| ip.to_string());
     ip.or_else(|| host_name(text)).ok_or_else(|| {
-        Problem::new(format!("{} is not a name that a certificate can carry", quoted(text)))
-            .remedy("write one name or address, such as \"orders.internal\"")
+        Problem::new(format!(
+            "{} is not a name that a certificate can carry",
+            quoted(text)
+        ))
+        .remedy("write one name or address, such as \"orders.internal\"")
     })
 }

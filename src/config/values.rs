@@ -21,8 +21,15 @@ impl<'r> Field<'r> {
     pub(super) fn text(&self) -> Read<&'r str> {
         match self.value().as_str() {
             Some(text) => Ok(text),
-            None => Err(self.mismatch("a string", None)),
+            None => Err(self.mismatch("a string", self.as_text())),
         }
+    }
+
+    /// The proposal to put a lone number into quotes.
+    fn as_text(&self) -> Option<String> {
+        let number = self.value().as_integer()?;
+        let known = super::options::find(self.pattern()).is_some();
+        (!known).then(|| format!("write \"{number}\""))
     }
 
     /// Reads a string with a parser that knows nothing of files.
@@ -34,7 +41,9 @@ impl<'r> Field<'r> {
         match self.value() {
             DeValue::Boolean(flag) => Ok(*flag),
             other => {
-                let word = other.as_str().filter(|word| ["true", "false"].contains(word));
+                let word = other
+                    .as_str()
+                    .filter(|word| ["true", "false"].contains(word));
                 let remedy = word.map(|word| format!("write {word}, without quotes"));
                 Err(self.mismatch("true or false", remedy))
             }
@@ -60,32 +69,33 @@ impl<'r> Field<'r> {
     }
 
     pub(super) fn duration(&self) -> Read<Duration> {
-        self.not_a_bare_number("a duration", "s")?;
+        self.has_a_unit("a duration", "s")?;
         self.parsed(units::duration)
     }
 
     /// A size in bytes from `least` to `most`, both written with units.
     pub(super) fn size(&self, least: &str, most: &str) -> Read<u64> {
-        self.not_a_bare_number("a size", "B")?;
+        self.has_a_unit("a size", "B")?;
         let bytes = self.parsed(units::size)?;
         let bound = |text: &str| units::size(text).unwrap_or(bytes);
         if bytes < bound(least) || bytes > bound(most) {
             let text = quoted(self.text()?);
             let problem = Problem::new(format!("{text} is not possible"));
-            return Err(self.refuse(
-                problem.remedy(format!("write a size from \"{least}\" to \"{most}\"")),
-            ));
+            return Err(
+                self.refuse(problem.remedy(format!("write a size from \"{least}\" to \"{most}\"")))
+            );
         }
         Ok(bytes)
     }
 
-    fn not_a_bare_number(&self, wanted: &str, unit: &str) -> Read<()> {
+    fn has_a_unit(&self, wanted: &str, unit: &str) -> Read<()> {
         match self.value() {
             DeValue::Integer(number) => {
                 let remedy = format!("write \"{}{unit}\"", number.as_str());
                 Err(self.mismatch(wanted, Some(remedy)))
             }
-            _ => Ok(()),
+            DeValue::String(_) => Ok(()),
+            _ => Err(self.mismatch(wanted, None)),
         }
     }
 
@@ -112,7 +122,7 @@ impl<'r> Field<'r> {
         let problem = Problem::new(format!("{} is not known here", quoted(text)));
         Err(self.refuse(match nearest(text, known.iter().copied()) {
             Some(near) => problem.remedy(format!("did you mean \"{near}\"?")),
-            None => problem.remedy(format!("write \"{}\"", known.join("\" or \""))),
+            None => problem.remedy(format!("write {}", one_of(&known))),
         }))
     }
 
@@ -123,9 +133,15 @@ impl<'r> Field<'r> {
             let problem = Problem::new("the list is empty");
             let option = super::options::find(self.pattern());
             return Err(self.refuse(match option {
-                Some(option) => problem
+                Some(option) if option.is_required() => problem
                     .causes(format!("without a member {}", option.without))
                     .remedy(format!("write {} = {}", option.key(), option.example)),
+                Some(option) => problem.remedy(format!(
+                    "write {} = {}, or remove it: then {}",
+                    option.key(),
+                    option.example,
+                    option.without
+                )),
                 None => problem,
             }));
         }
@@ -175,8 +191,10 @@ impl<'r> Field<'r> {
             Some(("https", rest)) => Ok((authority(text, rest, 443)?, true)),
             _ => match text.strip_prefix("unix:") {
                 Some(path) => Ok((EndpointAddress::Unix(self.reader.socket(path)?), false)),
-                None => Err(Problem::new(format!("{} has no scheme", quoted(text)))
-                    .remedy("write http://HOST:PORT, https://HOST:PORT or unix:PATH")),
+                None => Err(
+                    Problem::new(format!("{} has no scheme that is known", quoted(text)))
+                        .remedy("write http://HOST:PORT, https://HOST:PORT or unix:PATH"),
+                ),
             },
         })?;
         Ok(Endpoint {
@@ -192,15 +210,19 @@ impl Reader<'_> {
     /// Expands `${NAME}` and makes the path start from the file's directory.
     fn resolve(&self, text: &str) -> Result<PathBuf, Problem> {
         if text.is_empty() || text.contains('\0') {
-            return Err(Problem::new(format!("{} is not a path", quoted(text))));
+            let problem = Problem::new(format!("{} is not a path", quoted(text)));
+            return Err(problem.remedy("write the path of a file"));
         }
         let mut path = OsString::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
             path.push(before);
             let Some((name, behind)) = after.split_once('}') else {
-                return Err(Problem::new(format!("{} has a \"${{\" without its \"}}\"", quoted(text)))
-                    .remedy("write ${NAME}"));
+                return Err(Problem::new(format!(
+                    "{} has a \"${{\" without its \"}}\"",
+                    quoted(text)
+                ))
+                .remedy("write ${NAME}"));
             };
             path.push(self.variable(name)?);
             rest = behind;
@@ -212,8 +234,10 @@ impl Reader<'_> {
     fn variable(&self, name: &str) -> Result<OsString, Problem> {
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(legal) {
-            return Err(Problem::new(format!("{} is not the name of a variable", quoted(name)))
-                .remedy("write ${NAME}, with letters, digits and `_`"));
+            return Err(
+                Problem::new(format!("{} is not the name of a variable", quoted(name)))
+                    .remedy("write ${NAME}, with letters, digits and `_`"),
+            );
         }
         let value = (self.environment)(name).filter(|value| !value.is_empty());
         value.ok_or_else(|| {
@@ -230,10 +254,21 @@ impl Reader<'_> {
     fn socket(&self, text: &str) -> Result<PathBuf, Problem> {
         let path = self.resolve(text)?;
         if path.as_os_str().len() > LONGEST_SOCKET_PATH {
-            let problem = format!("the path of a unix socket has at most {LONGEST_SOCKET_PATH} bytes");
+            let problem =
+                format!("the path of a unix socket has at most {LONGEST_SOCKET_PATH} bytes");
             return Err(Problem::new(problem).remedy("choose a shorter path, such as one in /run"));
         }
         Ok(path)
+    }
+}
+
+/// The words, as a choice: `"a", "b" or "c"`.
+pub(super) fn one_of(words: &[&str]) -> String {
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
     }
 }
 
@@ -249,7 +284,9 @@ fn socket_address(text: &str) -> Result<SocketAddr, Problem> {
             Ok(_) => ("", text),
             Err(_) => (text, "8443"),
         });
-        let port = port.parse::<u16>().map_or("8443".to_owned(), |port| port.to_string());
+        let port = port
+            .parse::<u16>()
+            .map_or("8443".to_owned(), |port| port.to_string());
         let host = match host.trim_matches(['[', ']']) {
             "localhost" => "127.0.0.1".to_owned(),
             host => match host.parse() {
@@ -266,27 +303,27 @@ fn socket_address(text: &str) -> Result<SocketAddr, Problem> {
 fn authority(text: &str, rest: &str, default_port: u16) -> Result<EndpointAddress, Problem> {
     let refuse = |why: &str| Problem::new(format!("{} {why}", quoted(text)));
     let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains('@') {
+        // Not quoted: it holds a password.
+        return Err(Problem::new("the address carries a user")
+            .remedy("write the credential in [upstreams.NAME.outbound.credential]"));
+    }
     if rest.contains(['/', '?', '#']) {
         return Err(refuse("has a path")
             .causes("an endpoint takes the path of the request")
             .remedy("write only the scheme, the host and the port"));
     }
-    if rest.contains('@') {
-        return Err(refuse("carries a user")
-            .remedy("write the credential in [upstreams.NAME.outbound.credential]"));
-    }
     let (host, port) = match rest.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (rest, None),
     };
-    let port = match port {
-        None => default_port,
-        Some(port) => port
-            .parse()
-            .ok()
-            .filter(|port| *port != 0)
-            .ok_or_else(|| refuse("has no legal port").remedy("write a port from 1 to 65535"))?,
-    };
+    let port =
+        match port {
+            None => default_port,
+            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
+                refuse("has no legal port").remedy("write a port from 1 to 65535")
+            })?,
+        };
     let host = host_name(host)
         .ok_or_else(|| refuse("has no legal host").remedy("write a name or an address, such as \"https://10.0.0.5:8443\" or \"https://[::1]:8443\""))?;
     Ok(EndpointAddress::Tcp { host, port })
@@ -311,7 +348,10 @@ pub(super) fn host_name(text: &str) -> Option<String> {
             && !label.ends_with('-')
     };
     // A last label of digits is an address that was mistyped, never a name (WHATWG URL, "ends in a number").
-    let number = name.rsplit('.').next().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
+    let number = name
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
     (name.len() <= 253 && name.split('.').all(label) && !number).then_some(name)
 }
 

@@ -81,7 +81,7 @@ fn traffic(root: &mut Section<'_>, config: &mut Config) {
 }
 
 fn report_nothing_to_do(root: &mut Section<'_>, listeners: &Names, no_routes: bool) {
-    if listeners.is_empty() && !root.has_unread("listeners") {
+    if listeners.is_empty() && !root.holds_a_value("listeners") {
         let problem = Problem::new("there is no listener")
             .causes("nothing could connect")
             .remedy("write a table [listeners.NAME] with bind = \"0.0.0.0:8443\"");
@@ -98,10 +98,16 @@ fn report_nothing_to_do(root: &mut Section<'_>, listeners: &Names, no_routes: bo
 fn report_unrouted(reader: &Reader<'_>, listeners: &[Listener], routes: &[Route]) {
     for (index, listener) in listeners.iter().enumerate() {
         let id = Some(ListenerId(index));
-        if !routes.iter().any(|route| route.listener.is_none() || route.listener == id) {
+        if !routes
+            .iter()
+            .any(|route| route.listener.is_none() || route.listener == id)
+        {
             let problem = Problem::new("no route leads away from this listener")
                 .causes("every request to it would be answered with 404")
-                .remedy(format!("write [[routes]] with listener = \"{}\"", listener.name));
+                .remedy(format!(
+                    "write [[routes]] with listener = \"{}\"",
+                    listener.name
+                ));
             reader.report(problem.of_key(listener.place, &format!("listeners.{}", listener.name)));
         }
     }
@@ -127,9 +133,13 @@ fn report_clashes(reader: &Reader<'_>, config: &Config) {
 }
 
 fn taken_twice(bind: &Bind, other: &str, place: Place) -> Problem {
-    Problem::new(format!("{} is taken by {other} in line {}", shown(bind), place.line))
-        .causes("only one of the two could accept")
-        .remedy("choose another address or port")
+    Problem::new(format!(
+        "{} is taken by {other} in line {}",
+        shown(bind),
+        place.line
+    ))
+    .causes("only one of the two could accept")
+    .remedy("choose another address or port")
 }
 
 /// Whether the system would refuse to bind both.

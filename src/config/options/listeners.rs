@@ -17,7 +17,7 @@ const LISTENER: Table = Table {
             default: Required,
             summary: "Where it accepts connections.",
             protects: "`0.0.0.0` and `[::]` are reached from every network of the machine. Two listeners on one address are refused.",
-            without: "it would not know where to accept",
+            without: "nothing could connect to it",
             see: &["listeners.NAME.allow_plaintext", "admin.bind"],
             example: "\"0.0.0.0:8443\"",
         },
@@ -77,7 +77,11 @@ const TLS: Table = Table {
             summary: "Whether clients are asked for a certificate, and whether they must have one.",
             protects: "This is the switch that makes TLS mutual, so it has no default. With `\"want\"` a route can still require a certificate.",
             without: "nobody could tell whether callers without a certificate are let in",
-            see: &["listeners.NAME.tls.trust", "routes[].client_auth", "routes[].allow"],
+            see: &[
+                "listeners.NAME.tls.trust",
+                "routes[].client_auth",
+                "routes[].allow",
+            ],
             example: "\"require\"",
         },
         Opt {
@@ -137,7 +141,10 @@ const TLS: Table = Table {
             summary: "The cipher suites that are offered.",
             protects: "For rules from outside only: everything this version knows is strong.",
             without: "all suites of the TLS library are offered, in its order",
-            see: &["listeners.NAME.tls.key_exchange", "listeners.NAME.tls.min_version"],
+            see: &[
+                "listeners.NAME.tls.key_exchange",
+                "listeners.NAME.tls.min_version",
+            ],
             example: "[\"TLS_AES_256_GCM_SHA384\", \"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384\", \"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384\"]",
         },
         Opt {
@@ -215,7 +222,10 @@ const LIMITS: Table = Table {
             summary: "Between two requests on a connection, HTTP/1.1 and HTTP/2.",
             protects: "Against connections that are kept for nothing; each holds a slot.",
             without: "an idle connection is closed after 60 s",
-            see: &["listeners.NAME.limits.max_connections", "upstreams.NAME.idle_timeout"],
+            see: &[
+                "listeners.NAME.limits.max_connections",
+                "upstreams.NAME.idle_timeout",
+            ],
             example: "\"60s\"",
         },
         Opt {

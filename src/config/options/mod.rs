@@ -63,6 +63,11 @@ impl Opt {
     pub(super) fn key(&self) -> &'static str {
         self.path.rsplit('.').next().unwrap_or(self.path)
     }
+
+    /// Whether it must be written.
+    pub(super) fn is_required(&self) -> bool {
+        matches!(self.default, Default::Required)
+    }
 }
 
 /// Finds an option by its path with placeholders.
@@ -84,5 +89,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
 
 #[cfg(test)]
 pub(super) fn paths() -> impl Iterator<Item = &'static str> {
-    tables().flat_map(|table| table.options).map(|option| option.path)
+    tables()
+        .flat_map(|table| table.options)
+        .map(|option| option.path)
 }

@@ -103,7 +103,11 @@ const TRUST: Table = Table {
             summary: "The certificate authorities of this bundle.",
             protects: "Whoever holds the key of one of them can be anybody. A file that is missing, empty or holds something other than certificates refuses the start.",
             without: "the bundle would trust nobody, and every certificate would be refused",
-            see: &["trust.NAME.crl", "listeners.NAME.tls.trust", "upstreams.NAME.tls.trust"],
+            see: &[
+                "trust.NAME.crl",
+                "listeners.NAME.tls.trust",
+                "upstreams.NAME.tls.trust",
+            ],
             example: "[\"trust/partners/\"]",
         },
         Opt {

@@ -54,7 +54,10 @@ fn is_off(table: &Table, option: &Opt) -> bool {
 fn lines(option: &Opt, off: bool) -> String {
     let (summary, default) = match option.default {
         Default::Required => (format!("{} Required.", option.summary), None),
-        Default::Unset => (format!("{} Without it {}.", option.summary, option.without), None),
+        Default::Unset => (
+            format!("{} Without it {}.", option.summary, option.without),
+            None,
+        ),
         Default::Is(value) => (option.summary.to_owned(), Some(value)),
     };
     let default = default.map(|value| format!("# Default: {value}\n"));

@@ -4,7 +4,13 @@ use super::Default::{Is, Required, Unset};
 use super::{Opt, Table};
 
 pub(super) const TABLES: &[Table] = &[
-    UPSTREAM, TLS, CERTIFICATE, OUTBOUND, CREDENTIAL, ASSERTION, HEADERS,
+    UPSTREAM,
+    TLS,
+    CERTIFICATE,
+    OUTBOUND,
+    CREDENTIAL,
+    ASSERTION,
+    HEADERS,
 ];
 
 const UPSTREAM: Table = Table {
@@ -40,7 +46,10 @@ const UPSTREAM: Table = Table {
             summary: "Permits `http://` to another machine.",
             protects: "Requests, credentials and identities can be read and changed on the way.",
             without: "`http://` is refused unless the host is loopback",
-            see: &["listeners.NAME.allow_plaintext", "upstreams.NAME.outbound.identity_assertion"],
+            see: &[
+                "listeners.NAME.allow_plaintext",
+                "upstreams.NAME.outbound.identity_assertion",
+            ],
             example: "false",
         },
         Opt {

@@ -97,7 +97,10 @@ fn the_process_wide_part_of_the_contract_loads() {
     assert_eq!(config.log().format, LogFormat::Text);
     assert!(config.log().access);
     let admin = config.admin().expect("it is there");
-    assert_eq!(admin.bind.value, Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 9901))));
+    assert_eq!(
+        admin.bind.value,
+        Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 9901)))
+    );
     let partners = config.bundle(BundleId(0)).expect("it is there");
     assert_eq!(partners.name, "partners");
     assert_eq!(partners.ca[0].value, Path::new("/etc/cs/trust/partners/"));
@@ -111,14 +114,29 @@ fn the_listener_of_the_contract_loads() {
     let config = accepted(CONTRACT);
     let listener = config.listener(ListenerId(0)).expect("it is there");
     assert_eq!(listener.name, "public");
-    assert_eq!(listener.bind.value, Bind::Tcp(SocketAddr::from(([0, 0, 0, 0], 8443))));
+    assert_eq!(
+        listener.bind.value,
+        Bind::Tcp(SocketAddr::from(([0, 0, 0, 0], 8443)))
+    );
     assert_eq!(listener.protocols, [Protocol::Http2, Protocol::Http1]);
     let tls = listener.tls.as_ref().expect("it is there");
     assert_eq!(tls.client_auth, ClientAuth::Require);
     assert_eq!(tls.trust, Some(BundleId(0)));
-    assert_eq!((tls.versions.min, tls.versions.max), (TlsVersion::Tls12, TlsVersion::Tls13));
-    assert_eq!(tls.certificates[0].key.value, Path::new("/etc/cs/tls/server.key"));
-    assert_eq!((tls.certificates[0].key.place.line, tls.certificates[0].key.place.column), (26, 51));
+    assert_eq!(
+        (tls.versions.min, tls.versions.max),
+        (TlsVersion::Tls12, TlsVersion::Tls13)
+    );
+    assert_eq!(
+        tls.certificates[0].key.value,
+        Path::new("/etc/cs/tls/server.key")
+    );
+    assert_eq!(
+        (
+            tls.certificates[0].key.place.line,
+            tls.certificates[0].key.place.column
+        ),
+        (26, 51)
+    );
     assert_eq!(listener.limits.handshake_timeout, Duration::from_secs(10));
     assert_eq!(listener.limits.max_connections.get(), 10_000);
     assert_eq!(listener.limits.max_header_bytes.get(), 32 * 1024);
@@ -130,22 +148,33 @@ fn the_route_and_the_upstream_of_the_contract_load() {
     let route = &config.routes()[0];
     assert_eq!(route.name, "routes[0]");
     assert_eq!(route.listener, Some(ListenerId(0)));
-    assert_eq!(route.host, Some(HostPattern::Exact("orders.example.com".to_owned())));
+    assert_eq!(
+        route.host,
+        Some(HostPattern::Exact("orders.example.com".to_owned()))
+    );
     assert_eq!(route.path, "/api/");
     assert!(route.requires_certificate);
     assert_eq!(route.allow.as_ref().map(Vec::len), Some(2));
 
     let upstream = config.upstream(route.upstream).expect("it is there");
-    let address = EndpointAddress::Tcp { host: "10.0.0.5".to_owned(), port: 8443 };
+    let address = EndpointAddress::Tcp {
+        host: "10.0.0.5".to_owned(),
+        port: 8443,
+    };
     assert_eq!(upstream.endpoints[0].address, address);
     assert!(upstream.endpoints[0].tls);
     let tls = upstream.tls.as_ref().expect("it is there");
     assert_eq!(tls.trust, UpstreamTrust::Bundle(BundleId(1)));
-    assert_eq!(tls.server_name.as_ref().map(|name| name.value.as_str()), Some("orders.internal"));
+    assert_eq!(
+        tls.server_name.as_ref().map(|name| name.value.as_str()),
+        Some("orders.internal")
+    );
     assert!(tls.certificate.is_some());
     let outbound = &upstream.outbound;
     assert_eq!(outbound.credential, LayerMode::Supported);
-    assert!(matches!(&outbound.source, CredentialSource::Basic { user, .. } if user == "countersign"));
+    assert!(
+        matches!(&outbound.source, CredentialSource::Basic { user, .. } if user == "countersign")
+    );
     assert!(matches!(outbound.encodings[..], [Encoding::Xfcc]));
 }
 
@@ -163,7 +192,10 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(upstream.connect_timeout, Duration::from_secs(5));
     assert_eq!(upstream.response_timeout, Duration::from_secs(60));
     assert_eq!(upstream.idle_timeout, Duration::from_secs(30));
-    assert!(matches!(upstream.outbound.source, CredentialSource::Forward));
+    assert!(matches!(
+        upstream.outbound.source,
+        CredentialSource::Forward
+    ));
     assert!(matches!(upstream.outbound.encodings[..], [Encoding::Xfcc]));
 }
 
@@ -177,8 +209,15 @@ fn an_id_of_another_config_finds_nothing() {
 
 #[test]
 fn paths_take_variables_and_stay_where_they_are_absolute() {
-    let config = accepted(&with("\"ca.pem\"", "\"${SECRETS}/ca.pem\", \"/abs/ca.pem\", \"$a/ca.pem\""));
-    let paths: Vec<&Path> = config.bundles()[0].ca.iter().map(|ca| ca.value.as_path()).collect();
+    let config = accepted(&with(
+        "\"ca.pem\"",
+        "\"${SECRETS}/ca.pem\", \"/abs/ca.pem\", \"$a/ca.pem\"",
+    ));
+    let paths: Vec<&Path> = config.bundles()[0]
+        .ca
+        .iter()
+        .map(|ca| ca.value.as_path())
+        .collect();
     let expected = ["/run/secrets/ca.pem", "/abs/ca.pem", "/etc/cs/$a/ca.pem"];
     assert_eq!(paths, expected.map(Path::new));
 }
@@ -188,29 +227,54 @@ fn a_unix_socket_is_a_path_like_any_other() {
     let text = with("\"0.0.0.0:8443\"", "\"unix:${SECRETS}/in.sock\"");
     let text = text.replace("http://127.0.0.1:8080", "unix:out.sock");
     let config = accepted(&text);
-    assert_eq!(config.listeners()[0].bind.value, Bind::Unix("/run/secrets/in.sock".into()));
+    assert_eq!(
+        config.listeners()[0].bind.value,
+        Bind::Unix("/run/secrets/in.sock".into())
+    );
     let endpoint = &config.upstreams()[0].endpoints[0];
-    assert_eq!(endpoint.address, EndpointAddress::Unix("/etc/cs/out.sock".into()));
+    assert_eq!(
+        endpoint.address,
+        EndpointAddress::Unix("/etc/cs/out.sock".into())
+    );
     assert!(!endpoint.tls);
 }
 
 #[test]
 fn endpoints_have_the_ports_of_their_schemes() {
-    let text = with("http://127.0.0.1:8080", "http://LOCALHOST/\", \"http://[::1]\", \"https://127.0.0.1");
+    let text = with(
+        "http://127.0.0.1:8080",
+        "http://LOCALHOST/\", \"http://[::1]\", \"https://127.0.0.1",
+    );
     let config = accepted(&(text + "[upstreams.orders.tls]\ntrust = \"system\"\n"));
-    let addresses: Vec<_> = config.upstreams()[0].endpoints.iter().map(|e| e.address.clone()).collect();
+    let addresses: Vec<_> = config.upstreams()[0]
+        .endpoints
+        .iter()
+        .map(|e| e.address.clone())
+        .collect();
     let expected = [("localhost", 80), ("::1", 80), ("127.0.0.1", 443)];
-    let expected = expected.map(|(host, port)| EndpointAddress::Tcp { host: host.to_owned(), port });
+    let expected = expected.map(|(host, port)| EndpointAddress::Tcp {
+        host: host.to_owned(),
+        port,
+    });
     assert_eq!(addresses, expected);
 }
 
 #[test]
 fn hosts_are_held_in_one_spelling() {
     for (written, held) in [
-        ("Orders.Example.COM.", HostPattern::Exact("orders.example.com".to_owned())),
-        ("*.Example.com", HostPattern::Wildcard("example.com".to_owned())),
+        (
+            "Orders.Example.COM.",
+            HostPattern::Exact("orders.example.com".to_owned()),
+        ),
+        (
+            "*.Example.com",
+            HostPattern::Wildcard("example.com".to_owned()),
+        ),
         ("192.0.2.1", HostPattern::Exact("192.0.2.1".to_owned())),
-        ("[2001:DB8:0::1]", HostPattern::Exact("2001:db8::1".to_owned())),
+        (
+            "[2001:DB8:0::1]",
+            HostPattern::Exact("2001:db8::1".to_owned()),
+        ),
         ("2001:db8::1", HostPattern::Exact("2001:db8::1".to_owned())),
     ] {
         let text = with("[[routes]]", &format!("[[routes]]\nhost = \"{written}\""));
@@ -228,7 +292,13 @@ fn algorithms_are_held_in_the_order_of_the_file() {
     ));
     let tls = config.listeners()[0].tls.as_ref().expect("it is there");
     let suites: Vec<_> = tls.cipher_suites.iter().map(|suite| suite.value).collect();
-    assert_eq!(suites, [CipherSuite::Tls13Aes256GcmSha384, CipherSuite::EcdheRsaAes128GcmSha256]);
+    assert_eq!(
+        suites,
+        [
+            CipherSuite::Tls13Aes256GcmSha384,
+            CipherSuite::EcdheRsaAes128GcmSha256
+        ]
+    );
     let groups: Vec<_> = tls.key_exchange.iter().map(|group| group.value).collect();
     assert_eq!(groups, [KeyExchange::X25519, KeyExchange::X25519MlKem768]);
 }
@@ -248,7 +318,11 @@ endpoints = ["http://127.0.0.1:8080"]
         "bind = \"unix:a.sock\"",
         "bind = \"0.0.0.0:80\"\nallow_plaintext = true",
     ] {
-        assert!(accepted(&format!("{plain}{bind}\n")).listeners()[0].tls.is_none());
+        assert!(
+            accepted(&format!("{plain}{bind}\n")).listeners()[0]
+                .tls
+                .is_none()
+        );
     }
 }
 
@@ -272,7 +346,8 @@ fn each_reason_to_believe_an_assertion_is_enough() {
     let tls = "[upstreams.orders.tls]\ntrust = \"system\"\n";
     let certificate = "certificate = { chain = \"a\", key = \"b\" }\n";
     let outbound = "[upstreams.orders.outbound]\n";
-    let credential = "[upstreams.orders.outbound.credential]\nsource = \"bearer\"\ntoken_file = \"t\"\n";
+    let credential =
+        "[upstreams.orders.outbound.credential]\nsource = \"bearer\"\ntoken_file = \"t\"\n";
     for reason in [
         format!("{tls}{credential}"),
         format!("{tls}{certificate}{outbound}client_certificate_authentication = \"required\"\n"),
@@ -315,6 +390,26 @@ upstream = "orders"
 }
 
 #[test]
+fn a_route_takes_only_what_lies_below_its_whole_segments() {
+    for (earlier, later) in [("/api", "/apis"), ("/api/", "/api"), ("/api/v1", "/api")] {
+        let first = format!("[[routes]]\npath = \"{earlier}\"\nupstream = \"orders\"\n");
+        let second = format!("{first}[[routes]]\npath = \"{later}\"");
+        assert_eq!(accepted(&with("[[routes]]", &second)).routes().len(), 2);
+    }
+}
+
+#[test]
+fn a_route_may_allow_where_one_of_its_listeners_asks_for_certificates() {
+    let text = with(
+        "[[routes]]",
+        "[[routes]]\nallow = [{ dns = \"a.example\" }]",
+    );
+    accepted(&format!(
+        "{text}[listeners.local]\nbind = \"127.0.0.1:80\"\n"
+    ));
+}
+
+#[test]
 fn a_draft_holds_the_sections_that_are_legal() {
     let draft = draft(&with("\"require\"", "\"required\""));
     assert_eq!(draft.problems.len(), 1, "{}", draft.problems);
@@ -341,7 +436,10 @@ fn a_file_is_read_from_the_disk_with_its_directory() {
     let file = directory.path().join("cs.toml");
     std::fs::write(&file, BASELINE).expect("it can be written");
     let config = read(&file).finish(Vec::new()).expect("it is legal");
-    assert_eq!(config.bundles()[0].ca[0].value, directory.path().join("ca.pem"));
+    assert_eq!(
+        config.bundles()[0].ca[0].value,
+        directory.path().join("ca.pem")
+    );
 }
 
 proptest! {

@@ -22,7 +22,10 @@ fn golden(file: &Path, expected: &str) {
         std::fs::write(file, expected).expect("the file can be written");
     }
     let found = std::fs::read_to_string(file).expect("the file can be read");
-    let differs = found.lines().zip(expected.lines()).position(|(a, b)| a != b);
+    let differs = found
+        .lines()
+        .zip(expected.lines())
+        .position(|(a, b)| a != b);
     assert!(
         found == expected,
         "{} is not what the registry says, from line {:?} on; \
@@ -41,7 +44,9 @@ fn the_reference_file_is_what_the_code_prints() {
 fn the_option_part_of_the_manual_is_what_the_code_prints() {
     let file = folder().join("README.md");
     let text = std::fs::read_to_string(&file).expect("the manual can be read");
-    let (head, rest) = text.split_once(START).expect("the manual has the begin line");
+    let (head, rest) = text
+        .split_once(START)
+        .expect("the manual has the begin line");
     let (_, tail) = rest.split_once(END).expect("the manual has the end line");
     golden(&file, &format!("{head}{START}{}\n{END}{tail}", manual()));
 }
@@ -68,7 +73,10 @@ fn every_option_is_in_the_reference() {
             Some("subject" | "fingerprint") => continue,
             Some(key) => key,
         };
-        assert!(text.contains(&format!("{key} = ")), "{path} is not in the reference");
+        assert!(
+            text.contains(&format!("{key} = ")),
+            "{path} is not in the reference"
+        );
     }
 }
 
@@ -88,9 +96,19 @@ fn every_default_in_the_registry_is_the_one_that_holds() {
         let blanked: String = text
             .lines()
             .enumerate()
-            .map(|(at, line)| if at == index + 1 { "\n".to_owned() } else { format!("{line}\n") })
+            .map(|(at, line)| {
+                if at == index + 1 {
+                    "\n".to_owned()
+                } else {
+                    format!("{line}\n")
+                }
+            })
             .collect();
-        assert_eq!(format!("{:?}", accepted(&blanked)), with_all, "without {line}");
+        assert_eq!(
+            format!("{:?}", accepted(&blanked)),
+            with_all,
+            "without {line}"
+        );
     }
     assert!(compared > 25, "only {compared} defaults were compared");
 }
@@ -106,10 +124,16 @@ fn the_registry_and_the_readers_know_the_same_options() {
     let known: BTreeSet<&str> = options::paths().collect();
     let is_table = |path: &str| {
         let within = |known: &&str| known.starts_with(&format!("{path}."));
-        known.iter().any(within) || known.iter().any(|known| known.starts_with(&format!("{path}[].")))
+        known.iter().any(within)
+            || known
+                .iter()
+                .any(|known| known.starts_with(&format!("{path}[].")))
     };
-    let asked: BTreeSet<&str> =
-        asked.iter().map(String::as_str).filter(|path| known.contains(path) || !is_table(path)).collect();
+    let asked: BTreeSet<&str> = asked
+        .iter()
+        .map(String::as_str)
+        .filter(|path| known.contains(path) || !is_table(path))
+        .collect();
     assert_eq!(asked, known);
 }
 
@@ -120,6 +144,15 @@ fn every_option_refers_only_to_options() {
         for other in option.see {
             assert!(options::find(other).is_some(), "{path} refers to {other}");
         }
+    }
+}
+
+#[test]
+fn each_pattern_that_the_registry_shows_is_legal() {
+    for key in ["uri", "dns", "subject", "fingerprint"] {
+        let option = options::find(&format!("routes[].allow[].{key}")).expect("it is there");
+        let route = format!("[[routes]]\nallow = [{{ {key} = {} }}]", option.example);
+        accepted(&super::with("[[routes]]", &route));
     }
 }
 
@@ -147,11 +180,17 @@ fn what_the_manual_shows_as_toml_loads() {
 #[test]
 fn what_the_manual_shows_as_an_error_is_what_is_printed() {
     let text = std::fs::read_to_string(folder().join("README.md")).expect("the manual can be read");
-    let shown = text.split("```text\n").nth(1).and_then(|block| block.split_once("\n```"));
+    let shown = text
+        .split("```text\n")
+        .nth(1)
+        .and_then(|block| block.split_once("\n```"));
     let (shown, _) = shown.expect("the manual shows an error");
     let broken = super::with("trust = \"partners\"", "trust_bundle = \"partners\"")
         + "connect_timeout = \"30\"\n";
-    let printed = draft(&broken).finish(Vec::new()).expect_err("it is broken").to_string();
+    let printed = draft(&broken)
+        .finish(Vec::new())
+        .expect_err("it is broken")
+        .to_string();
     assert_eq!(printed.replace("/etc/cs/", ""), shown);
 }
 

@@ -54,7 +54,9 @@ fn accepted(text: &str) -> Config {
 fn refused(text: &str) -> String {
     match draft(text).finish(Vec::new()) {
         Ok(config) => panic!("accepted:\n{text}\nas {config:#?}"),
-        Err(problems) => problems.to_string().replace("/etc/cs/config.toml", "config.toml"),
+        Err(problems) => problems
+            .to_string()
+            .replace("/etc/cs/config.toml", "config.toml"),
     }
 }
 

@@ -30,7 +30,12 @@ fn each_problem_is_told_in_these_words() {
         return bless(&cases);
     }
     for case in &cases {
-        assert_eq!(refused(&text_of(case)), case.printed.trim_end(), "# {}", case.rule);
+        assert_eq!(
+            refused(&text_of(case)),
+            case.printed.trim_end(),
+            "# {}",
+            case.rule
+        );
     }
 }
 
@@ -38,7 +43,10 @@ fn cases() -> Vec<Case<'static>> {
     let mut cases: Vec<Case<'_>> = Vec::new();
     for line in CASES.lines().filter(|line| !line.is_empty()) {
         if let Some(rule) = line.strip_prefix("# ") {
-            cases.push(Case { rule, ..Case::default() });
+            cases.push(Case {
+                rule,
+                ..Case::default()
+            });
             continue;
         }
         let case = cases.last_mut().expect("a case begins with its rule");
@@ -53,8 +61,13 @@ fn cases() -> Vec<Case<'static>> {
 /// The file of a case.
 fn text_of(case: &Case<'_>) -> String {
     let lines = |mark: char| {
-        let marked = case.input.iter().filter_map(move |line| line.strip_prefix(mark));
-        marked.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>()
+        let marked = case
+            .input
+            .iter()
+            .filter_map(move |line| line.strip_prefix(mark));
+        marked
+            .map(|line| line.strip_prefix(' ').unwrap_or(line))
+            .collect::<Vec<_>>()
     };
     let whole = lines('=');
     if !whole.is_empty() {
@@ -74,7 +87,11 @@ fn bless(cases: &[Case<'_>]) {
     for case in cases {
         text += &format!("# {}\n", case.rule);
         text.extend(case.input.iter().map(|line| format!("{line}\n")));
-        text.extend(refused(&text_of(case)).lines().map(|line| format!("| {line}\n")));
+        text.extend(
+            refused(&text_of(case))
+                .lines()
+                .map(|line| format!("| {line}\n")),
+        );
         text += "\n";
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/tests/problems.txt");
@@ -83,7 +100,9 @@ fn bless(cases: &[Case<'_>]) {
 
 #[test]
 fn a_file_that_is_not_there_is_one_problem() {
-    let problems = read(Path::new("/nowhere/config.toml")).finish(Vec::new()).expect_err("it is not there");
+    let problems = read(Path::new("/nowhere/config.toml"))
+        .finish(Vec::new())
+        .expect_err("it is not there");
     assert_eq!(
         problems.to_string(),
         "/nowhere/config.toml: cannot be read: No such file or directory (os error 2)\n  \
@@ -112,5 +131,24 @@ fn a_byte_that_is_not_utf_8_is_shown_where_it_stands() {
     std::fs::write(&file, b"# one\n# \xc3\xa4\xff\n").expect("it can be written");
     let problems = read(&file).finish(Vec::new()).expect_err("it is not UTF-8");
     let text = problems.to_string();
-    assert!(text.contains("c.toml:2:4: is not UTF-8\n  save the file as UTF-8\n1 problem"), "{text}");
+    assert!(
+        text.contains("c.toml:2:4: is not UTF-8\n  save the file as UTF-8\n1 problem"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_identity_says_of_a_pattern_or_a_template_is_told_at_its_place() {
+    let pattern = super::with("[[routes]]", "[[routes]]\nallow = [{ dns = \"\" }]");
+    let told = refused(&pattern);
+    assert!(
+        told.starts_with("config.toml:14:18: routes[0].allow[0].dns: \"\""),
+        "{told}"
+    );
+
+    let table = "[upstreams.orders.outbound.assertion]\nencode = [\"headers\"]\n\
+                 headers = { A = \"{subject}\", \"X-B\" = \"{subject\" }\n";
+    let told = refused(&format!("{BASELINE}{table}"));
+    let place = "config.toml:20:38: upstreams.orders.outbound.assertion.headers.X-B: ";
+    assert!(told.starts_with(place), "{told}");
 }

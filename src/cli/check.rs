@@ -1,0 +1,122 @@
+//! `countersign check`.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::{Exit, complain, print};
+use crate::config::{Bind, ClientAuth, Config, UpstreamTrust};
+use crate::tls::{Expiry, Material};
+use crate::{Prepared, config, prepare};
+
+/// Loads a config and everything it names, and says what was found.
+pub(super) fn check(path: &Path) -> Exit {
+    match prepare(config::read(path)) {
+        Ok(prepared) => print(report(path, &prepared).as_bytes()),
+        Err(problems) => {
+            complain(problems);
+            Exit::Usage
+        }
+    }
+}
+
+fn report(path: &Path, prepared: &Prepared) -> String {
+    let config = prepared.config();
+    let material = prepared.material();
+    let mut text = format!("{}: everything was loaded and fits together\n", path.display());
+    let mut line = |what: String| {
+        text.push_str("  ");
+        text.push_str(&what);
+        text.push('\n');
+    };
+    for listener in config.listeners() {
+        line(describe_listener(config, listener));
+    }
+    for bundle in &material.bundles {
+        let anchors = bundle.anchors().len();
+        let lists = bundle.revocation_list_count();
+        line(format!("trust {}: {anchors} anchors, {lists} revocation lists", bundle.name()));
+    }
+    for route in config.routes() {
+        line(describe_route(config, route));
+    }
+    for upstream in config.upstreams() {
+        line(describe_upstream(config, upstream));
+    }
+    for warning in material.expiries.iter().filter_map(Expiry::warning) {
+        line(format!("warning: {warning}"));
+    }
+    describe_expiries(material, &mut text);
+    text
+}
+
+fn describe_bind(bind: &Bind) -> String {
+    match bind {
+        Bind::Tcp(address) => address.to_string(),
+        Bind::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+fn describe_listener(config: &Config, listener: &config::Listener) -> String {
+    let name = &listener.name;
+    let bind = describe_bind(&listener.bind.value);
+    let Some(tls) = &listener.tls else {
+        return format!("listener {name}: {bind}, plaintext, every caller anonymous");
+    };
+    let certificates = tls.certificates.len();
+    let policy = match tls.client_auth {
+        ClientAuth::None => "client certificates not asked for".to_owned(),
+        asked => {
+            let verb = if asked == ClientAuth::Require { "required" } else { "asked for" };
+            let bundle = tls.trust.and_then(|id| config.bundle(id)).map_or("-", |b| b.name.as_str());
+            format!("client certificates {verb}, checked against trust {bundle}")
+        }
+    };
+    format!("listener {name}: {bind}, TLS with {certificates} certificates, {policy}")
+}
+
+fn describe_route(config: &Config, route: &config::Route) -> String {
+    let upstream = config.upstream(route.upstream).map_or("-", |u| u.name.as_str());
+    let who = match &route.allow {
+        Some(allow) => allow.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+        None if route.requires_certificate => "every caller with a certificate".to_owned(),
+        None => "every caller that its listener accepts".to_owned(),
+    };
+    format!("route {}: {} to upstream {upstream}, for {who}", route.name, route.path)
+}
+
+fn describe_upstream(config: &Config, upstream: &config::Upstream) -> String {
+    let endpoints: Vec<_> = upstream.endpoints.iter().map(|e| e.text.as_str()).collect();
+    let trust = match upstream.tls.as_ref().map(|tls| tls.trust) {
+        None => String::new(),
+        Some(UpstreamTrust::System(_)) => ", verified against the machine's authorities".to_owned(),
+        Some(UpstreamTrust::Bundle(id)) => {
+            let name = config.bundle(id).map_or("-", |b| b.name.as_str());
+            format!(", verified against trust {name}")
+        }
+    };
+    format!("upstream {}: {}{trust}", upstream.name, endpoints.join(", "))
+}
+
+/// One line for each kind and name: how many, and the first to run out.
+fn describe_expiries(material: &Material, text: &mut String) {
+    let mut first: Vec<&Expiry> = Vec::new();
+    for expiry in &material.expiries {
+        match first.iter_mut().find(|e| e.kind == expiry.kind && e.name == expiry.name) {
+            Some(known) if expiry.not_after < known.not_after => *known = expiry,
+            Some(_) => {}
+            None => first.push(expiry),
+        }
+    }
+    for expiry in first {
+        // Writing to a text does not fail.
+        writeln!(
+            text,
+            "  first to expire of the {} certificates of {}: \"{}\", {}",
+            expiry.kind,
+            expiry.name,
+            expiry.subject,
+            expiry.ends()
+        )
+        .ok();
+    }
+}
