@@ -75,7 +75,11 @@ pub fn prepare(draft: Draft) -> Result<Prepared, Problems> {
         problems.push(Problem::new("nothing could be loaded"));
     }
     let config = Arc::new(draft.finish(problems)?);
-    Ok(Prepared { config, material: material.unwrap_or_default(), plans })
+    Ok(Prepared {
+        config,
+        material: material.unwrap_or_default(),
+        plans,
+    })
 }
 
 impl Prepared {
@@ -143,7 +147,11 @@ pub async fn serve(
     mut stop: mpsc::Receiver<()>,
     ready: impl FnOnce(&Addresses),
 ) -> Result<Ended, RunError> {
-    let Prepared { config, material, plans } = prepared;
+    let Prepared {
+        config,
+        material,
+        plans,
+    } = prepared;
     let readiness = Readiness::starting();
     let metrics = metrics_of(&config, &material, access);
     let admin_socket = bind_admin(&config)?;
@@ -156,7 +164,10 @@ pub async fn serve(
     metrics.generation_published(site.generation());
     let (shutdown, admin_life) = watch::channel(false);
     let admin = admin_socket.map(|socket| {
-        let state = AdminState { readiness: Arc::clone(&readiness), metrics: Arc::clone(&metrics) };
+        let state = AdminState {
+            readiness: Arc::clone(&readiness),
+            metrics: Arc::clone(&metrics),
+        };
         tokio::task::spawn_local(admin::serve(socket, state, admin_life))
     });
     let (control, life) = Life::begin();
@@ -167,7 +178,9 @@ pub async fn serve(
 
     stop.recv().await;
     readiness.draining();
-    let ended = workers.drain(&control, &mut stop, config.server().drain_timeout).await;
+    let ended = workers
+        .drain(&control, &mut stop, config.server().drain_timeout)
+        .await;
     shutdown.send_replace(true);
     if let Some(admin) = admin
         && let Err(cause) = admin.await
@@ -177,7 +190,11 @@ pub async fn serve(
     match ended {
         Ended::Drained => tracing::info!(event = events::STOPPED, "everything was finished"),
         Ended::Cut(cut) => {
-            tracing::warn!(event = events::STOPPED, cut, "connections were cut before they were finished");
+            tracing::warn!(
+                event = events::STOPPED,
+                cut,
+                "connections were cut before they were finished"
+            );
         }
     }
     Ok(ended)
@@ -208,7 +225,10 @@ impl Workers {
             .unzip();
         let mut accepts: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         for (turn, (id, socket)) in sockets.into_iter().enumerate() {
-            let most = site.config().listener(id).map_or(1, |l| l.limits.max_connections.get());
+            let most = site
+                .config()
+                .listener(id)
+                .map_or(1, |l| l.limits.max_connections.get());
             let dealer = Dealer::new(lanes.clone(), turn);
             if let Some(worker) = accepts.get_mut(turn % count) {
                 worker.push((id, socket, Slots::new(most), dealer));
@@ -226,16 +246,21 @@ impl Workers {
                 life: life.clone(),
             };
             let finished = finished.clone();
-            std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                let cut = Worker::run(parts).unwrap_or_else(|cause| {
-                    tracing::error!(event = events::STOPPED, %cause, "a worker has no runtime");
-                    0
-                });
-                // The main thread waits for it; if it does not, the process ends.
-                finished.send(cut).ok();
-            })?;
+            std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || {
+                    let cut = Worker::run(parts).unwrap_or_else(|cause| {
+                        tracing::error!(event = events::STOPPED, %cause, "a worker has no runtime");
+                        0
+                    });
+                    // The main thread waits for it; if it does not, the process ends.
+                    finished.send(cut).ok();
+                })?;
         }
-        Ok(Self { running: count, done })
+        Ok(Self {
+            running: count,
+            done,
+        })
     }
 
     /// Lets what is under way finish, until `timeout` or another word on `stop`.
@@ -257,7 +282,11 @@ impl Workers {
             () = tokio::time::sleep_until(deadline) => self.cut(control).await,
             _ = stop.recv() => self.cut(control).await,
         };
-        if cut == 0 { Ended::Drained } else { Ended::Cut(cut) }
+        if cut == 0 {
+            Ended::Drained
+        } else {
+            Ended::Cut(cut)
+        }
     }
 
     async fn cut(&mut self, control: &LifeControl) -> usize {
@@ -270,7 +299,9 @@ impl Workers {
         let mut cut = 0;
         while self.running > 0 {
             // A worker that broke has dropped its end without a word.
-            let Some(more) = self.done.recv().await else { break };
+            let Some(more) = self.done.recv().await else {
+                break;
+            };
             self.running -= 1;
             cut += more;
         }
@@ -279,7 +310,9 @@ impl Workers {
 }
 
 fn bind_admin(config: &Config) -> Result<Option<AdminSocket>, RunError> {
-    let Some(admin) = config.admin() else { return Ok(None) };
+    let Some(admin) = config.admin() else {
+        return Ok(None);
+    };
     let address = match &admin.bind.value {
         Bind::Tcp(address) => AdminAddress::Tcp(*address),
         Bind::Unix(path) => AdminAddress::Unix(path.clone()),
@@ -293,8 +326,10 @@ fn bind_listeners(config: &Config) -> Result<Vec<(ListenerId, Socket)>, RunError
         .iter()
         .enumerate()
         .map(|(index, listener)| {
-            let socket = Socket::bind(&listener.bind.value)
-                .map_err(|cause| RunError::Bind { listener: listener.name.clone(), cause })?;
+            let socket = Socket::bind(&listener.bind.value).map_err(|cause| RunError::Bind {
+                listener: listener.name.clone(),
+                cause,
+            })?;
             Ok((ListenerId(index), socket))
         })
         .collect()
@@ -319,7 +354,14 @@ fn metrics_of(config: &Config, material: &Material, access: &AccessLog) -> Arc<M
         upstreams: config.upstreams().iter().map(|u| u.name.clone()).collect(),
     });
     metrics.include_access_log(access);
-    for Expiry { kind, name, index, not_after, .. } in &material.expiries {
+    for Expiry {
+        kind,
+        name,
+        index,
+        not_after,
+        ..
+    } in &material.expiries
+    {
         let kind = match *kind {
             "anchor" => CertificateKind::Anchor,
             _ => CertificateKind::Own,
@@ -335,7 +377,10 @@ fn metrics_of(config: &Config, material: &Material, access: &AccessLog) -> Arc<M
 /// Says in the log where everything is, one line each.
 fn announce(addresses: &Addresses, config: &Config) {
     for ((name, address), listener) in addresses.listeners.iter().zip(config.listeners()) {
-        let client_auth = listener.tls.as_ref().map(|tls| format!("{:?}", tls.client_auth).to_lowercase());
+        let client_auth = listener
+            .tls
+            .as_ref()
+            .map(|tls| format!("{:?}", tls.client_auth).to_lowercase());
         tracing::info!(
             event = events::LISTENER_READY,
             listener = name,

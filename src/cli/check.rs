@@ -22,7 +22,10 @@ pub(super) fn check(path: &Path) -> Exit {
 fn report(path: &Path, prepared: &Prepared) -> String {
     let config = prepared.config();
     let material = prepared.material();
-    let mut text = format!("{}: everything was loaded and fits together\n", path.display());
+    let mut text = format!(
+        "{}: everything was loaded and fits together\n",
+        path.display()
+    );
     let mut line = |what: String| {
         text.push_str("  ");
         text.push_str(&what);
@@ -34,7 +37,10 @@ fn report(path: &Path, prepared: &Prepared) -> String {
     for bundle in &material.bundles {
         let anchors = bundle.anchors().len();
         let lists = bundle.revocation_list_count();
-        line(format!("trust {}: {anchors} anchors, {lists} revocation lists", bundle.name()));
+        line(format!(
+            "trust {}: {anchors} anchors, {lists} revocation lists",
+            bundle.name()
+        ));
     }
     for route in config.routes() {
         line(describe_route(config, route));
@@ -66,8 +72,15 @@ fn describe_listener(config: &Config, listener: &config::Listener) -> String {
     let policy = match tls.client_auth {
         ClientAuth::None => "client certificates not asked for".to_owned(),
         asked => {
-            let verb = if asked == ClientAuth::Require { "required" } else { "asked for" };
-            let bundle = tls.trust.and_then(|id| config.bundle(id)).map_or("-", |b| b.name.as_str());
+            let verb = if asked == ClientAuth::Require {
+                "required"
+            } else {
+                "asked for"
+            };
+            let bundle = tls
+                .trust
+                .and_then(|id| config.bundle(id))
+                .map_or("-", |b| b.name.as_str());
             format!("client certificates {verb}, checked against trust {bundle}")
         }
     };
@@ -75,13 +88,22 @@ fn describe_listener(config: &Config, listener: &config::Listener) -> String {
 }
 
 fn describe_route(config: &Config, route: &config::Route) -> String {
-    let upstream = config.upstream(route.upstream).map_or("-", |u| u.name.as_str());
+    let upstream = config
+        .upstream(route.upstream)
+        .map_or("-", |u| u.name.as_str());
     let who = match &route.allow {
-        Some(allow) => allow.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+        Some(allow) => allow
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" or "),
         None if route.requires_certificate => "every caller with a certificate".to_owned(),
         None => "every caller that its listener accepts".to_owned(),
     };
-    format!("route {}: {} to upstream {upstream}, for {who}", route.name, route.path)
+    format!(
+        "route {}: {} to upstream {upstream}, for {who}",
+        route.name, route.path
+    )
 }
 
 fn describe_upstream(config: &Config, upstream: &config::Upstream) -> String {
@@ -94,14 +116,21 @@ fn describe_upstream(config: &Config, upstream: &config::Upstream) -> String {
             format!(", verified against trust {name}")
         }
     };
-    format!("upstream {}: {}{trust}", upstream.name, endpoints.join(", "))
+    format!(
+        "upstream {}: {}{trust}",
+        upstream.name,
+        endpoints.join(", ")
+    )
 }
 
 /// One line for each kind and name: how many, and the first to run out.
 fn describe_expiries(material: &Material, text: &mut String) {
     let mut first: Vec<&Expiry> = Vec::new();
     for expiry in &material.expiries {
-        match first.iter_mut().find(|e| e.kind == expiry.kind && e.name == expiry.name) {
+        match first
+            .iter_mut()
+            .find(|e| e.kind == expiry.kind && e.name == expiry.name)
+        {
             Some(known) if expiry.not_after < known.not_after => *known = expiry,
             Some(_) => {}
             None => first.push(expiry),

@@ -76,7 +76,12 @@ enum Command {
     /// Ask the admin address whether countersign is ready; exit code 0 or 1.
     Healthcheck {
         /// The config file whose admin address is asked.
-        #[arg(long, value_name = "FILE", conflicts_with = "url", required_unless_present = "url")]
+        #[arg(
+            long,
+            value_name = "FILE",
+            conflicts_with = "url",
+            required_unless_present = "url"
+        )]
         config: Option<PathBuf>,
         /// What to ask, such as http://127.0.0.1:9901/readyz or unix:/run/admin.sock.
         #[arg(long)]
@@ -99,7 +104,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             let usage = message.use_stderr();
             // With standard output or error closed there is nobody to tell.
             message.print().ok();
-            if usage { Exit::Usage.into() } else { Exit::Ok.into() }
+            if usage {
+                Exit::Usage.into()
+            } else {
+                Exit::Ok.into()
+            }
         }
     }
 }
@@ -149,14 +158,22 @@ fn ask(config: Option<&Path>, url: Option<&str>) -> Exit {
     match healthcheck(&target) {
         Ok(()) => Exit::Ok,
         Err(cause) => {
-            complain(anyhow::Error::new(cause).chain().map(ToString::to_string).collect::<Vec<_>>().join(": "));
+            complain(
+                anyhow::Error::new(cause)
+                    .chain()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(": "),
+            );
             Exit::Failure
         }
     }
 }
 
 fn target_of(path: &Path) -> Result<Target, String> {
-    let config = config::read(path).finish(Vec::new()).map_err(|e| e.to_string())?;
+    let config = config::read(path)
+        .finish(Vec::new())
+        .map_err(|e| e.to_string())?;
     match config.admin().map(|admin| &admin.bind.value) {
         Some(Bind::Tcp(address)) if address.port() == 0 => Err(format!(
             "{}: admin.bind has port 0, so nobody knows where to ask; write a port",

@@ -28,13 +28,17 @@ fn serve_prepared(prepared: Prepared) -> Exit {
     // In this order, so that what the access log has to say at its end is still logged.
     let _log = log::start(format, log_level(settings.level));
     let started = AccessLog::start(format, settings.access);
-    let outcome = started.map_err(RunError::from).and_then(|(access, _guard)| {
-        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        runtime.block_on(async {
-            let stop = signals()?;
-            serve(prepared, &access, stop, |_| {}).await
-        })
-    });
+    let outcome = started
+        .map_err(RunError::from)
+        .and_then(|(access, _guard)| {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default())?;
+            runtime.block_on(async {
+                let stop = signals()?;
+                serve(prepared, &access, stop, |_| {}).await
+            })
+        });
     match outcome {
         Ok(Ended::Drained) => Exit::Ok,
         Ok(Ended::Cut(_)) => Exit::Cut,
@@ -47,7 +51,7 @@ fn serve_prepared(prepared: Prepared) -> Exit {
 
 /// A message for each SIGTERM and SIGINT. As PID 1 a process has no other way
 /// to be ended by them.
-fn signals() -> io::Result<mpsc::Receiver<()>> {
+pub(super) fn signals() -> io::Result<mpsc::Receiver<()>> {
     let (sender, receiver) = mpsc::channel(4);
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let mut signal = signal(kind)?;

@@ -286,13 +286,9 @@ fn templates(field: &Field<'_>) -> Read<HeaderTemplates> {
         return Err(field.refuse(problem.remedy("write \"X-Client-Subject\" = \"{subject}\"")));
     }
     HeaderTemplates::parse(&texts).map_err(|error| {
-<<<<<<< HEAD
-        let at = entries.iter().find(|(name, ..)| *name == error.name);
-=======
         let at = entries
             .iter()
-            .find(|(name, ..)| name.eq_ignore_ascii_case(error.field()));
->>>>>>> room-config
+            .find(|(name, ..)| name.eq_ignore_ascii_case(&error.name));
         let problem = Problem::new(error.to_string());
         at.map_or(field, |(_, _, value)| value).refuse(problem)
     })

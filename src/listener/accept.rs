@@ -26,7 +26,10 @@ impl Slots {
     /// `most`: `limits.max_connections`.
     pub fn new(most: usize) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(most)), most }
+        Self {
+            free: Arc::new(Semaphore::new(most)),
+            most,
+        }
     }
 
     async fn take(&self, listener: &str) -> Option<OwnedSemaphorePermit> {
@@ -62,7 +65,13 @@ pub(super) async fn accept(
         match socket.next().await {
             Ok((socket, address)) => {
                 failures = 0;
-                dealer.deal(|load| Arrival { socket, address, listener, slot, load });
+                dealer.deal(|load| Arrival {
+                    socket,
+                    address,
+                    listener,
+                    slot,
+                    load,
+                });
             }
             Err(cause) if is_about_one_connection(&cause) => {}
             Err(cause) => {
@@ -114,7 +123,9 @@ impl Listening {
 fn is_about_one_connection(cause: &io::Error) -> bool {
     matches!(
         cause.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
     )
 }
 
@@ -130,7 +141,8 @@ fn accept_pause(failures: NonZeroU32) -> Duration {
     const FIRST: Duration = Duration::from_millis(5);
     const LONGEST: Duration = Duration::from_secs(1);
     let doublings = failures.get().saturating_sub(1);
-    1u32.checked_shl(doublings).map_or(LONGEST, |factor| FIRST.saturating_mul(factor).min(LONGEST))
+    1u32.checked_shl(doublings)
+        .map_or(LONGEST, |factor| FIRST.saturating_mul(factor).min(LONGEST))
 }
 
 #[cfg(test)]
@@ -140,6 +152,9 @@ mod tests {
     #[test]
     fn pauses_double_from_five_milliseconds_to_one_second() {
         let pause = |failures| accept_pause(NonZeroU32::new(failures).unwrap()).as_millis();
-        assert_eq!([1, 2, 3, 8, 9, 40, u32::MAX].map(pause), [5, 10, 20, 640, 1000, 1000, 1000]);
+        assert_eq!(
+            [1, 2, 3, 8, 9, 40, u32::MAX].map(pause),
+            [5, 10, 20, 640, 1000, 1000, 1000]
+        );
     }
 }

@@ -86,7 +86,11 @@ impl Socket {
 }
 
 fn tcp(address: SocketAddr) -> io::Result<Socket> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = socket2::Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit it, which saves a system call for each.
     socket.set_tcp_nodelay(true)?;
@@ -97,7 +101,10 @@ fn tcp(address: SocketAddr) -> io::Result<Socket> {
 }
 
 fn unix(path: &Path) -> Result<Socket, BindError> {
-    let system = |cause| BindError::System { address: format!("unix:{}", path.display()), cause };
+    let system = |cause| BindError::System {
+        address: format!("unix:{}", path.display()),
+        cause,
+    };
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
             return Err(BindError::NotASocket(path.into()));

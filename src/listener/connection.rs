@@ -52,7 +52,13 @@ struct Established {
 
 /// Serves an accepted connection until it has ended.
 pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
-    let Arrival { socket, address, listener: id, slot, load } = arrival;
+    let Arrival {
+        socket,
+        address,
+        listener: id,
+        slot,
+        load,
+    } = arrival;
     let Some(listener) = worker.site().config().listener(id).cloned() else {
         return;
     };
@@ -95,15 +101,31 @@ async fn establish(
         let http2 = listener.protocols.first() == Some(&Protocol::Http2)
             && !listener.protocols.contains(&Protocol::Http1);
         let caller = Caller::new(site, id, address, None, http2);
-        return Some(Established { stream: Stream::Plain(socket), http2, caller, expires: None });
+        return Some(Established {
+            stream: Stream::Plain(socket),
+            http2,
+            caller,
+            expires: None,
+        });
     };
     let deadline = Instant::now() + listener.limits.handshake_timeout;
     match tls.accept(socket, deadline).await {
         Ok(done) => {
             worker.metrics().listener(id.0).handshake_accepted(false);
-            let Handshaken { stream, peer, good_until, http2, .. } = done;
+            let Handshaken {
+                stream,
+                peer,
+                good_until,
+                http2,
+                ..
+            } = done;
             let caller = Caller::new(site, id, address, peer, http2);
-            Some(Established { stream, http2, caller, expires: good_until.map(instant_of) })
+            Some(Established {
+                stream,
+                http2,
+                caller,
+                expires: good_until.map(instant_of),
+            })
         }
         Err(mut refused) => {
             record_refusal(worker, (id, listener), address, &refused);
@@ -119,10 +141,14 @@ async fn establish(
 
 /// The moment at which a certificate that ends `unix` seconds after 1970 ends.
 fn instant_of(unix: i64) -> Instant {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let end = Duration::from_secs(u64::try_from(unix).unwrap_or(0));
     // A year ahead is as good as never, and no clock overflows.
-    let left = end.saturating_sub(now).min(Duration::from_secs(365 * 24 * 3600));
+    let left = end
+        .saturating_sub(now)
+        .min(Duration::from_secs(365 * 24 * 3600));
     Instant::now() + left
 }
 
@@ -172,7 +198,12 @@ fn record_refusal(
 
 /// HTTP on an established connection, until it has ended.
 async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Established) {
-    let Established { stream, http2, caller, expires } = established;
+    let Established {
+        stream,
+        http2,
+        caller,
+        expires,
+    } = established;
     let activity = Activity::new();
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
     let service = service_fn({
@@ -191,11 +222,20 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
     let watch = Watch::new(&activity, listener.limits, http2, expires);
     let outcome = if http2 {
         let connection = http2_builder(&listener.limits).serve_connection(io, service);
-        watch.run(connection, worker, http2::Connection::graceful_shutdown).await
+        watch
+            .run(connection, worker, http2::Connection::graceful_shutdown)
+            .await
     } else {
-        let connection =
-            http1_builder(&listener.limits).serve_connection(io, service).with_upgrades();
-        watch.run(connection, worker, http1::UpgradeableConnection::graceful_shutdown).await
+        let connection = http1_builder(&listener.limits)
+            .serve_connection(io, service)
+            .with_upgrades();
+        watch
+            .run(
+                connection,
+                worker,
+                http1::UpgradeableConnection::graceful_shutdown,
+            )
+            .await
     };
     record_end(worker, (listener, &caller), outcome);
 }
@@ -245,7 +285,13 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     fn new(activity: &'a Activity, limits: Limits, http2: bool, expires: Option<Instant>) -> Self {
-        Self { activity, limits, http2, expires, cut: None }
+        Self {
+            activity,
+            limits,
+            http2,
+            expires,
+            cut: None,
+        }
     }
 
     /// Drives `connection` to its end, or to the end of its time. `goodbye`
@@ -292,7 +338,11 @@ impl<'a> Watch<'a> {
     /// When there is something to look at.
     fn next_look(&self) -> Instant {
         let (deadline, _) = self.activity.deadline(&self.limits, self.http2);
-        [Some(deadline), self.expires, self.cut].into_iter().flatten().min().unwrap_or(deadline)
+        [Some(deadline), self.expires, self.cut]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(deadline)
     }
 
     /// Sets the time at which a connection that was asked to end is cut. With
@@ -388,7 +438,10 @@ fn record_end(worker: &Worker, (listener, caller): (&Listener, &Caller), ended: 
         }
     };
     if status != 0 {
-        worker.metrics().no_route().request(status, Some("downstream"), Duration::ZERO);
+        worker
+            .metrics()
+            .no_route()
+            .request(status, Some("downstream"), Duration::ZERO);
     }
     tracing::info!(
         event = events::CONNECTION_FAULT,
@@ -416,7 +469,9 @@ impl<'a> Counting<'a> {
 
 impl Drop for Counting<'_> {
     fn drop(&mut self) {
-        self.worker.metrics().listener(self.listener.0).connection_closed();
+        self.worker
+            .metrics()
+            .listener(self.listener.0)
+            .connection_closed();
     }
 }
-

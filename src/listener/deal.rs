@@ -51,7 +51,10 @@ impl Lane {
     /// A lane that ends in `inbox`. What waits in it is bounded by the
     /// listeners' slots, so the channel itself needs no bound.
     pub fn new(inbox: UnboundedSender<Arrival>) -> Self {
-        Self { inbox, open: Arc::default() }
+        Self {
+            inbox,
+            open: Arc::default(),
+        }
     }
 
     /// The number of connections on it, for its worker.
@@ -89,7 +92,10 @@ impl Dealer {
             .iter()
             .enumerate()
             .min_by_key(|(index, lane)| {
-                (lane.open.load(Ordering::Relaxed), (index + count - turn % count) % count)
+                (
+                    lane.open.load(Ordering::Relaxed),
+                    (index + count - turn % count) % count,
+                )
             })
             .map(|(_, lane)| lane);
         if let Some(lane) = lane

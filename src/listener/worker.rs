@@ -107,7 +107,9 @@ impl Worker {
     ///
     /// The system gives no runtime.
     pub fn run(parts: WorkerParts) -> io::Result<usize> {
-        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())?;
         Ok(runtime.block_on(serve(parts)))
     }
 
@@ -129,12 +131,26 @@ impl Worker {
 }
 
 async fn serve(parts: WorkerParts) -> usize {
-    let WorkerParts { site, access, metrics, mut inbox, accepts, life } = parts;
+    let WorkerParts {
+        site,
+        access,
+        metrics,
+        mut inbox,
+        accepts,
+        life,
+    } = parts;
     let proxy = Proxy::new(Arc::clone(&site), access, Arc::clone(&metrics));
-    let worker = Rc::new(Worker { proxy, metrics, life });
+    let worker = Rc::new(Worker {
+        proxy,
+        metrics,
+        life,
+    });
     let mut accepting = JoinSet::new();
     for (listener, socket, slots, dealer) in accepts {
-        let name = site.config().listener(listener).map_or_else(String::new, |l| l.name.clone());
+        let name = site
+            .config()
+            .listener(listener)
+            .map_or_else(String::new, |l| l.name.clone());
         accepting.spawn_local(accept_until_drain(
             worker.life().clone(),
             accept(socket, (listener, name), slots, dealer),

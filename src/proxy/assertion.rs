@@ -23,7 +23,9 @@ type Written = Result<Fields, Rc<str>>;
 
 impl Assertions {
     pub(super) fn new(upstreams: usize) -> Self {
-        Self { by_upstream: RefCell::new(vec![None; upstreams]) }
+        Self {
+            by_upstream: RefCell::new(vec![None; upstreams]),
+        }
     }
 
     /// Writes the identity into `headers` as the upstream's attribute layer
@@ -54,7 +56,12 @@ impl Assertions {
             (LayerMode::Supported | LayerMode::Required, Some(peer)) => peer,
         };
         let fields = self.fields(id, plan, peer).map_err(|cause| {
-            Fault::new(Side::Proxy, Phase::Outbound, Kind::AssertionTooLarge, &*cause)
+            Fault::new(
+                Side::Proxy,
+                Phase::Outbound,
+                Kind::AssertionTooLarge,
+                &*cause,
+            )
         })?;
         for (name, value) in fields.iter() {
             headers.append(name, value.clone());
@@ -70,7 +77,9 @@ impl Assertions {
         slot.get_or_insert_with(|| {
             let mut fields = Vec::new();
             for encoding in plan.encodings() {
-                encoding.encode(peer, &mut fields).map_err(|e| Rc::from(e.to_string()))?;
+                encoding
+                    .encode(peer, &mut fields)
+                    .map_err(|e| Rc::from(e.to_string()))?;
             }
             Ok(Rc::new(fields))
         })

@@ -41,11 +41,17 @@ impl fmt::Display for BodyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClientStalled(limit) => {
-                write!(f, "no piece of the request body within {limit:?} (limits.body_timeout)")
+                write!(
+                    f,
+                    "no piece of the request body within {limit:?} (limits.body_timeout)"
+                )
             }
             Self::Client(cause) => write!(f, "the request body broke off: {cause}"),
             Self::UpstreamStalled(limit) => {
-                write!(f, "no piece of the response body within {limit:?} (limits.body_timeout)")
+                write!(
+                    f,
+                    "no piece of the response body within {limit:?} (limits.body_timeout)"
+                )
             }
             Self::Upstream(cause) => write!(f, "the response body broke off: {cause}"),
         }
@@ -72,7 +78,11 @@ struct Patience {
 
 impl Patience {
     fn new(limit: Duration) -> Self {
-        Self { limit, timer: None, waiting: false }
+        Self {
+            limit,
+            timer: None,
+            waiting: false,
+        }
     }
 
     /// A piece came.
@@ -84,7 +94,9 @@ impl Patience {
     fn is_exhausted(&mut self, cx: &mut Context<'_>) -> bool {
         let limit = self.limit;
         let fresh = self.timer.is_none();
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         if !self.waiting && !fresh {
             timer.as_mut().reset(Instant::now() + limit);
         }
@@ -163,7 +175,10 @@ impl Gate {
 }
 
 impl Inner {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         if let Some(gate) = &mut self.gate {
             std::task::ready!(gate.poll(cx));
             self.gate = None;
@@ -191,7 +206,8 @@ impl Inner {
             }
             Err(frame) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.received.set(self.received.get().saturating_add(length));
+                self.received
+                    .set(self.received.get().saturating_add(length));
                 frame
             }
         }
@@ -213,7 +229,9 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(|inner| inner.incoming.is_end_stream())
+        self.inner
+            .as_ref()
+            .is_none_or(|inner| inner.incoming.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -257,7 +275,11 @@ impl ResponseBody {
     /// A text of countersign's own. Without an `exchange` it belongs to one
     /// that is accounted for elsewhere.
     pub(super) fn own(text: Bytes, exchange: Option<Box<Exchange>>) -> Self {
-        Self { source: Source::Own(text), patience: Patience::new(Duration::MAX), exchange }
+        Self {
+            source: Source::Own(text),
+            patience: Patience::new(Duration::MAX),
+            exchange,
+        }
     }
 
     fn note(&mut self, fault: BodyFault) -> BodyFault {

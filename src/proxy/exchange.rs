@@ -46,7 +46,11 @@ struct Line {
 
 impl Exchange {
     /// Begins with the head, as it came.
-    pub(super) fn begin(proxy: &Rc<Proxy>, caller: &Rc<Caller>, head: &request::Parts) -> Box<Self> {
+    pub(super) fn begin(
+        proxy: &Rc<Proxy>,
+        caller: &Rc<Caller>,
+        head: &request::Parts,
+    ) -> Box<Self> {
         let line = proxy.access().is_enabled().then(|| Line {
             method: head.method.clone(),
             uri: head.uri.clone(),
@@ -134,7 +138,11 @@ impl Exchange {
         if self.complete || self.fault.is_some() {
             return None;
         }
-        let phase = if self.status == 0 { Phase::ResponseHead } else { Phase::ResponseBody };
+        let phase = if self.status == 0 {
+            Phase::ResponseHead
+        } else {
+            Phase::ResponseBody
+        };
         Some(Fault::new(
             Side::Downstream,
             phase,
@@ -162,13 +170,22 @@ impl Exchange {
             .or_else(|| line.host.as_ref().and_then(|host| host.to_str().ok()));
         self.proxy.access().record(&AccessRecord {
             request_id: self.id,
-            listener: config.listener(self.caller.listener()).map_or("-", |l| l.name.as_str()),
+            listener: config
+                .listener(self.caller.listener())
+                .map_or("-", |l| l.name.as_str()),
             client: &*self.caller,
             peer: self.caller.peer().map(|peer| peer.primary()),
             method: line.method.as_str(),
             host,
-            path: line.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str),
-            protocol: if line.version == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" },
+            path: line
+                .uri
+                .path_and_query()
+                .map_or("", http::uri::PathAndQuery::as_str),
+            protocol: if line.version == Version::HTTP_2 {
+                "HTTP/2"
+            } else {
+                "HTTP/1.1"
+            },
             status: self.status,
             route: route.map(|route| route.name.as_str()),
             upstream: upstream.map(|upstream| upstream.name.as_str()),
@@ -192,11 +209,9 @@ impl Drop for Exchange {
         }
         let side = self.fault.as_ref().map(|fault| fault.side.code());
         let metrics = self.proxy.metrics();
-        self.route.map_or_else(|| metrics.no_route(), |index| metrics.route(index)).request(
-            self.status,
-            side,
-            self.started.elapsed(),
-        );
+        self.route
+            .map_or_else(|| metrics.no_route(), |index| metrics.route(index))
+            .request(self.status, side, self.started.elapsed());
         if let Some(line) = self.line.take() {
             self.write(&line);
         }
@@ -205,6 +220,8 @@ impl Drop for Exchange {
 
 impl std::fmt::Debug for Exchange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Exchange").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Exchange")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

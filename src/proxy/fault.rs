@@ -100,7 +100,12 @@ pub enum Kind {
 impl Fault {
     /// A fault with its cause in words.
     pub(super) fn new(side: Side, phase: Phase, kind: Kind, cause: impl Into<String>) -> Self {
-        Self { side, phase, kind, cause: cause.into() }
+        Self {
+            side,
+            phase,
+            kind,
+            cause: cause.into(),
+        }
     }
 
     /// A request head that is refused.
@@ -228,6 +233,12 @@ impl Kind {
 impl fmt::Display for Fault {
     /// `side/phase/kind`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.side.code(), self.phase.code(), self.kind.code())
+        write!(
+            f,
+            "{}/{}/{}",
+            self.side.code(),
+            self.phase.code(),
+            self.kind.code()
+        )
     }
 }

@@ -85,8 +85,14 @@ impl Origin {
         let host = self.host_fields(authority);
         if self.trusted {
             append_to_list(headers, &X_FORWARDED_FOR, self.client.as_ref());
-            append_to_list(headers, &FORWARDED, host.as_ref().map(|host| &host.forwarded));
-            headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.proto.clone());
+            append_to_list(
+                headers,
+                &FORWARDED,
+                host.as_ref().map(|host| &host.forwarded),
+            );
+            headers
+                .entry(X_FORWARDED_PROTO)
+                .or_insert_with(|| self.proto.clone());
             if let Some(host) = host {
                 headers.entry(X_FORWARDED_HOST).or_insert(host.host);
             }
@@ -126,7 +132,11 @@ fn append_to_list(headers: &mut HeaderMap, name: &HeaderName, member: Option<&He
 
 /// Adds countersign to the list of intermediaries (RFC 9110 §7.6.3).
 pub(super) fn add_via(headers: &mut HeaderMap, http2: bool) {
-    let received = if http2 { "2.0 countersign" } else { "1.1 countersign" };
+    let received = if http2 {
+        "2.0 countersign"
+    } else {
+        "1.1 countersign"
+    };
     headers.append(VIA, HeaderValue::from_static(received));
 }
 
@@ -139,7 +149,11 @@ mod tests {
         for (name, value) in before {
             headers.append(name, HeaderValue::from_static(value));
         }
-        let origin = Origin::new(Some("[::ffff:10.1.2.3]:999".parse().unwrap()), true, trusted);
+        let origin = Origin::new(
+            Some("[::ffff:10.1.2.3]:999".parse().unwrap()),
+            true,
+            trusted,
+        );
         origin.write(&mut headers, "a.example:8443");
         headers
     }
@@ -150,12 +164,18 @@ mod tests {
         assert_eq!(headers[X_FORWARDED_FOR], "10.1.2.3");
         assert_eq!(headers[X_FORWARDED_PROTO], "https");
         assert_eq!(headers[X_FORWARDED_HOST], "a.example:8443");
-        assert_eq!(headers[FORWARDED], "for=10.1.2.3;proto=https;host=\"a.example:8443\"");
+        assert_eq!(
+            headers[FORWARDED],
+            "for=10.1.2.3;proto=https;host=\"a.example:8443\""
+        );
     }
 
     #[test]
     fn a_trusted_senders_fields_are_continued() {
-        let headers = written(true, &[(X_FORWARDED_FOR, "1.1.1.1"), (X_FORWARDED_PROTO, "http")]);
+        let headers = written(
+            true,
+            &[(X_FORWARDED_FOR, "1.1.1.1"), (X_FORWARDED_PROTO, "http")],
+        );
         let hops: Vec<_> = headers.get_all(X_FORWARDED_FOR).iter().collect();
         assert_eq!(hops, ["1.1.1.1", "10.1.2.3"]);
         assert_eq!(headers[X_FORWARDED_PROTO], "http");
@@ -163,7 +183,13 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_forwarding_field_is_known() {
-        for name in ["x-forwarded-for", "X_Forwarded.For", "x-forwarded-anything", "forwarded", "x_real_ip"] {
+        for name in [
+            "x-forwarded-for",
+            "X_Forwarded.For",
+            "x-forwarded-anything",
+            "forwarded",
+            "x_real_ip",
+        ] {
             assert!(is_forwarding_field(name), "{name}");
         }
         for name in ["x-forward", "forwardedx", "accept", "x-real-ipx"] {

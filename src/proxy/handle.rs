@@ -21,9 +21,9 @@ use super::target::{self, Target};
 use super::{forwarding, headers, tunnel};
 use crate::config::{Protocol, UpstreamId};
 use crate::policy::{self, Permit};
+use crate::telemetry::ReferenceIds;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::ReferenceIds;
 use crate::upstream::{Answer, Credential, SendFault, Upstream, UpstreamBody, UpstreamRequest};
 
 /// One worker's side of a generation: what handles its requests.
@@ -46,8 +46,18 @@ struct Way {
 impl Proxy {
     /// A worker's proxy, with nothing in its pools. `access` is the worker's own.
     pub fn new(site: Arc<Site>, access: AccessLog, metrics: Arc<Metrics>) -> Rc<Self> {
-        let upstreams = site.plans().iter().map(|plan| Upstream::new(Arc::clone(plan))).collect();
-        Rc::new(Self { site, upstreams, references: ReferenceIds::new(), access, metrics })
+        let upstreams = site
+            .plans()
+            .iter()
+            .map(|plan| Upstream::new(Arc::clone(plan)))
+            .collect();
+        Rc::new(Self {
+            site,
+            upstreams,
+            references: ReferenceIds::new(),
+            access,
+            metrics,
+        })
     }
 
     /// The generation it serves.
@@ -114,7 +124,11 @@ impl Proxy {
         let authority = target_authority(&target)?;
         let upstream = route.upstream;
         let hop = self.outbound(caller, upstream, head, &authority, exchange)?;
-        Ok(Way { upstream, permit, hop })
+        Ok(Way {
+            upstream,
+            permit,
+            hop,
+        })
     }
 
     /// Makes the head that came into the head that goes up.
@@ -128,11 +142,15 @@ impl Proxy {
     ) -> Result<Hop, Fault> {
         let plan = self.upstream(upstream)?.plan();
         let fields = &mut head.headers;
-        let hop =
-            headers::strip_request(fields, self.site.identity_fields(), caller.origin().is_trusted());
+        let hop = headers::strip_request(
+            fields,
+            self.site.identity_fields(),
+            caller.origin().is_trusted(),
+        );
         // From here on only countersign's own words are added.
-        let asserted =
-            caller.assertions().write((upstream, plan), caller.peer(), fields)?;
+        let asserted = caller
+            .assertions()
+            .write((upstream, plan), caller.peer(), fields)?;
         let credential = apply_credential(plan.credential(), plan.name(), fields)?;
         exchange.asserted(match (asserted, credential) {
             (true, _) => "assertion",
@@ -140,7 +158,9 @@ impl Proxy {
             (false, false) if plan.is_tls() => "certificate",
             (false, false) => "none",
         });
-        caller.origin().write(fields, authority.to_str().unwrap_or_default());
+        caller
+            .origin()
+            .write(fields, authority.to_str().unwrap_or_default());
         forwarding::add_via(fields, caller.is_http2());
         let http2 = plan.protocol() == Protocol::Http2;
         if hop.trailers {
@@ -170,8 +190,12 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Answer<RequestBody>, Fault> {
         let upstream = self.upstream(way.upstream)?;
-        let mut body =
-            RequestBody::new(incoming, &self.site, self.body_timeout(caller), exchange.received());
+        let mut body = RequestBody::new(
+            incoming,
+            &self.site,
+            self.body_timeout(caller),
+            exchange.received(),
+        );
         let upgrade = match way.hop.upgrade {
             Some(protocol) if upstream.plan().protocol() == Protocol::Http1 => {
                 tunnel::request(&mut head.headers, protocol);
@@ -192,7 +216,10 @@ impl Proxy {
             None => Request::from_parts(head, body),
         };
         upstream
-            .send(UpstreamRequest::new(way.permit, request, upgrade), exchange.started())
+            .send(
+                UpstreamRequest::new(way.permit, request, upgrade),
+                exchange.started(),
+            )
             .await
             .map_err(|fault| self.unanswered(way.upstream, &fault, exchange))
     }
@@ -224,8 +251,11 @@ impl Proxy {
     /// A fault of the upstream, or of the body that was on its way to it.
     fn unanswered(&self, id: UpstreamId, fault: &SendFault, exchange: &mut Exchange) -> Fault {
         if let (Ok(upstream), Some(endpoint)) = (self.upstream(id), &fault.endpoint) {
-            let index =
-                upstream.plan().endpoints().iter().position(|known| known.text == *endpoint);
+            let index = upstream
+                .plan()
+                .endpoints()
+                .iter()
+                .position(|known| known.text == *endpoint);
             if let Some(index) = index {
                 exchange.answered(index);
             }
@@ -248,7 +278,12 @@ impl Proxy {
 
     fn upstream(&self, id: UpstreamId) -> Result<&Upstream<RequestBody>, Fault> {
         self.upstreams.get(id.0).ok_or_else(|| {
-            Fault::new(Side::Proxy, Phase::Route, Kind::NoRoute, "the route has no upstream")
+            Fault::new(
+                Side::Proxy,
+                Phase::Route,
+                Kind::NoRoute,
+                "the route has no upstream",
+            )
         })
     }
 
@@ -283,7 +318,10 @@ fn no_route(target: &Target<'_>) -> Fault {
         Side::Proxy,
         Phase::Route,
         Kind::NoRoute,
-        format!("no route of this listener is for host {} and path {}", target.host, target.path),
+        format!(
+            "no route of this listener is for host {} and path {}",
+            target.host, target.path
+        ),
     )
 }
 
@@ -395,7 +433,10 @@ fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> 
     let mut response = Response::new(ResponseBody::own(Bytes::from(text), Some(exchange)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     if close {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

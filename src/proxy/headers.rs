@@ -1,8 +1,8 @@
 //! What of a head may pass.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -49,7 +49,9 @@ pub(super) fn strip_request(
 /// Removes the hop-by-hop fields from a response's head.
 pub(super) fn strip_response(headers: &mut HeaderMap) {
     let nominated = Nominated::of(headers);
-    drop_where(headers, |name| is_hop_by_hop(name) || nominated.contains(name));
+    drop_where(headers, |name| {
+        is_hop_by_hop(name) || nominated.contains(name)
+    });
 }
 
 /// Removes from trailers what must not come in them (RFC 9110 §6.5.1), beside
@@ -67,7 +69,11 @@ pub(super) fn strip_trailers(trailers: &mut HeaderMap, identity: &IdentityFields
 
 fn drop_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     // Most heads hold none: then nothing is allocated.
-    let unwanted: Vec<_> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
+    let unwanted: Vec<_> = headers
+        .keys()
+        .filter(|name| unwanted(name))
+        .cloned()
+        .collect();
     for name in &unwanted {
         drop_field(headers, name);
     }
@@ -78,7 +84,10 @@ fn read_hop(headers: &HeaderMap) -> Hop {
         tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"))
     });
     let trailers = tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
-    Hop { upgrade: upgrade.cloned(), trailers }
+    Hop {
+        upgrade: upgrade.cloned(),
+        trailers,
+    }
 }
 
 /// The fields of RFC 9110 §7.6.1, and those of older practice.
@@ -132,7 +141,10 @@ mod tests {
     fn headers(fields: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in fields {
-            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+            map.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                value.parse().unwrap(),
+            );
         }
         map
     }
@@ -161,21 +173,40 @@ mod tests {
 
     #[test]
     fn host_and_length_cannot_be_nominated_away() {
-        let left = stripped(&[("connection", "host, content-length"), ("host", "a"), ("content-length", "1")], false);
+        let left = stripped(
+            &[
+                ("connection", "host, content-length"),
+                ("host", "a"),
+                ("content-length", "1"),
+            ],
+            false,
+        );
         assert_eq!(left, ["host", "content-length"]);
     }
 
     #[test]
     fn fields_about_the_origin_pass_only_from_trusted_senders() {
-        let fields = [("x-forwarded-for", "1.2.3.4"), ("x_forwarded_proto", "https"), ("forwarded", "for=1.2.3.4"), ("accept", "*/*")];
+        let fields = [
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x_forwarded_proto", "https"),
+            ("forwarded", "for=1.2.3.4"),
+            ("accept", "*/*"),
+        ];
         assert_eq!(stripped(&fields, false), ["accept"]);
         assert_eq!(stripped(&fields, true).len(), 4);
     }
 
     #[test]
     fn an_upgrade_counts_only_when_the_connection_line_names_it() {
-        let with = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+        let with = headers(&[
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "websocket"),
+        ]);
         assert_eq!(read_hop(&with).upgrade.unwrap(), "websocket");
-        assert!(read_hop(&headers(&[("upgrade", "websocket")])).upgrade.is_none());
+        assert!(
+            read_hop(&headers(&[("upgrade", "websocket")]))
+                .upgrade
+                .is_none()
+        );
     }
 }

@@ -12,8 +12,7 @@ pub(super) struct Routes {
 impl Routes {
     pub(super) fn new(config: &Config) -> Self {
         let of = |listener: ListenerId| {
-            let applies =
-                |route: &Route| route.listener.is_none_or(|only| only == listener);
+            let applies = |route: &Route| route.listener.is_none_or(|only| only == listener);
             config
                 .routes()
                 .iter()
@@ -22,8 +21,9 @@ impl Routes {
                 .map(|(index, _)| index)
                 .collect()
         };
-        let by_listener =
-            (0..config.listeners().len()).map(|index| of(ListenerId(index))).collect();
+        let by_listener = (0..config.listeners().len())
+            .map(|index| of(ListenerId(index)))
+            .collect();
         Self { by_listener }
     }
 
@@ -48,9 +48,9 @@ fn host_matches(pattern: Option<&HostPattern>, host: &str) -> bool {
     match pattern {
         None => true,
         Some(HostPattern::Exact(name)) => name == host,
-        Some(HostPattern::Wildcard(suffix)) => {
-            host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == suffix)
-        }
+        Some(HostPattern::Wildcard(suffix)) => host
+            .split_once('.')
+            .is_some_and(|(label, rest)| !label.is_empty() && rest == suffix),
     }
 }
 

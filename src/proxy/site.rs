@@ -34,7 +34,14 @@ impl Site {
             .flat_map(|encoding| encoding.field_names());
         let identity_fields = IdentityFields::new(configured);
         let routes = Routes::new(&config);
-        Self { generation, config, routes, identity_fields, plans, servers }
+        Self {
+            generation,
+            config,
+            routes,
+            identity_fields,
+            plans,
+            servers,
+        }
     }
 
     /// Its number, counted from 1.

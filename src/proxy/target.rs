@@ -37,7 +37,11 @@ pub(super) fn read(head: &request::Parts) -> Result<Target<'_>, Fault> {
     let host = host_of(authority)?;
     let path = head.uri.path();
     check_path(path)?;
-    Ok(Target { authority, host, path })
+    Ok(Target {
+        authority,
+        host,
+        path,
+    })
 }
 
 /// RFC 9112 §6.3: a message with both is an attempt at smuggling; so is one in
@@ -46,18 +50,26 @@ fn check_framing(head: &request::Parts) -> Result<(), Fault> {
     let headers = &head.headers;
     let coded = headers.contains_key(TRANSFER_ENCODING);
     if coded && headers.contains_key(CONTENT_LENGTH) {
-        return Err(Fault::malformed("both Content-Length and Transfer-Encoding (RFC 9112 section 6.3)"));
+        return Err(Fault::malformed(
+            "both Content-Length and Transfer-Encoding (RFC 9112 section 6.3)",
+        ));
     }
     if coded && head.version == Version::HTTP_10 {
-        return Err(Fault::malformed("Transfer-Encoding in HTTP/1.0 (RFC 9112 section 6.1)"));
+        return Err(Fault::malformed(
+            "Transfer-Encoding in HTTP/1.0 (RFC 9112 section 6.1)",
+        ));
     }
     if several(headers, &CONTENT_LENGTH) {
-        return Err(Fault::malformed("more than one Content-Length (RFC 9112 section 6.3)"));
+        return Err(Fault::malformed(
+            "more than one Content-Length (RFC 9112 section 6.3)",
+        ));
     }
     if let Some(length) = headers.get(CONTENT_LENGTH)
         && !(length.as_bytes().iter().all(u8::is_ascii_digit) && !length.is_empty())
     {
-        return Err(Fault::malformed("Content-Length is not a number (RFC 9112 section 6.3)"));
+        return Err(Fault::malformed(
+            "Content-Length is not a number (RFC 9112 section 6.3)",
+        ));
     }
     Ok(())
 }
@@ -69,18 +81,22 @@ fn several(headers: &HeaderMap<HeaderValue>, name: &http::HeaderName) -> bool {
 /// The one authority of a request (RFC 9112 §3.2, RFC 9113 §8.3.1).
 fn authority(head: &request::Parts) -> Result<&str, Fault> {
     if several(&head.headers, &HOST) {
-        return Err(Fault::malformed("more than one Host (RFC 9112 section 3.2)"));
+        return Err(Fault::malformed(
+            "more than one Host (RFC 9112 section 3.2)",
+        ));
     }
     let host = match head.headers.get(HOST) {
         Some(value) => Some(
-            value.to_str().map_err(|_| Fault::malformed("Host is not printable ASCII"))?,
+            value
+                .to_str()
+                .map_err(|_| Fault::malformed("Host is not printable ASCII"))?,
         ),
         None => None,
     };
     match (head.uri.authority().map(http::uri::Authority::as_str), host) {
-        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
-            Err(Fault::malformed("Host differs from the authority of the request target"))
-        }
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => Err(
+            Fault::malformed("Host differs from the authority of the request target"),
+        ),
         (Some(authority), _) => Ok(authority),
         (None, Some(host)) => Ok(host),
         (None, None) => Err(Fault::malformed("no Host (RFC 9112 section 3.2)")),
@@ -98,7 +114,9 @@ fn host_of(authority: &str) -> Result<Cow<'_, str>, Fault> {
             }
             (address, after)
         }
-        None => authority.find(':').map_or((authority, ""), |colon| authority.split_at(colon)),
+        None => authority
+            .find(':')
+            .map_or((authority, ""), |colon| authority.split_at(colon)),
     };
     if !port.is_empty() {
         let digits = port.strip_prefix(':').ok_or_else(bad)?;
@@ -108,7 +126,8 @@ fn host_of(authority: &str) -> Result<Cow<'_, str>, Fault> {
         }
     }
     let name = host.strip_suffix('.').unwrap_or(host);
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
+    let legal =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
     if name.is_empty() || !name.bytes().all(legal) {
         return Err(bad());
     }
@@ -174,19 +193,37 @@ mod tests {
     }
 
     fn host(host: &str) -> Option<String> {
-        read(&head("/", Some(host))).ok().map(|target| target.host.into_owned())
+        read(&head("/", Some(host)))
+            .ok()
+            .map(|target| target.host.into_owned())
     }
 
     #[test]
     fn hosts_are_compared_without_port_case_and_final_dot() {
-        assert_eq!(host("Orders.Example.COM.:8443").as_deref(), Some("orders.example.com"));
+        assert_eq!(
+            host("Orders.Example.COM.:8443").as_deref(),
+            Some("orders.example.com")
+        );
         assert_eq!(host("[::1]:8443").as_deref(), Some("::1"));
         assert_eq!(host("10.0.0.1").as_deref(), Some("10.0.0.1"));
     }
 
     #[test]
     fn hosts_that_are_none_are_refused() {
-        for bad in ["", ".", "a b", "user@host", "host/path", "a,b", "host:99999", "host:x", "[::1", "[x]", "[::1]8443", "é"] {
+        for bad in [
+            "",
+            ".",
+            "a b",
+            "user@host",
+            "host/path",
+            "a,b",
+            "host:99999",
+            "host:x",
+            "[::1",
+            "[x]",
+            "[::1]8443",
+            "é",
+        ] {
             assert_eq!(host(bad), None, "{bad:?}");
         }
     }
@@ -201,10 +238,28 @@ mod tests {
 
     #[test]
     fn dot_segments_are_refused_in_every_spelling() {
-        for bad in ["/a/../b", "/a/./b", "/..", "/.", "/a/%2e%2E/b", "/a/.%2e", "/a/..;x/b", "/%2e"] {
+        for bad in [
+            "/a/../b",
+            "/a/./b",
+            "/..",
+            "/.",
+            "/a/%2e%2E/b",
+            "/a/.%2e",
+            "/a/..;x/b",
+            "/%2e",
+        ] {
             assert!(check_path(bad).is_err(), "{bad}");
         }
-        for good in ["/", "/a/b", "/.well-known/x", "/a/...", "/a/..b", "/a%20b", "/a.b/c", "*"] {
+        for good in [
+            "/",
+            "/a/b",
+            "/.well-known/x",
+            "/a/...",
+            "/a/..b",
+            "/a%20b",
+            "/a.b/c",
+            "*",
+        ] {
             assert!(check_path(good).is_ok(), "{good}");
         }
     }

@@ -2,7 +2,8 @@
 
 use rustls::DistinguishedName;
 use rustls_pki_types::{
-    CertificateDer, CertificateRevocationListDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime,
+    CertificateDer, CertificateRevocationListDer, SignatureVerificationAlgorithm, TrustAnchor,
+    UnixTime,
 };
 use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, OwnedCertRevocationList,
@@ -64,7 +65,11 @@ impl Bundle {
         };
         for ca in &config.ca {
             if let Err(cause) = bundle.add_anchors(&ca.value) {
-                problems.push(bundle.problem(ca.place, &cause, "peers that chain to it would be refused"));
+                problems.push(bundle.problem(
+                    ca.place,
+                    &cause,
+                    "peers that chain to it would be refused",
+                ));
             }
         }
         for crl in &config.crl {
@@ -76,7 +81,11 @@ impl Bundle {
                 ));
             }
         }
-        if problems.is_empty() { Ok(bundle) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(bundle)
+        } else {
+            Err(problems)
+        }
     }
 
     fn problem(&self, place: config::Place, cause: &str, consequence: &str) -> Problem {
@@ -102,8 +111,7 @@ impl Bundle {
     }
 
     fn add_anchor(&mut self, der: CertificateDer<'static>) -> Result<(), String> {
-        let names =
-            CertificateNames::read(&der).map_err(|e| format!("cannot be used: {e}"))?;
+        let names = CertificateNames::read(&der).map_err(|e| format!("cannot be used: {e}"))?;
         let who = names.subject();
         // webpki would take any certificate here for an authority: a pinned
         // leaf could then mint identities of its own.
@@ -118,7 +126,8 @@ impl Bundle {
         if self.certificates.contains(&der) {
             return Ok(());
         }
-        self.subjects.push(DistinguishedName::in_sequence(&anchor.subject));
+        self.subjects
+            .push(DistinguishedName::in_sequence(&anchor.subject));
         self.trust_anchors.push(anchor);
         self.anchors.push(Anchor {
             subject: who.to_owned(),
@@ -134,7 +143,10 @@ impl Bundle {
         for file in pem::files_of(path).map_err(|e| e.to_string())? {
             for der in pem::revocation_lists(&file).map_err(|e| e.to_string())? {
                 let list = OwnedCertRevocationList::from_der(&der).map_err(|e| {
-                    format!("{} is not readable as a revocation list: {e}", file.display())
+                    format!(
+                        "{} is not readable as a revocation list: {e}",
+                        file.display()
+                    )
                 })?;
                 self.revocation_lists.push(list.into());
                 self.revocation_ders.push(der);
@@ -214,7 +226,10 @@ impl Bundle {
             let end = UnixTime::since_unix_epoch(std::time::Duration::from_secs(
                 u64::try_from(anchor_end).unwrap_or(0),
             ));
-            return Err(webpki::Error::CertExpired { time: now, not_after: end });
+            return Err(webpki::Error::CertExpired {
+                time: now,
+                not_after: end,
+            });
         }
         Ok(path
             .intermediate_certificates()

@@ -17,10 +17,18 @@ use crate::config::{
 pub(super) fn provider(tls: &ListenerTls) -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     if !tls.cipher_suites.is_empty() {
-        provider.cipher_suites = tls.cipher_suites.iter().map(|suite| known_suite(suite.value)).collect();
+        provider.cipher_suites = tls
+            .cipher_suites
+            .iter()
+            .map(|suite| known_suite(suite.value))
+            .collect();
     }
     if !tls.key_exchange.is_empty() {
-        provider.kx_groups = tls.key_exchange.iter().map(|group| known_group(group.value)).collect();
+        provider.kx_groups = tls
+            .key_exchange
+            .iter()
+            .map(|group| known_group(group.value))
+            .collect();
     }
     provider
 }

@@ -66,11 +66,12 @@ impl ClientTls {
         certificate: Option<&OwnChain>,
     ) -> Result<Self, String> {
         let provider = choices::shared(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = WebPkiServerVerifier::builder_with_provider(trust.store()?, Arc::clone(&provider))
-            .with_crls(trust.revocation_lists())
-            .enforce_revocation_expiration()
-            .build()
-            .map_err(|e| e.to_string())?;
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(trust.store()?, Arc::clone(&provider))
+                .with_crls(trust.revocation_lists())
+                .enforce_revocation_expiration()
+                .build()
+                .map_err(|e| e.to_string())?;
         let resolver = Arc::new(Presented {
             key: certificate
                 .filter(|_| layer != LayerMode::Never)
@@ -93,7 +94,11 @@ impl ClientTls {
             Some(name) => Some(parse_name(&name.value).map_err(|e| e.to_string())?),
             None => None,
         };
-        Ok(Self { connector: Arc::new(config), server_name, certificate: layer })
+        Ok(Self {
+            connector: Arc::new(config),
+            server_name,
+            certificate: layer,
+        })
     }
 
     /// Completes a handshake with an upstream whose endpoint is `host`.
@@ -121,7 +126,10 @@ impl ClientTls {
             return Err(UpstreamHandshakeError::NotAsked);
         }
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(UpstreamHandshake { stream: Stream::Client(Box::new(stream)), http2 })
+        Ok(UpstreamHandshake {
+            stream: Stream::Client(Box::new(stream)),
+            http2,
+        })
     }
 }
 
@@ -151,9 +159,7 @@ impl UpstreamRoots<'_> {
         }
     }
 
-    fn revocation_lists(
-        &self,
-    ) -> Vec<rustls::pki_types::CertificateRevocationListDer<'static>> {
+    fn revocation_lists(&self) -> Vec<rustls::pki_types::CertificateRevocationListDer<'static>> {
         match self {
             Self::Bundle(bundle) => bundle.revocation_lists().to_vec(),
             Self::System(_) => Vec::new(),
@@ -173,7 +179,9 @@ impl ResolvesClientCert for Presented {
         // which is the stricter answer.
         let noted = ASKED.try_with(|asked| asked.set(true));
         debug_assert!(noted.is_ok(), "asked for a certificate outside a handshake");
-        self.key.clone().filter(|key| key.key.choose_scheme(schemes).is_some())
+        self.key
+            .clone()
+            .filter(|key| key.key.choose_scheme(schemes).is_some())
     }
 
     fn has_certs(&self) -> bool {

@@ -46,7 +46,10 @@ pub(super) async fn client_hello(socket: &mut Socket) -> Result<Accepted, Refuse
             Ok(None) => {}
             Err((cause, alert)) => {
                 send(socket, alert).await;
-                return Err(RefusedHandshake::early(Refusal::of(&cause), cause.to_string()));
+                return Err(RefusedHandshake::early(
+                    Refusal::of(&cause),
+                    cause.to_string(),
+                ));
             }
         }
     }
@@ -54,7 +57,11 @@ pub(super) async fn client_hello(socket: &mut Socket) -> Result<Accepted, Refuse
 
 fn unreadable(cause: &io::Error, first: Option<u8>) -> RefusedHandshake {
     // A scanner that resets instead of closing is a scanner still.
-    let reason = if first.is_none() { Refusal::Probe } else { Refusal::ClientGone };
+    let reason = if first.is_none() {
+        Refusal::Probe
+    } else {
+        Refusal::ClientGone
+    };
     RefusedHandshake::early(reason, cause.to_string())
 }
 

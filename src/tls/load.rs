@@ -44,12 +44,28 @@ pub struct Expiry {
 }
 
 impl Expiry {
+    /// When it ends, in the words of people.
+    pub fn ends(&self) -> String {
+        let left = self.not_after.saturating_sub(unix_now());
+        if left < 0 {
+            format!("expired {} ago", describe(left.saturating_neg()))
+        } else {
+            format!("in {}", describe(left))
+        }
+    }
+
     /// A sentence for the log, if it is past or near.
     pub fn warning(&self) -> Option<String> {
         let left = self.not_after.saturating_sub(unix_now());
-        let what = format!("{} certificate {} of {} (\"{}\")", self.kind, self.index, self.name, self.subject);
+        let what = format!(
+            "{} certificate {} of {} (\"{}\")",
+            self.kind, self.index, self.name, self.subject
+        );
         match left {
-            ..0 => Some(format!("{what} expired {} ago", describe(left.saturating_neg()))),
+            ..0 => Some(format!(
+                "{what} expired {} ago",
+                describe(left.saturating_neg())
+            )),
             0..EXPIRY_WARNING => Some(format!("{what} expires in {}", describe(left))),
             _ => None,
         }
@@ -63,7 +79,11 @@ impl Expiry {
 /// Every problem found: of each file, and of what does not fit together.
 pub fn load(config: &Config) -> Result<Material, Vec<Problem>> {
     let mut loader = Loader::default();
-    let bundles: Vec<_> = config.bundles().iter().map(|bundle| loader.bundle(bundle)).collect();
+    let bundles: Vec<_> = config
+        .bundles()
+        .iter()
+        .map(|bundle| loader.bundle(bundle))
+        .collect();
     let servers: Vec<_> = config
         .listeners()
         .iter()
@@ -121,8 +141,12 @@ impl Loader {
             let chain = self.chain(certificate, &listener.name, &whose);
             chains.extend(chain.map(|chain| (certificate, chain)));
         }
-        let borrowed: Vec<_> = chains.iter().map(|(config, chain)| (*config, chain)).collect();
-        self.problems.extend(choices::unusable(tls, &whose, &borrowed, &provider));
+        let borrowed: Vec<_> = chains
+            .iter()
+            .map(|(config, chain)| (*config, chain))
+            .collect();
+        self.problems
+            .extend(choices::unusable(tls, &whose, &borrowed, &provider));
         let verifier = match (tls.client_auth, tls.trust) {
             (ClientAuth::None, _) => None,
             (asked, Some(bundle)) => Some(ClientVerifier::new(
@@ -172,8 +196,11 @@ impl Loader {
     ) -> Option<OwnChain> {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let chain = self.kept(OwnChain::load(config, whose, &provider))?;
-        let index =
-            self.expiries.iter().filter(|e| e.kind == "own" && e.name == name).count();
+        let index = self
+            .expiries
+            .iter()
+            .filter(|e| e.kind == "own" && e.name == name)
+            .count();
         self.expiries.push(Expiry {
             kind: "own",
             name: name.to_owned(),
@@ -197,7 +224,10 @@ impl Loader {
             self.problems.push(
                 Problem::at(
                     place,
-                    format!("{whose}.trust: this machine has no certificate authorities of its own {}", causes.join(", ")),
+                    format!(
+                        "{whose}.trust: this machine has no certificate authorities of its own {}",
+                        causes.join(", ")
+                    ),
                 )
                 .causes("no upstream certificate could be verified")
                 .remedy("install them (on Debian the package ca-certificates), or name a bundle"),
@@ -220,6 +250,9 @@ impl Loader {
 }
 
 fn unusable(place: Place, whose: &str, cause: &str) -> Problem {
-    Problem::at(place, format!("{whose}: these settings cannot be used together: {cause}"))
-        .causes("no handshake would succeed")
+    Problem::at(
+        place,
+        format!("{whose}: these settings cannot be used together: {cause}"),
+    )
+    .causes("no handshake would succeed")
 }

@@ -34,11 +34,16 @@ impl OwnChain {
             Problem::at(place, format!("{whose}: {what}"))
                 .causes("no handshake with this certificate would succeed")
         };
-        let chain = pem::chain(&config.chain.value).map_err(|e| {
-            vec![problem(config.chain.place, e.to_string()).remedy("write the path of a PEM file with the leaf first, then its intermediates")]
-        });
+        let chain =
+            pem::chain(&config.chain.value).map_err(|e| {
+                vec![problem(config.chain.place, e.to_string()).remedy(
+                    "write the path of a PEM file with the leaf first, then its intermediates",
+                )]
+            });
         let key = pem::private_key(&config.key.value).map_err(|e| {
-            vec![problem(config.key.place, e.to_string()).remedy("write the path of a PEM file with the leaf's private key, readable by this user")]
+            vec![problem(config.key.place, e.to_string()).remedy(
+                "write the path of a PEM file with the leaf's private key, readable by this user",
+            )]
         });
         // Both at once, so that both are reported.
         let (chain, key) = match (chain, key) {
@@ -54,7 +59,12 @@ impl OwnChain {
             .iter()
             .map(|der| CertificateNames::read(der))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| vec![problem(config.chain.place, format!("{path} cannot be used: {e}"))])?;
+            .map_err(|e| {
+                vec![problem(
+                    config.chain.place,
+                    format!("{path} cannot be used: {e}"),
+                )]
+            })?;
         check_order(&names)
             .and_then(|()| check_dates(&names))
             .map_err(|what| vec![problem(config.chain.place, format!("{path} {what}"))])?;
@@ -70,7 +80,10 @@ impl OwnChain {
             }]
         })?;
         let leaf = names.into_iter().next().ok_or_else(Vec::new)?;
-        Ok(Self { key: Arc::new(certified), names: leaf })
+        Ok(Self {
+            key: Arc::new(certified),
+            names: leaf,
+        })
     }
 }
 
@@ -98,7 +111,9 @@ fn check_dates(names: &[CertificateNames]) -> Result<(), String> {
         let who = certificate.subject();
         if certificate.not_after() < now {
             let ago = describe(now.saturating_sub(certificate.not_after()));
-            return Err(format!("has expired: certificate {which} (\"{who}\") ended {ago} ago"));
+            return Err(format!(
+                "has expired: certificate {which} (\"{who}\") ended {ago} ago"
+            ));
         }
         if certificate.not_before() > now {
             let ahead = describe(certificate.not_before().saturating_sub(now));

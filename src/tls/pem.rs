@@ -83,7 +83,10 @@ fn certificates_of(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'stati
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| malformed(path, WANTED, &e))?;
     if found.is_empty() {
-        return Err(PemError::Empty { path: path.into(), wanted: WANTED });
+        return Err(PemError::Empty {
+            path: path.into(),
+            wanted: WANTED,
+        });
     }
     Ok(found)
 }
@@ -93,9 +96,10 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemErro
     const WANTED: &str = "a PEM private key that is not encrypted";
     let text = Zeroizing::new(read(path, MAX_FILE)?);
     PrivateKeyDer::from_pem_slice(&text).map_err(|e| match e {
-        rustls_pki_types::pem::Error::NoItemsFound => {
-            PemError::Empty { path: path.into(), wanted: WANTED }
-        }
+        rustls_pki_types::pem::Error::NoItemsFound => PemError::Empty {
+            path: path.into(),
+            wanted: WANTED,
+        },
         other => malformed(path, WANTED, &other),
     })
 }
@@ -114,7 +118,10 @@ pub(super) fn revocation_lists(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| malformed(path, WANTED, &e))?;
     if found.is_empty() {
-        return Err(PemError::Empty { path: path.into(), wanted: WANTED });
+        return Err(PemError::Empty {
+            path: path.into(),
+            wanted: WANTED,
+        });
     }
     Ok(found)
 }
@@ -125,7 +132,10 @@ pub(super) fn revocation_lists(
 /// Names that begin with a dot are passed over: editors' and Kubernetes' own
 /// entries (`..data`) are not the operator's.
 pub(super) fn files_of(path: &Path) -> Result<Vec<PathBuf>, PemError> {
-    let fault = |cause| PemError::Read { path: path.into(), cause };
+    let fault = |cause| PemError::Read {
+        path: path.into(),
+        cause,
+    };
     if !fs::metadata(path).map_err(fault)?.is_dir() {
         return Ok(vec![path.into()]);
     }
@@ -146,7 +156,10 @@ pub(super) fn files_of(path: &Path) -> Result<Vec<PathBuf>, PemError> {
 }
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, PemError> {
-    let fault = |cause| PemError::Read { path: path.into(), cause };
+    let fault = |cause| PemError::Read {
+        path: path.into(),
+        cause,
+    };
     let mut bytes = Vec::new();
     File::open(path)
         .map_err(fault)?
@@ -154,11 +167,18 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, PemError> {
         .read_to_end(&mut bytes)
         .map_err(fault)?;
     if bytes.len() as u64 > limit {
-        return Err(PemError::TooLarge { path: path.into(), limit });
+        return Err(PemError::TooLarge {
+            path: path.into(),
+            limit,
+        });
     }
     Ok(bytes)
 }
 
 fn malformed(path: &Path, wanted: &'static str, cause: &dyn std::fmt::Display) -> PemError {
-    PemError::Malformed { path: path.into(), wanted, cause: cause.to_string() }
+    PemError::Malformed {
+        path: path.into(),
+        wanted,
+        cause: cause.to_string(),
+    }
 }

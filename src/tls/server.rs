@@ -43,14 +43,14 @@ impl ServerTls {
     ) -> Result<Self, rustls::Error> {
         let certificates = Arc::new(Certificates::new(chains));
         let versions: Vec<&'static SupportedProtocolVersion> = choices::versions(tls.versions);
-        let builder =
-            ServerConfig::builder_with_provider(choices::shared(choices::provider(tls)))
-                .with_protocol_versions(&versions)?;
+        let builder = ServerConfig::builder_with_provider(choices::shared(choices::provider(tls)))
+            .with_protocol_versions(&versions)?;
         let resolver: Arc<Certificates> = Arc::clone(&certificates);
         let mut config = match verifier {
             Some(verifier) => {
-                let mut config =
-                    builder.with_client_cert_verifier(Arc::new(verifier)).with_cert_resolver(resolver);
+                let mut config = builder
+                    .with_client_cert_verifier(Arc::new(verifier))
+                    .with_cert_resolver(resolver);
                 // A resumed session carries the verdict of another time, and
                 // the verifier is not asked again: so there are none.
                 config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -65,7 +65,10 @@ impl ServerTls {
         };
         config.max_early_data_size = 0;
         config.alpn_protocols = protocols.iter().map(alpn).collect();
-        Ok(Self { config: Arc::new(config), certificates })
+        Ok(Self {
+            config: Arc::new(config),
+            certificates,
+        })
     }
 
     /// Whether requests for `host` (lower case, no port) may come over a
@@ -114,7 +117,11 @@ impl ServerTls {
             }
         };
         *server_name = accepted.client_hello().server_name().map(normalise);
-        if self.certificates.candidates(server_name.as_deref()).is_empty() {
+        if self
+            .certificates
+            .candidates(server_name.as_deref())
+            .is_empty()
+        {
             return Err(refuse_name(socket, server_name.as_deref()).await);
         }
         let record = Record::new();
@@ -172,10 +179,15 @@ fn handshaken(stream: TlsStream<Socket>, record: Record) -> Handshaken {
 }
 
 async fn failed(cause: &std::io::Error, mut socket: Socket) -> RefusedHandshake {
-    let library = cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let library = cause
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let (reason, text) = match library {
         Some(error) => (Refusal::of(error), error.to_string()),
-        None => (Refusal::ClientGone, format!("the client went away: {cause}")),
+        None => (
+            Refusal::ClientGone,
+            format!("the client went away: {cause}"),
+        ),
     };
     if reason != Refusal::ClientGone {
         linger(&mut socket).await;
@@ -190,7 +202,10 @@ async fn refuse_name(mut socket: Socket, name: Option<&str>) -> RefusedHandshake
     }
     RefusedHandshake::early(
         Refusal::UnknownName,
-        format!("no certificate of this listener carries the name {}", name.unwrap_or("-")),
+        format!(
+            "no certificate of this listener carries the name {}",
+            name.unwrap_or("-")
+        ),
     )
 }
 

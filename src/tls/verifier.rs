@@ -26,7 +26,11 @@ impl ClientVerifier {
     pub(super) fn new(bundle: Arc<Bundle>, mandatory: bool) -> Self {
         let algorithms =
             rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        Self { bundle, mandatory, algorithms }
+        Self {
+            bundle,
+            mandatory,
+            algorithms,
+        }
     }
 }
 

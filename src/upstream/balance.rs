@@ -32,7 +32,11 @@ impl Balance {
         }
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
-        let untried = || endpoints.iter().filter(|endpoint| !tried.contains(&endpoint.index));
+        let untried = || {
+            endpoints
+                .iter()
+                .filter(|endpoint| !tried.contains(&endpoint.index))
+        };
         let rank = |endpoint: &&Rc<Endpoint<B>>| {
             let distance = endpoint.index.wrapping_sub(turn) % endpoints.len().max(1);
             (endpoint.in_flight(), distance)

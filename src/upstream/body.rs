@@ -22,7 +22,10 @@ pub(super) struct Upload {
 
 impl Upload {
     pub(super) fn new() -> Rc<Self> {
-        Rc::new(Self { finished: Cell::new(false), last_piece: Cell::new(Instant::now()) })
+        Rc::new(Self {
+            finished: Cell::new(false),
+            last_piece: Cell::new(Instant::now()),
+        })
     }
 
     /// Whether the connection is done with the body, whole or not.
@@ -97,7 +100,11 @@ impl<B: UploadBody> UpstreamBody<B> {
     /// The body of a response that came over `driven`, or over a connection
     /// that drives itself.
     pub(super) fn new(incoming: Incoming, driven: Option<H1<B>>, in_flight: InFlight<B>) -> Self {
-        Self { incoming, driven, in_flight: Some(in_flight) }
+        Self {
+            incoming,
+            driven,
+            in_flight: Some(in_flight),
+        }
     }
 
     /// The response is complete: the connection may serve another request.

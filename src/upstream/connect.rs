@@ -14,16 +14,20 @@ use crate::tls::{Socket, Stream, UpstreamHandshakeError};
 pub(super) async fn connect(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> {
     match tokio::time::timeout(plan.connect_timeout(), attempt(plan, endpoint)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(SendFault::plain(SendFaultKind::ConnectTimeout, format!("no connection within {:?}", plan.connect_timeout()))),
+        Err(_) => Err(SendFault::plain(
+            SendFaultKind::ConnectTimeout,
+            format!("no connection within {:?}", plan.connect_timeout()),
+        )),
     }
 }
 
 async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> {
     let refused = |e: io::Error| SendFault::new(SendFaultKind::ConnectRefused, &e);
     let (socket, host) = match &endpoint.address {
-        EndpointAddress::Unix(path) => {
-            (Socket::Unix(UnixStream::connect(path).await.map_err(refused)?), "localhost")
-        }
+        EndpointAddress::Unix(path) => (
+            Socket::Unix(UnixStream::connect(path).await.map_err(refused)?),
+            "localhost",
+        ),
         EndpointAddress::Tcp { host, port } => {
             let socket = connect_tcp(host, *port).await?;
             // Without it every small response waits for the delayed
@@ -38,7 +42,10 @@ async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> 
         return Ok(Stream::Plain(socket));
     }
     let Some(tls) = plan.tls() else {
-        return Err(SendFault::plain(SendFaultKind::Handshake, "the upstream has no tls table"));
+        return Err(SendFault::plain(
+            SendFaultKind::Handshake,
+            "the upstream has no tls table",
+        ));
     };
     let done = tls.connect(socket, host).await.map_err(|e| {
         let kind = match e {
@@ -50,7 +57,10 @@ async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> 
         SendFault::new(kind, &e)
     })?;
     if plan.protocol() == Protocol::Http2 && !done.http2 {
-        return Err(SendFault::plain(SendFaultKind::Handshake, "the upstream did not agree to HTTP/2 (ALPN h2)"));
+        return Err(SendFault::plain(
+            SendFaultKind::Handshake,
+            "the upstream did not agree to HTTP/2 (ALPN h2)",
+        ));
     }
     Ok(done.stream)
 }

@@ -49,7 +49,10 @@ impl Credential {
         let required = outbound.credential == LayerMode::Required;
         match &outbound.source {
             CredentialSource::Forward => Ok(Self::Forward { required }),
-            CredentialSource::Basic { user, password_file } => {
+            CredentialSource::Basic {
+                user,
+                password_file,
+            } => {
                 let password = secret(upstream, password_file)?;
                 // RFC 7617 §2: user and password joined by a colon, in base64.
                 let pair = Zeroizing::new([user.as_bytes(), b":", &password].concat());
@@ -69,12 +72,16 @@ impl Credential {
 fn secret(upstream: &str, file: &Located<PathBuf>) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let read = || {
         let mut bytes = Zeroizing::new(Vec::new());
-        File::open(&file.value)?.take(MAX_SECRET + 1).read_to_end(&mut bytes)?;
+        File::open(&file.value)?
+            .take(MAX_SECRET + 1)
+            .read_to_end(&mut bytes)?;
         Ok::<_, std::io::Error>(bytes)
     };
-    let mut bytes =
-        read().map_err(|e| problem(upstream, file, &format!("cannot be read: {e}")))?;
-    while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+    let mut bytes = read().map_err(|e| problem(upstream, file, &format!("cannot be read: {e}")))?;
+    while bytes
+        .last()
+        .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
+    {
         bytes.pop();
     }
     if bytes.is_empty() {
@@ -96,7 +103,10 @@ fn own(upstream: &str, file: &Located<PathBuf>, value: &[u8]) -> Result<Credenti
 fn problem(upstream: &str, file: &Located<PathBuf>, what: &str) -> Problem {
     Problem::at(
         file.place,
-        format!("upstreams.{upstream}.outbound.credential: {} {what}", file.value.display()),
+        format!(
+            "upstreams.{upstream}.outbound.credential: {} {what}",
+            file.value.display()
+        ),
     )
     .causes("requests would go up without a credential")
     .remedy("write the path of a file that holds the secret in one line, readable by this user")

@@ -145,7 +145,11 @@ impl<B: UploadBody> Endpoint<B> {
 
     /// The HTTP/2 connection, if there is a living one.
     pub(super) fn multiplexed(&self) -> Option<SendRequest<Tracked<B>>> {
-        self.multiplexed.borrow().as_ref().filter(|sender| !sender.is_closed()).cloned()
+        self.multiplexed
+            .borrow()
+            .as_ref()
+            .filter(|sender| !sender.is_closed())
+            .cloned()
     }
 
     /// Puts an HTTP/2 connection in place.
@@ -166,6 +170,8 @@ impl<B: UploadBody> InFlight<B> {
 
 impl<B: UploadBody> Drop for InFlight<B> {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+        self.0
+            .in_flight
+            .set(self.0.in_flight.get().saturating_sub(1));
     }
 }

@@ -42,7 +42,12 @@ pub struct SendFault {
 
 impl SendFault {
     pub(super) fn new(kind: SendFaultKind, cause: &(dyn Error + 'static)) -> Self {
-        Self { kind, cause: chain(cause), endpoint: None, body: None }
+        Self {
+            kind,
+            cause: chain(cause),
+            endpoint: None,
+            body: None,
+        }
     }
 
     pub(super) fn timeout(limit: Duration) -> Self {
@@ -61,7 +66,12 @@ impl SendFault {
 
     /// A fault with a cause of our own words.
     pub(super) fn plain(kind: SendFaultKind, cause: impl Into<String>) -> Self {
-        Self { kind, cause: cause.into(), endpoint: None, body: None }
+        Self {
+            kind,
+            cause: cause.into(),
+            endpoint: None,
+            body: None,
+        }
     }
 
     /// Sorts what the HTTP library says.

@@ -35,7 +35,9 @@ pub(super) struct H1<B: UploadBody> {
 
 impl<B: UploadBody> std::fmt::Debug for H1<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("H1").field("reused", &self.reused).finish_non_exhaustive()
+        f.debug_struct("H1")
+            .field("reused", &self.reused)
+            .finish_non_exhaustive()
     }
 }
 
@@ -160,8 +162,10 @@ pub(super) async fn exchange_once<B: UploadBody>(
     limit: Duration,
 ) -> Result<Response<Incoming>, SendFault> {
     let lost = |e: hyper::Error| SendFault::new(SendFaultKind::Lost, &e);
-    let (mut sender, connection) =
-        builder().handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    let (mut sender, connection) = builder()
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(lost)?;
     super::h2::spawn(async move {
         if let Err(e) = connection.with_upgrades().await {
             tracing::debug!(cause = %e, "an upstream connection for an upgrade ended");

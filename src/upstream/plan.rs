@@ -34,7 +34,11 @@ pub fn load(config: &Config, material: Option<&Material>) -> Result<Vec<Arc<Plan
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() { Ok(plans) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(plans)
+    } else {
+        Err(problems)
+    }
 }
 
 impl Plan {

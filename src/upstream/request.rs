@@ -23,7 +23,12 @@ impl<B: UploadBody> UpstreamRequest<B> {
         let (parts, body) = request.into_parts();
         let upload = (!body.is_end_stream()).then(Upload::new);
         let body = Tracked::new(body, upload.clone());
-        Self { permit, request: Request::from_parts(parts, body), upload, upgrade }
+        Self {
+            permit,
+            request: Request::from_parts(parts, body),
+            upload,
+            upgrade,
+        }
     }
 
     /// The permit it goes under.
@@ -40,7 +45,12 @@ impl<B: UploadBody> UpstreamRequest<B> {
     pub(super) fn replay(&self) -> Option<Request<Tracked<B>>> {
         let idempotent = matches!(
             *self.request.method(),
-            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+            Method::GET
+                | Method::HEAD
+                | Method::OPTIONS
+                | Method::PUT
+                | Method::DELETE
+                | Method::TRACE
         );
         if !idempotent || self.upload.is_some() {
             return None;

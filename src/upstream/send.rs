@@ -46,7 +46,11 @@ enum Attempt<B: UploadBody> {
     Answered(Response<UpstreamBody<B>>),
     /// Nothing of it was processed; here it is again. `refused`: the endpoint
     /// took no connection, so another one should be asked.
-    Again { request: Request<Tracked<B>>, fault: SendFault, refused: bool },
+    Again {
+        request: Request<Tracked<B>>,
+        fault: SendFault,
+        refused: bool,
+    },
     Failed(SendFault),
 }
 
@@ -69,7 +73,11 @@ impl<B: UploadBody> Upstream<B> {
             .enumerate()
             .map(|(index, endpoint)| Endpoint::new(index, &endpoint.text, plan.idle_timeout()))
             .collect();
-        Self { plan, endpoints, balance: Balance::default() }
+        Self {
+            plan,
+            endpoints,
+            balance: Balance::default(),
+        }
     }
 
     /// What is known of it.
@@ -97,8 +105,13 @@ impl<B: UploadBody> Upstream<B> {
             request.replay()
         };
         let (mut request, upload) = request.into_parts();
-        let mut manner =
-            Manner { upload: upload.as_ref(), replay, upgrade, now, pooled: !upgrade };
+        let mut manner = Manner {
+            upload: upload.as_ref(),
+            replay,
+            upgrade,
+            now,
+            pooled: !upgrade,
+        };
         let mut tried = Vec::new();
         let mut last = None;
         while tried.len() < MAX_ATTEMPTS {
@@ -107,9 +120,16 @@ impl<B: UploadBody> Upstream<B> {
             };
             match self.attempt(endpoint, request, &mut manner).await {
                 Attempt::Answered(response) => {
-                    return Ok(Answer { response, endpoint: endpoint.index });
+                    return Ok(Answer {
+                        response,
+                        endpoint: endpoint.index,
+                    });
                 }
-                Attempt::Again { request: returned, fault, refused } => {
+                Attempt::Again {
+                    request: returned,
+                    fault,
+                    refused,
+                } => {
                     if refused {
                         tried.push(endpoint.index);
                     } else if !manner.pooled {
@@ -123,7 +143,9 @@ impl<B: UploadBody> Upstream<B> {
                 Attempt::Failed(fault) => return Err(fault.at(&endpoint.text)),
             }
         }
-        Err(last.unwrap_or_else(|| SendFault::plain(SendFaultKind::ConnectRefused, "no endpoint is left to try")))
+        Err(last.unwrap_or_else(|| {
+            SendFault::plain(SendFaultKind::ConnectRefused, "no endpoint is left to try")
+        }))
     }
 
     async fn attempt(
@@ -139,11 +161,19 @@ impl<B: UploadBody> Upstream<B> {
         if manner.pooled
             && let Some(connection) = rested(endpoint, manner.now).await
         {
-            return self.attempt_h1(in_flight, connection, request, manner).await;
+            return self
+                .attempt_h1(in_flight, connection, request, manner)
+                .await;
         }
         let stream = match self.connect(endpoint).await {
             Ok(stream) => stream,
-            Err(fault) => return Attempt::Again { request, fault, refused: true },
+            Err(fault) => {
+                return Attempt::Again {
+                    request,
+                    fault,
+                    refused: true,
+                };
+            }
         };
         if manner.upgrade {
             let limit = self.plan.response_timeout();
@@ -155,7 +185,10 @@ impl<B: UploadBody> Upstream<B> {
             };
         }
         match H1::begin(stream).await {
-            Ok(connection) => self.attempt_h1(in_flight, connection, request, manner).await,
+            Ok(connection) => {
+                self.attempt_h1(in_flight, connection, request, manner)
+                    .await
+            }
             Err(e) => Attempt::Failed(SendFault::of_http(e)),
         }
     }
@@ -170,17 +203,23 @@ impl<B: UploadBody> Upstream<B> {
         let limit = self.plan.response_timeout();
         let reused = connection.is_reused();
         match connection.exchange(request, manner.upload, limit).await {
-            Ok(response) => Attempt::Answered(self.answered(response, connection, in_flight, manner)),
-            Err(Unanswered::Unsent(request, e)) => {
-                Attempt::Again { request, fault: SendFault::of_http(e), refused: false }
+            Ok(response) => {
+                Attempt::Answered(self.answered(response, connection, in_flight, manner))
             }
+            Err(Unanswered::Unsent(request, e)) => Attempt::Again {
+                request,
+                fault: SendFault::of_http(e),
+                refused: false,
+            },
             Err(Unanswered::Lost(e)) => {
                 // A connection that served before and now ends without a byte
                 // of a response was closed for its age, not for this request.
                 match manner.replay.take().filter(|_| reused && is_close(&e)) {
-                    Some(request) => {
-                        Attempt::Again { request, fault: SendFault::of_http(e), refused: false }
-                    }
+                    Some(request) => Attempt::Again {
+                        request,
+                        fault: SendFault::of_http(e),
+                        refused: false,
+                    },
                     None => Attempt::Failed(SendFault::of_http(e)),
                 }
             }
@@ -217,7 +256,13 @@ impl<B: UploadBody> Upstream<B> {
             Some(sender) => sender,
             None => match self.connect_h2(endpoint).await {
                 Ok(sender) => sender,
-                Err(fault) => return Attempt::Again { request, fault, refused: true },
+                Err(fault) => {
+                    return Attempt::Again {
+                        request,
+                        fault,
+                        refused: true,
+                    };
+                }
             },
         };
         let limit = self.plan.response_timeout();
@@ -290,8 +335,7 @@ async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, now: Instant) -> Option<H
             return Some(connection);
         }
         tokio::task::yield_now().await;
-        let alive =
-            std::future::poll_fn(|cx| std::task::Poll::Ready(connection.drive(cx))).await;
+        let alive = std::future::poll_fn(|cx| std::task::Poll::Ready(connection.drive(cx))).await;
         if alive {
             return Some(connection);
         }
