@@ -1,0 +1,39 @@
+# countersign as a container image: one binary, no shell, not root.
+#
+#   docker build --tag countersign .
+#   podman build --format docker --tag countersign .      (the OCI format has no HEALTHCHECK)
+#
+# Both base images can be replaced by mirrors, or pinned by digest, with --build-arg.
+ARG BUILD_IMAGE=docker.io/library/rust:1-bookworm
+ARG RUN_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${BUILD_IMAGE} AS build
+WORKDIR /src
+COPY . .
+# The caches outlive the build, so a change of the code compiles the code and not its dependencies.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked && \
+    install -D -m 0755 target/release/countersign /out/usr/local/bin/countersign && \
+    install -D -m 0644 LICENSE /out/usr/share/doc/countersign/LICENSE && \
+    install -d -m 0755 /out/etc/countersign
+
+FROM ${RUN_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="countersign" \
+      org.opencontainers.image.description="A reverse proxy that terminates mutual TLS and tells the service who is calling" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /out/ /
+# A number, so that Kubernetes can see that it is not root.
+USER 65532:65532
+EXPOSE 8443
+# First SIGTERM drains, second ends at once.
+STOPSIGNAL SIGTERM
+# Asks the [admin] address of the config; it is the binary itself, since there is no shell.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \
+    CMD ["/usr/local/bin/countersign", "healthcheck", "--config", "/etc/countersign/countersign.toml"]
+ENTRYPOINT ["/usr/local/bin/countersign"]
+CMD ["run", "--config", "/etc/countersign/countersign.toml"]
