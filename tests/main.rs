@@ -12,4 +12,9 @@
 )]
 
 mod fixtures;
+mod forwarding;
+mod handshake;
+mod identity;
+mod routes;
 mod support;
+mod upstreams;

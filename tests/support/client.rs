@@ -132,6 +132,21 @@ impl Client {
         self.change(|client| client.resumes = true)
     }
 
+    /// The same client in TLS 1.2 and 1.3, each with HTTP/1.1 and HTTP/2.
+    pub(crate) fn in_every_version(&self) -> Vec<Self> {
+        let versions = [&rustls::version::TLS12, &rustls::version::TLS13].into_iter();
+        let both = |version| [HttpVersion::Http1, HttpVersion::Http2].map(|http| (version, http));
+        let every = versions.flat_map(both);
+        every
+            .map(|(version, http)| self.clone().version(version).speaking(http))
+            .collect()
+    }
+
+    /// The same client with HTTP/1.1 and with HTTP/2.
+    pub(crate) fn in_both_protocols(&self) -> [Self; 2] {
+        [HttpVersion::Http1, HttpVersion::Http2].map(|http| self.clone().speaking(http))
+    }
+
     /// Sends one request on a connection of its own.
     pub(crate) async fn send(
         &self,
