@@ -92,6 +92,8 @@ async fn status_fields_and_content_come_back_as_they_were_answered() {
         assert_eq!((answer.status.as_u16(), answer.text()), (410, "gone"));
         let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
         assert_eq!(cookies, ["a=1", "b=2"]);
+        let h2 = answer.version == http::Version::HTTP_2;
+        assert_eq!(h2, client.speaks_h2());
     }
 }
 

@@ -11,10 +11,18 @@
     reason = "a fixture that fails ends its test, and its tasks end with it"
 )]
 
+mod admin;
+mod architecture;
+mod commands;
+mod faults;
 mod fixtures;
 mod forwarding;
+mod framing;
 mod handshake;
 mod identity;
+mod life;
+mod limits;
 mod routes;
+mod startup;
 mod support;
 mod upstreams;

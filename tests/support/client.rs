@@ -117,6 +117,11 @@ impl Client {
         self.speaking(HttpVersion::Http2)
     }
 
+    /// Whether it speaks HTTP/2.
+    pub(crate) fn speaks_h2(&self) -> bool {
+        self.protocol == HttpVersion::Http2
+    }
+
     /// Asks for this name in SNI, and expects it in the certificate.
     pub(crate) fn sni(self, name: &str) -> Self {
         self.change(|client| name.clone_into(&mut client.server_name))
