@@ -1,7 +1,7 @@
 //! Who gets through the handshake, who does not, and what each side is told.
 
-use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
+use rustls::{AlertDescription, CipherSuite, NamedGroup};
 use serde_json::Value;
 
 use crate::support::client::{Client, get};
@@ -368,6 +368,55 @@ async fn version_above_the_maximum_is_not_used() {
     assert_eq!(session.tls().version, rustls::ProtocolVersion::TLSv1_2);
     let refusal = client.version(&TLS13).refusal(proxy.public()).await;
     assert_eq!(refusal.alert(), AlertDescription::ProtocolVersion);
+}
+
+#[tokio::test]
+async fn key_exchange_against_quantum_computers_is_preferred() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let proxy = Setup::new(&pki, &upstream).start().await;
+    let client = Client::new(&pki).presenting(&pki.client()).version(&TLS13);
+    let session = client.connect(proxy.public()).await.unwrap();
+    assert_eq!(session.tls().key_exchange, NamedGroup::X25519MLKEM768);
+}
+
+#[tokio::test]
+async fn key_exchange_and_cipher_suite_are_those_of_the_config() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let chosen = "listeners.public.tls = {
+        key_exchange = ['secp256r1'],
+        cipher_suites = ['TLS_AES_128_GCM_SHA256', 'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256'],
+    }";
+    let proxy = Setup::new(&pki, &upstream).with(chosen).start().await;
+    let suites = [
+        (&TLS12, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+        (&TLS13, CipherSuite::TLS13_AES_128_GCM_SHA256),
+    ];
+    for (version, suite) in suites {
+        let client = Client::new(&pki).presenting(&pki.client()).version(version);
+        let session = client.connect(proxy.public()).await.unwrap();
+        assert_eq!(session.tls().key_exchange, NamedGroup::secp256r1);
+        assert_eq!(session.tls().cipher_suite, suite);
+    }
+}
+
+#[tokio::test]
+async fn greeting_in_fragments_is_read_whole() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let proxy = two_names(&pki, &upstream).start().await;
+    for client in Client::new(&pki)
+        .presenting(&pki.client())
+        .in_fragments()
+        .in_every_version()
+    {
+        let answer = client
+            .clone()
+            .sni("second.test")
+            .send(proxy.public(), host("second.test"))
+            .await;
+        assert_eq!(answer.unwrap().status, 200);
+        let refusal = client.sni("third.test").refusal(proxy.public()).await;
+        assert_eq!(refusal.alert(), AlertDescription::UnrecognisedName);
+    }
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ async fn head_that_does_not_end_is_cut_at_its_deadline() {
 #[tokio::test]
 async fn idle_connection_is_closed() {
     let upstream = Upstream::start().await;
-    let (proxy, client) = with_limits(&upstream, "idle_timeout = '500ms'").await;
+    let (proxy, client) = with_limits(&upstream, "idle_timeout = '1s'").await;
     for client in client.in_both_protocols() {
         let mut session: Session = client.connect(proxy.public()).await.unwrap();
         session.send(get("/")).await.unwrap();
@@ -54,8 +54,7 @@ async fn busy_connection_is_not_idle() {
         _ => Reply::ok("fast"),
     })
     .await;
-    let (proxy, client) =
-        with_limits(&upstream, "idle_timeout = '300ms', body_timeout = '20s'").await;
+    let (proxy, client) = with_limits(&upstream, "idle_timeout = '1s', body_timeout = '20s'").await;
     for (count, client) in client.in_both_protocols().into_iter().enumerate() {
         let mut busy = client.connect(proxy.public()).await.unwrap();
         let mut idle = client.connect(proxy.public()).await.unwrap();

@@ -22,6 +22,7 @@ mod handshake;
 mod identity;
 mod life;
 mod limits;
+mod logs;
 mod routes;
 mod startup;
 mod support;

@@ -1,8 +1,9 @@
 //! Configs that must not be started: each names file, cause and remedy.
 
 use std::net::TcpListener;
+use std::process::Command;
 
-use crate::support::command::{Finished, countersign_on};
+use crate::support::command::{BINARY, Finished, countersign_on, finish};
 use crate::support::pki::{Authority, Pki};
 use crate::support::proxy::Setup;
 use crate::support::upstream::Upstream;
@@ -276,22 +277,50 @@ async fn cipher_suites_that_do_not_fit_the_key_are_refused() {
 }
 
 #[tokio::test]
-async fn pattern_that_could_never_match_is_refused() {
-    for rule in [
-        "{ fingerprint = 'abc' }",
-        "{ uri = '' }",
-        "{ }",
-        "{ email = 'a@example.com' }",
-    ] {
+async fn rule_that_could_never_match_is_refused() {
+    let rules = [
+        ("[{ fingerprint = 'abc' }]", "fingerprint"),
+        ("[{ uri = '' }]", "uri"),
+        ("[{ dns = 'two words' }]", "dns"),
+        ("[{ subject = 'billing' }]", "subject"),
+        ("[{ email = 'a@example.com' }]", "email"),
+        ("[{ }]", "allow"),
+        ("[]", "allow"),
+    ];
+    for (rules, word) in rules {
         let (_pki, setup) = good().await;
         let setup = setup.with(&format!(
-            "routes = [{{ upstream = 'orders', allow = [{rule}] }}]"
+            "routes = [{{ upstream = 'orders', allow = {rules} }}]"
         ));
-        refuses_at_its_place(&setup, &["allow"]).await;
+        refuses_at_its_place(&setup, &[word]).await;
     }
-    let (_pki, setup) = good().await;
-    let setup = setup.with("routes = [{ upstream = 'orders', allow = [] }]");
-    refuses_at_its_place(&setup, &["allow"]).await;
+}
+
+#[tokio::test]
+async fn credentials_directory_stands_for_its_path() {
+    let (pki, setup) = good().await;
+    std::fs::create_dir(setup.path("credentials")).unwrap();
+    let setup = setup.certificate("credentials/own", &pki.proxy()).with(
+        "listeners.public.tls.certificates = [
+            { chain = '${CREDENTIALS_DIRECTORY}/own.pem', key = '${CREDENTIALS_DIRECTORY}/own.key' },
+        ]",
+    );
+    let config = setup.write();
+    let check = |variable: &str| {
+        let mut command = Command::new(BINARY);
+        command
+            .env_remove("CREDENTIALS_DIRECTORY")
+            .env(variable, setup.path("credentials"));
+        command.args(["check", "--config"]).arg(&config);
+        command
+    };
+    finish(&mut check("CREDENTIALS_DIRECTORY"))
+        .await
+        .expect_code(0);
+    let unset = finish(&mut check("SOMETHING_ELSE")).await;
+    unset
+        .expect_code(2)
+        .expect_words(&["CREDENTIALS_DIRECTORY"]);
 }
 
 #[tokio::test]

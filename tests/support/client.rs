@@ -15,8 +15,8 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::Resumption;
 use rustls::{
-    AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore,
-    SupportedProtocolVersion,
+    AlertDescription, CipherSuite, ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion,
+    RootCertStore, SupportedProtocolVersion,
 };
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -39,6 +39,7 @@ pub(crate) struct Client {
     versions: Vec<&'static SupportedProtocolVersion>,
     protocol: HttpVersion,
     resumes: bool,
+    fragments: bool,
     config: OnceLock<Arc<ClientConfig>>,
 }
 
@@ -88,6 +89,7 @@ impl Client {
             versions: vec![&rustls::version::TLS12, &rustls::version::TLS13],
             protocol: HttpVersion::Http1,
             resumes: false,
+            fragments: false,
             config: OnceLock::new(),
         }
     }
@@ -150,6 +152,11 @@ impl Client {
     /// The same client with HTTP/1.1 and with HTTP/2.
     pub(crate) fn in_both_protocols(&self) -> [Self; 2] {
         [HttpVersion::Http1, HttpVersion::Http2].map(|http| self.clone().speaking(http))
+    }
+
+    /// Splits what it says in the handshake into records of 64 bytes.
+    pub(crate) fn in_fragments(self) -> Self {
+        self.change(|client| client.fragments = true)
     }
 
     /// Sends one request on a connection of its own.
@@ -261,6 +268,7 @@ impl Client {
                 HttpVersion::Http2 => b"h2".to_vec(),
             }];
             config.enable_sni = self.sends_sni;
+            config.max_fragment_size = self.fragments.then_some(64);
             if !self.resumes {
                 config.resumption = Resumption::disabled();
             }
@@ -284,6 +292,10 @@ pub(crate) struct TlsFacts {
     pub(crate) h2: bool,
     /// Whether an earlier session was resumed.
     pub(crate) resumed: bool,
+    /// How the keys were agreed.
+    pub(crate) key_exchange: NamedGroup,
+    /// How the connection is encrypted.
+    pub(crate) cipher_suite: CipherSuite,
 }
 
 impl TlsFacts {
@@ -293,6 +305,10 @@ impl TlsFacts {
             version: connection.protocol_version().unwrap(),
             h2: connection.alpn_protocol() == Some(b"h2"),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            key_exchange: connection
+                .negotiated_key_exchange_group()
+                .map_or(NamedGroup::Unknown(0), |group| group.name()),
+            cipher_suite: connection.negotiated_cipher_suite().unwrap().suite(),
         }
     }
 }

@@ -109,7 +109,14 @@ impl Setup {
         eventually("server.started in the log", || {
             let ended = child.try_wait().unwrap();
             assert!(ended.is_none(), "ended at the start: {ended:?}");
-            stderr.find("server.started", &|_| true)
+            // In text and in JSON alike.
+            stderr
+                .text
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|line| line.contains("server.started"))
+                .then_some(())
         })
         .await;
         proxy
@@ -226,6 +233,11 @@ impl Proxy {
     /// Everything written to standard error so far.
     pub(crate) fn diagnostics(&self) -> Vec<String> {
         self.stderr.text.lock().unwrap().clone()
+    }
+
+    /// Everything written to standard output so far.
+    pub(crate) fn access_log(&self) -> Vec<String> {
+        self.stdout.text.lock().unwrap().clone()
     }
 
     /// Asks the admin address; returns status and content.
