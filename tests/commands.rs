@@ -1,0 +1,176 @@
+//! The commands that end by themselves.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::command::{BINARY, countersign, countersign_on, finish};
+use crate::support::pki::Pki;
+use crate::support::proxy::Setup;
+use crate::support::upstream::Upstream;
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[tokio::test]
+async fn version_is_that_of_the_package() {
+    let finished = countersign(&["--version"]).await;
+    finished.expect_code(0);
+    assert_eq!(
+        finished.stdout.trim(),
+        concat!("countersign ", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[tokio::test]
+async fn help_names_every_command() {
+    let finished = countersign(&["--help"]).await;
+    finished.expect_code(0);
+    for command in ["run", "check", "demo", "healthcheck", "reference"] {
+        assert!(
+            finished.stdout.contains(command),
+            "{command} is missing in:\n{}",
+            finished.stdout
+        );
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_ends_with_code_2() {
+    for arguments in [
+        &["--bogus"][..],
+        &["bogus"],
+        &["run"],
+        &["run", "--config"],
+        &["check"],
+    ] {
+        let finished = countersign(arguments).await;
+        finished.expect_code(2);
+        assert!(!finished.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn check_prints_what_it_found() {
+    let pki = Pki::new();
+    let upstream = Upstream::unreachable().await;
+    let setup = Setup::new(&pki, &upstream);
+    let finished = setup.run("check").await;
+    finished.expect_code(0);
+    let found = format!("{}{}", finished.stdout, finished.stderr);
+    for word in ["public", "proxy.test", "clients", "orders"] {
+        assert!(found.contains(word), "{word} is missing in:\n{found}");
+    }
+}
+
+#[tokio::test]
+async fn check_opens_no_port() {
+    let pki = Pki::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let setup = Setup::to(&pki, "http://127.0.0.1:1");
+    let setup = setup.with(&format!(
+        "listeners.public.bind = '{}'",
+        taken.local_addr().unwrap()
+    ));
+    setup.run("check").await.expect_code(0);
+}
+
+#[tokio::test]
+async fn reference_is_the_file_in_the_repository() {
+    let finished = countersign(&["reference"]).await;
+    finished.expect_code(0);
+    let kept = std::fs::read_to_string(repository("config/reference.toml")).unwrap();
+    let mut pairs = finished.stdout.lines().zip(kept.lines()).enumerate();
+    if let Some((number, (printed, kept))) = pairs.find(|(_, (printed, kept))| printed != kept) {
+        panic!(
+            "config/reference.toml:{}: printed {printed:?}, kept {kept:?}",
+            number + 1
+        );
+    }
+    assert_eq!(finished.stdout.len(), kept.len(), "one of them goes on");
+}
+
+#[tokio::test]
+async fn examples_of_the_repository_have_no_problem_but_missing_files() {
+    for name in ["sidecar", "legacy-backend", "mutual-upstream", "egress"] {
+        let path = repository(&format!("config/{name}.toml"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        text.parse::<toml::Table>()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let finished = countersign_on("check", &path).await;
+        let unknown = finished.stderr.to_lowercase().contains("unknown");
+        assert!(!unknown, "{name}:\n{}", finished.stderr);
+    }
+}
+
+#[tokio::test]
+async fn demo_proves_itself_once_and_leaves_nothing_behind() {
+    let (temporary, working) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let mut demo = Command::new(BINARY);
+    demo.args(["demo", "--once"])
+        .env("TMPDIR", temporary.path())
+        .current_dir(working.path());
+    let finished = finish(&mut demo).await;
+    finished.expect_code(0);
+    let text = format!("{}{}", finished.stdout, finished.stderr).to_lowercase();
+    assert!(
+        text.contains("accepted") && text.contains("refused"),
+        "{text}"
+    );
+    for folder in [&temporary, &working] {
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn demo_keeps_its_files_where_it_is_told_to() {
+    let folder = TempDir::new().unwrap();
+    let kept = folder.path().join("kept");
+    let mut demo = Command::new(BINARY);
+    demo.args(["demo", "--once", "--dir"]).arg(&kept);
+    finish(&mut demo).await.expect_code(0);
+    let config = std::fs::read_dir(&kept)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let config = config
+        .filter(|path| path.extension().is_some_and(|kind| kind == "toml"))
+        .collect::<Vec<_>>();
+    assert_eq!(config.len(), 1, "{config:?}");
+    countersign_on("check", &config[0]).await.expect_code(0);
+}
+
+#[tokio::test]
+async fn healthcheck_tells_a_running_proxy_from_a_dead_one() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let mut proxy = Setup::new(&pki, &upstream).start().await;
+    let url = format!("http://{}/healthz", proxy.admin());
+    countersign(&["healthcheck", "--url", &url])
+        .await
+        .expect_code(0);
+    let missing = format!("http://{}/elsewhere", proxy.admin());
+    countersign(&["healthcheck", "--url", &missing])
+        .await
+        .expect_code(1);
+    proxy.terminate();
+    proxy.exit_code().await;
+    countersign(&["healthcheck", "--url", &url])
+        .await
+        .expect_code(1);
+}
+
+#[tokio::test]
+async fn healthcheck_finds_the_admin_address_in_the_config() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let mut proxy = Setup::new(&pki, &upstream)
+        .with("admin.bind = 'unix:admin.sock'")
+        .start()
+        .await;
+    let config = proxy.path("countersign.toml");
+    countersign_on("healthcheck", &config).await.expect_code(0);
+    proxy.terminate();
+    proxy.exit_code().await;
+    countersign_on("healthcheck", &config).await.expect_code(1);
+}

@@ -1,0 +1,196 @@
+//! Starting, draining and ending.
+
+use tokio::net::TcpStream;
+
+use crate::support::client::{Client, get};
+use crate::support::pki::Pki;
+use crate::support::proxy::{Proxy, Setup};
+use crate::support::raw::Raw;
+use crate::support::upstream::{Gate, Reply, Upstream};
+
+/// An upstream that answers only when the gate is open, and a proxy before it.
+struct Scene {
+    pki: Pki,
+    proxy: Proxy,
+    upstream: Upstream,
+    gate: Gate,
+}
+
+impl Scene {
+    async fn new(toml: &str) -> Self {
+        let (pki, gate) = (Pki::new(), Gate::closed());
+        let held = gate.clone();
+        let upstream = Upstream::answering(move |received| match received.path.as_str() {
+            "/fast" => Reply::ok("fast"),
+            _ => Reply::ok("slow").behind(&held),
+        })
+        .await;
+        let proxy = Setup::new(&pki, &upstream).with(toml).start().await;
+        Self {
+            pki,
+            proxy,
+            upstream,
+            gate,
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.pki).presenting(&self.pki.client())
+    }
+
+    async fn refuses_new_connections(&self) {
+        let address = self.proxy.public();
+        let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
+        while TcpStream::connect(address).await.is_ok() {
+            assert!(tokio::time::Instant::now() < deadline, "still accepts");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn sigterm_lets_requests_in_flight_finish_and_takes_no_new_ones() {
+    let mut scene = Scene::new("").await;
+    let mut answers = Vec::new();
+    for (count, client) in scene.client().in_both_protocols().into_iter().enumerate() {
+        let mut session = client.connect(scene.proxy.public()).await.unwrap();
+        answers.push((tokio::spawn(session.begin(get("/slow")).await), session));
+        scene.upstream.received(count + 1).await;
+    }
+    scene.proxy.terminate();
+    scene.refuses_new_connections().await;
+    assert!(answers.iter().all(|(answer, _)| !answer.is_finished()));
+    scene.gate.open();
+    for (answer, _session) in answers {
+        assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+    }
+    assert_eq!(scene.proxy.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn sigterm_tells_http1_callers_to_close() {
+    let mut scene = Scene::new("").await;
+    let mut raw = scene.client().raw(scene.proxy.public()).await;
+    raw.write("GET /slow HTTP/1.1\r\nHost: proxy.test\r\n\r\n")
+        .await;
+    scene.upstream.received(1).await;
+    scene.proxy.terminate();
+    scene.refuses_new_connections().await;
+    scene.gate.open();
+    let answer = raw.read_response().await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "slow"));
+    assert_eq!(answer.values("connection"), ["close"]);
+    assert_eq!(raw.read_to_end().await, "");
+    assert_eq!(scene.proxy.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn sigterm_ends_idle_connections() {
+    let mut scene = Scene::new("").await;
+    for client in scene.client().in_both_protocols() {
+        let mut session = client.connect(scene.proxy.public()).await.unwrap();
+        session.send(get("/fast")).await.unwrap();
+        // Kept open by this side; the proxy must not wait for it.
+        std::mem::forget(session);
+    }
+    let mut silent = Raw::plain(scene.proxy.public()).await;
+    scene.proxy.terminate();
+    assert_eq!(scene.proxy.exit_code().await, Some(0));
+    assert_eq!(silent.read_to_end().await, "");
+}
+
+#[tokio::test]
+async fn second_sigterm_ends_at_once() {
+    let mut scene = Scene::new("").await;
+    let mut session = scene.client().connect(scene.proxy.public()).await.unwrap();
+    let answer = tokio::spawn(session.begin(get("/slow")).await);
+    scene.upstream.received(1).await;
+    scene.proxy.terminate();
+    scene.refuses_new_connections().await;
+    scene.proxy.terminate();
+    assert_eq!(scene.proxy.exit_code().await, Some(3));
+    assert!(answer.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn drain_deadline_cuts_what_is_left() {
+    let mut scene = Scene::new("server.drain_timeout = '500ms'").await;
+    let mut session = scene.client().connect(scene.proxy.public()).await.unwrap();
+    let answer = tokio::spawn(session.begin(get("/slow")).await);
+    scene.upstream.received(1).await;
+    scene.proxy.terminate();
+    assert_eq!(scene.proxy.exit_code().await, Some(3));
+    assert!(answer.await.unwrap().is_err());
+    scene.proxy.access_line("/slow").await;
+}
+
+#[tokio::test]
+async fn proxy_without_work_ends_with_code_0() {
+    let mut scene = Scene::new("").await;
+    scene.proxy.terminate();
+    assert_eq!(scene.proxy.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn unix_socket_is_served_and_taken_away_again() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let setup = Setup::new(&pki, &upstream).with("listeners.public.bind = 'unix:public.sock'");
+    let mut proxy = setup.start().await;
+    let socket = proxy.path("public.sock");
+    let client = Client::new(&pki).presenting(&pki.client());
+    assert_eq!(client.get(socket.clone(), "/").await.unwrap().status, 200);
+    proxy.terminate();
+    assert_eq!(proxy.exit_code().await, Some(0));
+    assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn stale_unix_socket_of_a_killed_proxy_does_not_refuse_the_start() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let setup = Setup::new(&pki, &upstream).with("listeners.public.bind = 'unix:public.sock'");
+    // Bound and left behind, as after SIGKILL.
+    drop(std::os::unix::net::UnixListener::bind(setup.path("public.sock")).unwrap());
+    let proxy = setup.start().await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    assert_eq!(
+        client
+            .get(proxy.path("public.sock"), "/")
+            .await
+            .unwrap()
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn several_listeners_have_policies_of_their_own() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let more = "
+        [listeners.open]
+        bind = '127.0.0.1:0'
+        protocols = ['http/1.1']
+        tls = { certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }], client_auth = 'none' }
+        [listeners.local]
+        bind = '127.0.0.1:0'
+        protocols = ['http/1.1']";
+    let proxy = Setup::new(&pki, &upstream).with(more).start().await;
+    let anonymous = Client::new(&pki);
+    assert_eq!(
+        anonymous
+            .get(proxy.listener("open"), "/")
+            .await
+            .unwrap()
+            .status,
+        200
+    );
+    let plaintext = Client::plaintext(&pki);
+    assert_eq!(
+        plaintext
+            .get(proxy.listener("local"), "/")
+            .await
+            .unwrap()
+            .status,
+        200
+    );
+    anonymous.refusal(proxy.public()).await;
+}

@@ -1,0 +1,102 @@
+//! The forms of the two logs; what stands in them is told by the other themes.
+
+use std::net::SocketAddr;
+
+use crate::support::client::Client;
+use crate::support::eventually;
+use crate::support::pki::{Authority, Pki};
+use crate::support::proxy::{Proxy, Setup};
+use crate::support::upstream::Upstream;
+
+#[tokio::test]
+async fn text_log_is_for_people() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let proxy = Setup::new(&pki, &upstream)
+        .with("log.format = 'text'")
+        .start()
+        .await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    client.get(public_in_text(&proxy), "/seen").await.unwrap();
+    let line = line_with(|| proxy.access_log(), "/seen").await;
+    for word in ["GET", "200", "proxy.test", "orders"] {
+        assert!(line.contains(word), "{word} is missing in {line}");
+    }
+    let lines = proxy.diagnostics().into_iter().chain(proxy.access_log());
+    let json: Vec<String> = lines.filter(|line| line.starts_with('{')).collect();
+    assert!(json.is_empty(), "{json:#?}");
+}
+
+#[tokio::test]
+async fn certificate_cannot_write_a_line_of_its_own_into_the_log() {
+    let forged = "x\nevent=handshake.refused reason=forged\r\u{1b}[2Jevent=request.end";
+    let stranger = Authority::root("Stranger")
+        .leaf()
+        .client()
+        .common_name(forged)
+        .issue();
+    for format in ["text", "json"] {
+        let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+        let proxy = Setup::new(&pki, &upstream)
+            .with(&format!("log.format = '{format}'"))
+            .start()
+            .await;
+        let address = if format == "json" {
+            proxy.public()
+        } else {
+            public_in_text(&proxy)
+        };
+        Client::new(&pki)
+            .presenting(&stranger)
+            .refusal(address)
+            .await;
+        let line = line_with(|| proxy.diagnostics(), "handshake.refused").await;
+        assert!(line.contains("untrusted"), "{line}");
+        assert!(!line.contains(['\u{1b}', '\r']), "{line:?}");
+        let begun = proxy
+            .diagnostics()
+            .into_iter()
+            .filter(|line| line.starts_with("event=handshake.refused"));
+        let begun: Vec<String> = begun
+            .filter(|line| line.contains("reason=forged"))
+            .collect();
+        assert!(begun.is_empty(), "{begun:#?}");
+    }
+}
+
+#[tokio::test]
+async fn access_log_can_be_left_out() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let mut proxy = Setup::new(&pki, &upstream)
+        .with("log.access = false")
+        .start()
+        .await;
+    Client::new(&pki)
+        .presenting(&pki.client())
+        .get(proxy.public(), "/")
+        .await
+        .unwrap();
+    proxy.terminate();
+    assert_eq!(proxy.exit_code().await, Some(0));
+    assert!(proxy.access_log().is_empty(), "{:#?}", proxy.access_log());
+}
+
+/// The address of the only listener, from a log that is not JSON.
+fn public_in_text(proxy: &Proxy) -> SocketAddr {
+    let lines = proxy.diagnostics();
+    let ready = lines
+        .iter()
+        .find(|line| line.contains("listener.ready"))
+        .expect("the listener is ready");
+    let words = ready.split([' ', '=', '"']);
+    words
+        .filter_map(|word| word.parse().ok())
+        .next()
+        .unwrap_or_else(|| panic!("no address in {ready}"))
+}
+
+async fn line_with(lines: impl Fn() -> Vec<String>, text: &str) -> String {
+    eventually(text, || {
+        lines().into_iter().find(|line| line.contains(text))
+    })
+    .await
+}

@@ -1,0 +1,91 @@
+//! The fixtures: certificates, upstreams, clients and the real binary.
+//!
+//! # Rules
+//!
+//! * Each test starts from a baseline that works and changes one thing.
+//! * Nothing sleeps for a fixed time: [`eventually`] polls and [`within`] bounds.
+//! * Every port is 0, every file lies in a temporary folder of the test.
+//! * What goes wrong in a fixture ends the test, with what the binary wrote.
+
+pub(crate) mod body;
+pub(crate) mod client;
+pub(crate) mod command;
+pub(crate) mod pki;
+pub(crate) mod proxy;
+pub(crate) mod raw;
+pub(crate) mod upstream;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use std::net::SocketAddr;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long anything may take before the test fails.
+///
+/// Long, since a debug build shares its cores with other tests; a test that
+/// passes never waits for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Polls `probe` until it has something, at most for [`PATIENCE`].
+pub(crate) async fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Awaits `future`, at most for [`PATIENCE`].
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(PATIENCE, future).await {
+        Ok(outcome) => outcome,
+        Err(_) => panic!("took too long: {what}"),
+    }
+}
+
+/// A byte stream of any kind: TCP, unix or TLS.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Where a client connects.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl Target {
+    /// Opens a byte stream to it.
+    pub(crate) async fn open(&self) -> std::io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+            Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        })
+    }
+}
+
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl From<PathBuf> for Target {
+    fn from(path: PathBuf) -> Self {
+        Self::Unix(path)
+    }
+}
