@@ -77,7 +77,7 @@ pub fn decide(route: &Route, peer: Option<&PeerIdentity>) -> Result<Permit, Deni
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::UpstreamId;
+    use crate::config::{Place, UpstreamId};
     use crate::identity::testing::test_identity;
     use crate::identity::{NameKind, NamePattern, PeerPattern};
 
@@ -87,6 +87,7 @@ mod tests {
     fn open_route() -> Route {
         Route {
             name: "orders".to_owned(),
+            place: Place::default(),
             listener: None,
             host: None,
             path: "/".to_owned(),

@@ -151,7 +151,7 @@ mod tests {
 
     fn stripped(fields: &[(&str, &str)], trusted: bool) -> Vec<String> {
         let mut map = headers(fields);
-        strip_request(&mut map, &IdentityFields::new(std::iter::empty()), trusted);
+        strip_request(&mut map, &IdentityFields::new(std::iter::empty::<HeaderName>()), trusted);
         map.keys().map(ToString::to_string).collect()
     }
 
