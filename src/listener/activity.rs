@@ -1,7 +1,7 @@
 //! What a connection is doing, and until when it may.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,6 +25,8 @@ pub(super) struct Activity {
     head_since: AtomicU64,
     /// Since when the client has taken no byte of what is ready for it.
     blocked_since: AtomicU64,
+    /// What makes its requests ambiguous.
+    ambiguous: OnceLock<&'static str>,
 }
 
 /// What a connection has waited for too long.
@@ -51,6 +53,7 @@ impl Activity {
             idle_since: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(0),
+            ambiguous: OnceLock::new(),
         })
     }
 
@@ -84,6 +87,16 @@ impl Activity {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
         OpenRequest(Arc::clone(self))
+    }
+
+    /// What came can be read in two ways; the first reason counts.
+    pub(super) fn ambiguous(&self, reason: &'static str) {
+        self.ambiguous.get_or_init(|| reason);
+    }
+
+    /// Why its requests cannot be trusted to begin and end where they seem to.
+    pub(super) fn ambiguity(&self) -> Option<&'static str> {
+        self.ambiguous.get().copied()
     }
 
     /// How many requests are under way.

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep};
 
 use super::activity::{Activity, Overdue};
@@ -27,7 +27,9 @@ use crate::telemetry::events;
 use crate::tls::{self, Handshaken, Refusal, RefusedHandshake, Socket, Stream};
 
 /// What plain HTTP on a TLS port is answered with.
-const USE_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: 67\r\n\r\n400 Bad Request\nThis port speaks TLS: use https:// in place of http\n";
+const USE_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: 68\r\n\r\n400 Bad Request\nThis port speaks TLS: use https:// in place of http\n";
+/// The first bytes of an HTTP/2 connection.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a connection whose peer's certificate has expired may finish what
 /// is under way.
 const EXPIRY_GRACE: Duration = Duration::from_secs(30);
@@ -46,6 +48,8 @@ struct Established {
     stream: Stream,
     http2: bool,
     caller: Rc<Caller>,
+    /// What was read to tell which protocol this is.
+    ahead: Vec<u8>,
     /// When the peer's certificate expires.
     expires: Option<Instant>,
 }
@@ -98,16 +102,18 @@ async fn establish(
 ) -> Option<Established> {
     let site = worker.site();
     let Some(tls) = site.server(id) else {
-        let http2 = listener.protocols.first() == Some(&Protocol::Http2)
-            && !listener.protocols.contains(&Protocol::Http1);
+        let (socket, http2, ahead) = prior_knowledge(listener, socket).await?;
         let caller = Caller::new(site, id, address, None, http2);
+        let stream = Stream::Plain(socket);
         return Some(Established {
-            stream: Stream::Plain(socket),
+            stream,
             http2,
             caller,
+            ahead,
             expires: None,
         });
     };
+
     let deadline = Instant::now() + listener.limits.handshake_timeout;
     match tls.accept(socket, deadline).await {
         Ok(done) => {
@@ -120,11 +126,13 @@ async fn establish(
                 ..
             } = done;
             let caller = Caller::new(site, id, address, peer, http2);
+            let expires = good_until.map(instant_of);
             Some(Established {
                 stream,
                 http2,
                 caller,
-                expires: good_until.map(instant_of),
+                ahead: Vec::new(),
+                expires,
             })
         }
         Err(mut refused) => {
@@ -137,6 +145,38 @@ async fn establish(
             None
         }
     }
+}
+
+/// Without ALPN the first bytes tell the protocol: an HTTP/2 client with prior
+/// knowledge begins with its preface (RFC 9113 §3.4), which no request does.
+async fn prior_knowledge(
+    listener: &Listener,
+    mut socket: Socket,
+) -> Option<(Socket, bool, Vec<u8>)> {
+    if !listener.protocols.contains(&Protocol::Http2) {
+        return Some((socket, false, Vec::new()));
+    }
+    if !listener.protocols.contains(&Protocol::Http1) {
+        return Some((socket, true, Vec::new()));
+    }
+    let mut ahead = Vec::with_capacity(PREFACE.len());
+    let read = async {
+        while ahead.len() < PREFACE.len() && PREFACE.starts_with(&ahead) {
+            let left = PREFACE.len().saturating_sub(ahead.len());
+            let mut bounded = tokio::io::AsyncReadExt::take(&mut socket, left as u64);
+            if bounded.read_buf(&mut ahead).await? == 0 {
+                break;
+            }
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    match tokio::time::timeout(listener.limits.header_timeout, read).await {
+        Ok(Ok(())) => {}
+        // It went away, or said nothing for too long: as it would be ended later.
+        Ok(Err(_)) | Err(_) => return None,
+    }
+    let http2 = ahead == PREFACE;
+    Some((socket, http2, ahead))
 }
 
 /// The moment at which a certificate that ends `unix` seconds after 1970 ends.
@@ -202,16 +242,19 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
         stream,
         http2,
         caller,
+        ahead,
         expires,
     } = established;
     let activity = Activity::new();
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity), http2, ahead));
     let service = service_fn({
         let (worker, caller, activity) =
             (Rc::clone(worker), Rc::clone(&caller), Arc::clone(&activity));
         move |request: Request<Incoming>| {
             let open = activity.request();
-            let handling = Rc::clone(worker.proxy()).handle(Rc::clone(&caller), request);
+            let ambiguity = activity.ambiguity();
+            let proxy = Rc::clone(worker.proxy());
+            let handling = proxy.handle(Rc::clone(&caller), request, ambiguity);
             async move {
                 let response: Response<Counted> =
                     handling.await.map(|body| Counted::new(body, open));
@@ -338,6 +381,14 @@ impl<'a> Watch<'a> {
     /// When there is something to look at.
     fn next_look(&self) -> Instant {
         let (deadline, _) = self.activity.deadline(&self.limits, self.http2);
+        // What it does may change to something with a nearer deadline; nobody
+        // resets the timer for that, so it looks often enough.
+        let often = self
+            .limits
+            .header_timeout
+            .min(self.limits.idle_timeout)
+            .min(self.limits.body_timeout);
+        let deadline = deadline.min(Instant::now() + often);
         [Some(deadline), self.expires, self.cut]
             .into_iter()
             .flatten()

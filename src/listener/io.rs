@@ -11,7 +11,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::{Activity, OpenRequest};
-use crate::proxy::{BodyFault, ResponseBody};
+use crate::proxy::{BodyFault, Framing, ResponseBody};
 use crate::tls::Stream;
 
 /// A connection's stream, watched.
@@ -19,11 +19,45 @@ use crate::tls::Stream;
 pub(super) struct Watched {
     stream: Stream,
     activity: Arc<Activity>,
+    /// Reads along on HTTP/1.1 connections.
+    framing: Option<Framing>,
+    /// What was read before it was clear which protocol this is.
+    ahead: Vec<u8>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: Stream, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
+    /// `ahead`: bytes that came before, and are to be read first.
+    pub(super) fn new(
+        stream: Stream,
+        activity: Arc<Activity>,
+        http2: bool,
+        ahead: Vec<u8>,
+    ) -> Self {
+        let framing = (!http2).then(Framing::default);
+        Self {
+            stream,
+            activity,
+            framing,
+            ahead,
+        }
+    }
+
+    fn read_along(&mut self, bytes: &[u8]) {
+        self.activity.received();
+        if let Some(framing) = &mut self.framing
+            && let Err(reason) = framing.read(bytes)
+        {
+            self.activity.ambiguous(reason);
+        }
+    }
+
+    /// Hands out what was read ahead.
+    fn take_ahead(&mut self, buf: &mut ReadBuf<'_>) {
+        let now = self.ahead.len().min(buf.remaining());
+        let rest = self.ahead.split_off(now);
+        let first = std::mem::replace(&mut self.ahead, rest);
+        buf.put_slice(&first);
+        self.read_along(&first);
     }
 
     fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -38,10 +72,16 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.ahead.is_empty() {
+            this.take_ahead(buf);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.received();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        match buf.filled().get(before..) {
+            Some(fresh) if !fresh.is_empty() => this.read_along(fresh),
+            _ => {}
         }
         read
     }

@@ -81,6 +81,11 @@ impl Exchange {
         self.id
     }
 
+    /// Whether it came over HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.caller.is_http2()
+    }
+
     /// When its head had come.
     pub(super) fn started(&self) -> Instant {
         self.started
@@ -163,6 +168,11 @@ impl Exchange {
             .zip(self.rule)
             .and_then(|(route, index)| route.allow.as_ref()?.get(index))
             .map(ToString::to_string);
+        let rule = match self.fault.as_ref().map(|fault| fault.kind) {
+            Some(Kind::NoRuleMatched) => Some("none matched".to_owned()),
+            Some(Kind::CertificateRequired) => Some("certificate required".to_owned()),
+            _ => rule,
+        };
         let host = line
             .uri
             .authority()

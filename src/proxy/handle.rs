@@ -79,15 +79,21 @@ impl Proxy {
 
     /// Carries one request of `caller` to its upstream and gives the response.
     ///
-    /// It does not fail: what goes wrong is a response too.
+    /// It does not fail: what goes wrong is a response too. `ambiguity` is what
+    /// makes the bytes of this connection readable in two ways, if anything does.
     pub async fn handle(
         self: Rc<Self>,
         caller: Rc<Caller>,
         request: Request<Incoming>,
+        ambiguity: Option<&'static str>,
     ) -> Response<ResponseBody> {
         let (mut head, incoming) = request.into_parts();
         let mut exchange = Exchange::begin(&self, &caller, &head);
-        let way = match self.admit(&caller, &mut head, &mut exchange) {
+        let admitted = match ambiguity {
+            Some(rule) => Err(Fault::malformed(rule)),
+            None => self.admit(&caller, &mut head, &mut exchange),
+        };
+        let way = match admitted {
             Ok(way) => way,
             Err(fault) => return refusal(fault, exchange),
         };
@@ -117,6 +123,7 @@ impl Proxy {
         ) else {
             return Err(no_route(&target));
         };
+        self.check_other_readings(caller, &target, index)?;
         exchange.routed(index, route);
         let permit =
             policy::decide(route, caller.peer()).map_err(|denial| Fault::denied(&denial))?;
@@ -129,6 +136,33 @@ impl Proxy {
             permit,
             hop,
         })
+    }
+
+    /// A service may undo percent-encoding, merge slashes or drop parameters
+    /// after the route was chosen. Where that would have chosen another route,
+    /// the request is refused: what one route permits must not be served under
+    /// the name of another.
+    fn check_other_readings(
+        &self,
+        caller: &Caller,
+        target: &Target<'_>,
+        index: usize,
+    ) -> Result<(), Fault> {
+        for reading in target::other_readings(target.path) {
+            let routes = self.site.routes();
+            let other = routes.find(
+                self.site.config(),
+                caller.listener(),
+                &target.host,
+                &reading,
+            );
+            if other.map(|(other, _)| other) != Some(index) {
+                return Err(Fault::malformed(
+                    "the path can be read in two ways, and they take different routes",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Makes the head that came into the head that goes up.
@@ -425,7 +459,8 @@ fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> 
         status.canonical_reason().unwrap_or_default(),
         exchange.id()
     );
-    let close = fault.ends_connection();
+    // HTTP/2 has no such field; its streams end one by one.
+    let close = fault.ends_connection() && !exchange.is_http2();
     exchange.status(status);
     exchange.note(fault);
     exchange.sent(text.len() as u64);

@@ -151,7 +151,11 @@ mod tests {
 
     fn stripped(fields: &[(&str, &str)], trusted: bool) -> Vec<String> {
         let mut map = headers(fields);
-        strip_request(&mut map, &IdentityFields::new(std::iter::empty::<HeaderName>()), trusted);
+        strip_request(
+            &mut map,
+            &IdentityFields::new(std::iter::empty::<HeaderName>()),
+            trusted,
+        );
         map.keys().map(ToString::to_string).collect()
     }
 

@@ -178,6 +178,73 @@ fn is_dots(segment: &str) -> bool {
     }
 }
 
+/// The most times that percent-encoding is undone; nobody encodes more often
+/// but to deceive.
+const MAX_DECODINGS: usize = 3;
+
+/// What servers that undo percent-encoding, merge slashes, take a backslash for
+/// a slash, drop parameters (`;x`) or resolve dots would make of a path. Most
+/// paths can be read in one way only, and then this is empty.
+pub(super) fn other_readings(path: &str) -> Vec<String> {
+    let plain =
+        !path.contains("//") && !path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'\\'));
+    if plain {
+        return Vec::new();
+    }
+    let mut readings = Vec::new();
+    let mut decoded = path.as_bytes().to_vec();
+    for _ in 0..=MAX_DECODINGS {
+        let reading = simplified(&String::from_utf8_lossy(&decoded));
+        if reading != path && !readings.contains(&reading) {
+            readings.push(reading);
+        }
+        decoded = percent_decoded(&decoded);
+    }
+    readings
+}
+
+fn percent_decoded(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, after)) = rest.split_first() {
+        let byte = match after {
+            [high, low, ..] if *first == b'%' => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        match byte {
+            Some((high, low)) => {
+                out.push((high << 4) | low);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                out.push(*first);
+                rest = after;
+            }
+        }
+    }
+    out
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}
+
+fn simplified(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split(['/', '\\']) {
+        match segment.split(';').next().unwrap_or_default() {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            name => segments.push(name),
+        }
+    }
+    let mut out = String::from("/");
+    out.push_str(&segments.join("/"));
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use http::Request;
@@ -234,6 +301,25 @@ mod tests {
         assert!(read(&head("http://a.example/x", Some("b.example"))).is_err());
         assert!(read(&head("http://a.example/x", None)).is_ok());
         assert!(read(&head("/x", None)).is_err());
+    }
+
+    #[test]
+    fn other_readings_of_a_path_are_found() {
+        assert!(other_readings("/a/b.c/d").is_empty());
+        for (path, reading) in [
+            ("//admin", "/admin"),
+            ("/x/..%2fadmin", "/admin"),
+            ("/x/..%252fadmin", "/admin"),
+            ("/%61dmin", "/admin"),
+            ("/admin;x/y", "/admin/y"),
+            ("/x\\..\\admin", "/admin"),
+        ] {
+            let readings = other_readings(path);
+            assert!(
+                readings.iter().any(|found| found == reading),
+                "{path}: {readings:?}"
+            );
+        }
     }
 
     #[test]

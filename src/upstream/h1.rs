@@ -26,8 +26,9 @@ const MAX_FIELDS: usize = 256;
 /// A connection and the handle to send requests on it.
 pub(super) struct H1<B: UploadBody> {
     sender: SendRequest<Tracked<B>>,
-    connection: Box<Connection<TokioIo<Stream>, Tracked<B>>>,
-    ended: bool,
+    /// `None` once it has ended. Dropping it then matters: it holds requests
+    /// that were handed to it and never looked at.
+    connection: Option<Box<Connection<TokioIo<Stream>, Tracked<B>>>>,
     /// Whether a request has been answered on it before.
     reused: bool,
     idle_since: Instant,
@@ -57,8 +58,7 @@ impl<B: UploadBody> H1<B> {
         let (sender, connection) = builder().handshake(TokioIo::new(stream)).await?;
         Ok(Self {
             sender,
-            connection: Box::new(connection),
-            ended: false,
+            connection: Some(Box::new(connection)),
             reused: false,
             idle_since: Instant::now(),
         })
@@ -76,10 +76,8 @@ impl<B: UploadBody> H1<B> {
 
     /// Lets the connection do what it can; whether it is still alive.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.ended && Pin::new(&mut *self.connection).poll(cx).is_ready() {
-            self.ended = true;
-        }
-        !self.ended
+        drive(&mut self.connection, cx);
+        self.connection.is_some()
     }
 
     /// After a response: whether it can take another request now.
@@ -113,17 +111,26 @@ impl<B: UploadBody> H1<B> {
     ) -> Result<Response<Incoming>, Unanswered<B>> {
         let mut answer = pin!(self.sender.try_send_request(request));
         let connection = &mut self.connection;
-        let ended = &mut self.ended;
         let exchange = std::future::poll_fn(|cx| {
-            if !*ended && Pin::new(&mut **connection).poll(cx).is_ready() {
-                *ended = true;
-            }
+            drive(connection, cx);
             answer.as_mut().poll(cx)
         });
         match within(exchange, upload, limit).await {
             Some(answer) => answer.map_err(unanswered),
             None => Err(Unanswered::Timeout),
         }
+    }
+}
+
+fn drive<B: UploadBody>(
+    connection: &mut Option<Box<Connection<TokioIo<Stream>, Tracked<B>>>>,
+    cx: &mut Context<'_>,
+) {
+    if connection
+        .as_mut()
+        .is_some_and(|living| Pin::new(&mut **living).poll(cx).is_ready())
+    {
+        *connection = None;
     }
 }
 

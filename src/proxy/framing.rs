@@ -1,0 +1,281 @@
+//! Follows where HTTP/1.1 requests begin and end, beside the HTTP library.
+//!
+//! The library settles some ambiguities silently: of a length and a transfer
+//! coding it keeps one. A server in front that keeps the other would take part
+//! of one request for the next one. What can be read in two ways is therefore
+//! found here, in the bytes as they come, and refused (RFC 9112 §6.3, §11.2).
+
+/// The longest line of a head of which the value is read.
+const MAX_LINE: usize = 512;
+
+/// Reads along with the bytes of one connection.
+#[derive(Debug)]
+pub struct Framing {
+    state: State,
+    /// The beginning of the line under way, where it is of interest.
+    line: Vec<u8>,
+    /// How long it is so far.
+    length: usize,
+    last: u8,
+    head: Head,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    RequestLine,
+    Field,
+    Body(u64),
+    ChunkSize,
+    Chunk(u64),
+    Trailer,
+    /// It has been said that this cannot be followed.
+    Lost,
+}
+
+/// What the head under way says of its body.
+#[derive(Debug, Default)]
+struct Head {
+    length: Option<u64>,
+    chunked: bool,
+}
+
+impl Default for Framing {
+    fn default() -> Self {
+        Self {
+            state: State::RequestLine,
+            line: Vec::new(),
+            length: 0,
+            last: 0,
+            head: Head::default(),
+        }
+    }
+}
+
+impl Framing {
+    /// Reads on. The first rule that is broken is returned; after that nothing
+    /// is read any more.
+    pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), &'static str> {
+        while !bytes.is_empty() && self.state != State::Lost {
+            bytes = match self.state {
+                State::Body(left) => self.skip(bytes, left, State::Body, State::RequestLine),
+                State::Chunk(left) => self.skip(bytes, left, State::Chunk, State::ChunkSize),
+                _ => self
+                    .read_line(bytes)
+                    .inspect_err(|_| self.state = State::Lost)?,
+            };
+        }
+        Ok(())
+    }
+
+    fn skip<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        left: u64,
+        more: fn(u64) -> State,
+        done: State,
+    ) -> &'b [u8] {
+        let here = bytes.len() as u64;
+        if here < left {
+            self.state = more(left - here);
+            return &[];
+        }
+        self.state = done;
+        let skipped = usize::try_from(left).unwrap_or(bytes.len());
+        bytes.get(skipped..).unwrap_or_default()
+    }
+
+    fn read_line<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], &'static str> {
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let part = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+        self.length = self.length.saturating_add(part.len());
+        // Only fields that say how long the body is are read whole.
+        let wanted = self.state != State::RequestLine
+            && matches!(
+                self.line.first().or(part.first()),
+                Some(
+                    b'c' | b'C' | b't' | b'T' | b' ' | b'\t' | b'0'
+                        ..=b'9'
+                            | b'a'
+                            | b'b'
+                            | b'd'
+                            | b'e'
+                            | b'f'
+                            | b'A'
+                            | b'B'
+                            | b'D'
+                            | b'E'
+                            | b'F'
+                )
+            );
+        if wanted && self.line.len() < MAX_LINE {
+            self.line.extend_from_slice(part);
+        }
+        let last = part.last().copied().unwrap_or(self.last);
+        let Some(end) = end else {
+            self.last = last;
+            return Ok(&[]);
+        };
+        if last != b'\r' {
+            return Err("a line that does not end in CR LF (RFC 9112 section 2.2)");
+        }
+        let empty = self.length == 1;
+        let line = std::mem::take(&mut self.line);
+        self.length = 0;
+        self.last = 0;
+        self.end_line(&line, empty)?;
+        Ok(bytes.get(end + 1..).unwrap_or_default())
+    }
+
+    fn end_line(&mut self, line: &[u8], empty: bool) -> Result<(), &'static str> {
+        self.state = match self.state {
+            // An empty line before a request is passed over (RFC 9112 §2.2).
+            State::RequestLine if empty => State::RequestLine,
+            State::RequestLine => State::Field,
+            State::Field if empty => std::mem::take(&mut self.head).body()?,
+            State::Field => {
+                self.head.field(line)?;
+                State::Field
+            }
+            State::ChunkSize => {
+                match chunk_size(line).ok_or("a chunk without a size (RFC 9112 section 7.1)")? {
+                    0 => State::Trailer,
+                    // With the line end behind it.
+                    size => State::Chunk(size.saturating_add(2)),
+                }
+            }
+            State::Trailer if empty => State::RequestLine,
+            state => state,
+        };
+        Ok(())
+    }
+}
+
+impl Head {
+    fn field(&mut self, line: &[u8]) -> Result<(), &'static str> {
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            return Err("a field that is folded over several lines (RFC 9112 section 5.2)");
+        }
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            return Ok(());
+        };
+        let (name, value) = line.split_at(colon);
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        if name.eq_ignore_ascii_case(b"content-length") {
+            if self.length.is_some() {
+                return Err("more than one Content-Length (RFC 9112 section 6.3)");
+            }
+            self.length = Some(
+                decimal(value).ok_or("Content-Length is not a number (RFC 9112 section 6.3)")?,
+            );
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                return Err("a transfer coding other than one `chunked` (RFC 9112 section 6.1)");
+            }
+            self.chunked = true;
+        }
+        Ok(())
+    }
+
+    fn body(self) -> Result<State, &'static str> {
+        match (self.length, self.chunked) {
+            (Some(_), true) => {
+                Err("both Content-Length and Transfer-Encoding (RFC 9112 section 6.3)")
+            }
+            (None, true) => Ok(State::ChunkSize),
+            (Some(length), false) if length > 0 => Ok(State::Body(length)),
+            _ => Ok(State::RequestLine),
+        }
+    }
+}
+
+fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// The hexadecimal number before any extension.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let end = line
+        .iter()
+        .position(|byte| !byte.is_ascii_hexdigit())
+        .unwrap_or(line.len());
+    let (digits, rest) = line.split_at(end);
+    if !matches!(rest.first(), None | Some(b';' | b'\r' | b' ' | b'\t')) {
+        return None;
+    }
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads it whole, and again byte by byte: the outcome is the same.
+    fn verdict(bytes: &str) -> Result<(), &'static str> {
+        let whole = Framing::default().read(bytes.as_bytes());
+        let mut framing = Framing::default();
+        let pieces = bytes
+            .as_bytes()
+            .chunks(1)
+            .try_for_each(|piece| framing.read(piece));
+        assert_eq!(whole, pieces, "{bytes:?}");
+        whole
+    }
+
+    const NEXT_IS_BAD: &str = "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n";
+
+    /// Whether a request that follows `bytes` is found at its place: a bad one is.
+    fn finds_the_next_after(bytes: &str) -> bool {
+        assert_eq!(verdict(bytes), Ok(()), "{bytes:?}");
+        verdict(&format!("{bytes}{NEXT_IS_BAD}")).is_err()
+    }
+
+    #[test]
+    fn the_next_request_is_found_behind_every_kind_of_body() {
+        for one in [
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "\r\nGET / HTTP/1.1\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 7\r\n\r\na\r\n\r\nbc",
+            "POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+            "POST / HTTP/1.1\r\ntransfer-encoding: Chunked\r\n\r\n3\r\na\r\n\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 5\r\nTrailer: x\r\n\r\n",
+        ] {
+            assert!(finds_the_next_after(one), "{one:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for bad in [
+            "POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 4, 4\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: +4\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length:\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+            "GET / HTTP/1.1\nHost: a\n\n",
+            "GET / HTTP/1.1\r\nA: b\n\r\n",
+            "GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+        ] {
+            assert!(verdict(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let mut framing = Framing::default();
+            let whole = framing.read(&bytes);
+            let mut framing = Framing::default();
+            let pieces = bytes.chunks(3).try_for_each(|piece| framing.read(piece));
+            proptest::prop_assert_eq!(whole, pieces);
+        }
+    }
+}
