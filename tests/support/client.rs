@@ -235,6 +235,7 @@ impl Client {
                 inner: Inner::Plain(stream),
                 alert,
                 facts: None,
+                failed: None,
             });
         }
         let connector = TlsConnector::from(self.config());
@@ -246,6 +247,7 @@ impl Client {
             inner: Inner::Tls(Box::new(tls)),
             alert,
             facts,
+            failed: None,
         })
     }
 
@@ -435,8 +437,14 @@ impl Answer {
 
 /// Reads the next piece of content; `None` at the end, trailers left aside.
 pub(crate) async fn next_piece(body: &mut Incoming) -> Option<Bytes> {
-    let frame = within("a piece of a body", body.frame()).await?;
-    frame.expect("the body goes on").into_data().ok()
+    loop {
+        let frame = within("a piece of a body", body.frame()).await?;
+        let piece = frame.expect("the body goes on").into_data().ok()?;
+        // HTTP/2 may end a body with an empty piece.
+        if !piece.is_empty() {
+            return Some(piece);
+        }
+    }
 }
 
 /// A `GET` for a path.
@@ -514,6 +522,8 @@ struct Link {
     inner: Inner,
     alert: SeenAlert,
     facts: Option<TlsFacts>,
+    /// A failed write whose reason is still being looked for.
+    failed: Option<io::Error>,
 }
 
 enum Inner {
@@ -538,14 +548,37 @@ impl Link {
         error
     }
 
-    /// A failed write may have an alert waiting to be read, that explains it.
-    fn explain(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
-        let mut storage = [0; 1024];
-        let mut buffer = ReadBuf::new(&mut storage);
-        match self.inner.stream().poll_read(cx, &mut buffer) {
-            Poll::Ready(Err(reason)) => self.remember(reason),
-            Poll::Ready(Ok(())) | Poll::Pending => error,
+    /// Passes on the outcome of a write. A failed one is held back until
+    /// everything that had come before is read: an alert that explains it may be
+    /// among that.
+    fn settle<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match outcome {
+            Poll::Ready(Err(error)) => self.failed = Some(error),
+            good => return good,
         }
+        self.explain(cx).map(Err)
+    }
+
+    fn explain(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            let mut storage = [0; 1024];
+            let mut buffer = ReadBuf::new(&mut storage);
+            let outcome = ready!(self.inner.stream().poll_read(cx, &mut buffer));
+            match outcome {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) => break,
+                Err(reason) => {
+                    self.remember(reason);
+                    break;
+                }
+            }
+        }
+        let failed = self.failed.take();
+        Poll::Ready(failed.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()))
     }
 }
 
@@ -566,13 +599,19 @@ impl AsyncWrite for Link {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let outcome = ready!(self.inner.stream().poll_write(cx, bytes));
-        Poll::Ready(outcome.map_err(|error| self.explain(cx, error)))
+        if self.failed.is_some() {
+            return self.explain(cx).map(Err);
+        }
+        let outcome = self.inner.stream().poll_write(cx, bytes);
+        self.settle(cx, outcome)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = ready!(self.inner.stream().poll_flush(cx));
-        Poll::Ready(outcome.map_err(|error| self.explain(cx, error)))
+        if self.failed.is_some() {
+            return self.explain(cx).map(Err);
+        }
+        let outcome = self.inner.stream().poll_flush(cx);
+        self.settle(cx, outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
