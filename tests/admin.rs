@@ -96,7 +96,7 @@ async fn metrics_follow_open_connections_back_to_none() {
     let proxy = Setup::new(&pki, &upstream).start().await;
     let open = |count: f64| {
         move |metrics: &crate::support::proxy::Metrics| {
-            metrics.sum("connections", &["listener=\"public\""]) == count
+            metrics.sum("connections_open", &["listener=\"public\""]) == count
         }
     };
     let client = Client::new(&pki).presenting(&pki.client());
@@ -160,7 +160,7 @@ async fn metrics_explain_themselves() {
             name.starts_with("countersign_") || name.starts_with("process_"),
             "{line}"
         );
-        let family = ["_bucket", "_sum", "_count", "_total"]
+        let family = ["_bucket", "_sum", "_count", "_total", "_info"]
             .iter()
             .fold(name, |name, end| name.trim_end_matches(end));
         assert!(

@@ -68,10 +68,11 @@ fn host(name: &str) -> Request<Body> {
 #[tokio::test]
 async fn first_route_that_matches_wins() {
     let scene = Scene::new().await;
-    let routes = "{ path = '/a/b', upstream = 'orders' }, { path = '/a', upstream = 'other' }, { path = '/a/c', upstream = 'orders' }";
+    let routes = "{ path = '/a/b', upstream = 'orders' }, { path = '/a', upstream = 'other' }, { upstream = 'orders' }";
     let proxy = scene.start(routes).await;
     assert_eq!(scene.ask(&proxy, get("/a/b/c")).await, "orders");
     assert_eq!(scene.ask(&proxy, get("/a/c")).await, "other");
+    assert_eq!(scene.ask(&proxy, get("/c")).await, "orders");
 }
 
 #[tokio::test]
@@ -155,7 +156,8 @@ async fn request_that_no_route_matches_gets_404() {
 #[tokio::test]
 async fn route_of_another_listener_does_not_match() {
     let scene = Scene::new().await;
-    let routes = "{ listener = 'second', upstream = 'orders' }";
+    let routes =
+        "{ listener = 'second', upstream = 'orders' }, { path = '/here', upstream = 'other' }";
     let second = "listeners.second = { bind = '127.0.0.1:0', protocols = ['http/1.1'] }";
     let proxy = scene.setup(routes).with(second).start().await;
     assert_eq!(scene.ask(&proxy, get("/")).await, "404");

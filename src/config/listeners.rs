@@ -116,7 +116,17 @@ fn client_trust(
         .map(|field| client_bundle(field, bundles))
         .transpose();
     match (client_auth?, &field) {
-        (ClientAuth::Want | ClientAuth::Require, None) => Err(section.lack("trust")),
+        (asked @ (ClientAuth::Want | ClientAuth::Require), None) => {
+            let word = if asked == ClientAuth::Want {
+                "want"
+            } else {
+                "require"
+            };
+            let problem = Problem::new(format!("missing, with client_auth = \"{word}\""))
+                .causes("client certificates would be asked for, and there is nothing to check them against")
+                .remedy("write trust = \"NAME\", with a table [trust.NAME]");
+            Err(section.lack_with("trust", problem))
+        }
         (ClientAuth::None, Some(field)) => Err(field.refuse(
             Problem::new("a bundle with client_auth = \"none\"")
                 .causes("no certificate is asked for, so nothing would be checked against it")

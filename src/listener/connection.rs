@@ -163,7 +163,7 @@ async fn prior_knowledge(
     let read = async {
         while ahead.len() < PREFACE.len() && PREFACE.starts_with(&ahead) {
             let left = PREFACE.len().saturating_sub(ahead.len());
-            let mut bounded = tokio::io::AsyncReadExt::take(&mut socket, left as u64);
+            let mut bounded = AsyncReadExt::take(&mut socket, left as u64);
             if bounded.read_buf(&mut ahead).await? == 0 {
                 break;
             }

@@ -59,6 +59,12 @@ pub(super) fn unusable(
     let (Some(first), TlsVersion::Tls12) = (tls.cipher_suites.first(), tls.versions.min) else {
         return Vec::new();
     };
+    let suites: Vec<_> = tls
+        .cipher_suites
+        .iter()
+        .filter(|suite| suite.value.version() == TlsVersion::Tls12)
+        .map(|suite| suite.value.name())
+        .collect();
     chains
         .iter()
         .filter(|(_, chain)| !provider.cipher_suites.iter().any(|suite| fits(*suite, chain)))
@@ -67,7 +73,8 @@ pub(super) fn unusable(
             Problem::at(
                 first.place,
                 format!(
-                    "{whose}.cipher_suites: none of these suites for TLS 1.2 can be used with the {kind} key of {}",
+                    "{whose}.cipher_suites: {} cannot be used in TLS 1.2 with the {kind} key of {}",
+                    suites.join(", "),
                     config.chain.value.display()
                 ),
             )

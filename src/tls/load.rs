@@ -11,6 +11,7 @@ use super::own_certificate::{OwnChain, describe, unix_now};
 use super::server::ServerTls;
 use super::verifier::ClientVerifier;
 use crate::config::{self, ClientAuth, Config, Place, Problem, UpstreamTrust};
+use crate::identity::CertificateNames;
 
 /// From how long before its end a certificate is warned about.
 const EXPIRY_WARNING: i64 = 14 * 24 * 3600;
@@ -37,7 +38,7 @@ pub struct Expiry {
     pub name: String,
     /// Which of its certificates, counted from 0.
     pub index: usize,
-    /// What the certificate says it is, RFC 4514.
+    /// What the certificate says it is: its names, or its subject (RFC 4514).
     pub subject: String,
     /// In seconds since 1970.
     pub not_after: i64,
@@ -205,7 +206,7 @@ impl Loader {
             kind: "own",
             name: name.to_owned(),
             index,
-            subject: chain.names.subject().to_owned(),
+            subject: label(&chain.names),
             not_after: chain.names.not_after(),
         });
         Some(chain)
@@ -246,6 +247,21 @@ impl Loader {
                 None
             }
         }
+    }
+}
+
+/// What a certificate is known by: its names, and its subject where it has none.
+fn label(names: &CertificateNames) -> String {
+    let all: Vec<_> = names
+        .dns()
+        .iter()
+        .chain(names.uri())
+        .map(String::as_str)
+        .collect();
+    if all.is_empty() {
+        names.subject().to_owned()
+    } else {
+        all.join(", ")
     }
 }
 

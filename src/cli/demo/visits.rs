@@ -116,7 +116,8 @@ impl Report {
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Answered(status, _) => write!(f, "answered {status}"),
+            Self::Answered(status @ 200..300, _) => write!(f, "accepted, answered {status}"),
+            Self::Answered(status, _) => write!(f, "refused, answered {status}"),
             Self::Alert(alert) => write!(f, "refused in the handshake, alert {alert:?}"),
             Self::Failed(cause) => write!(f, "failed: {cause}"),
         }

@@ -50,22 +50,36 @@ pub(super) fn uri(uri: &str) -> impl Iterator<Item = Unit> {
 /// The units of an RFC 4514 string as [`crate::identity`] writes them.
 pub(super) fn subject(subject: &str) -> impl Iterator<Item = Unit> {
     let mut bytes = subject.bytes();
-    let mut before = None;
+    let mut place = Place::Type;
     std::iter::from_fn(move || {
         let byte = bytes.next()?;
         let symbol = match byte {
             b'\\' => Symbol::Byte(unescape(&mut bytes)?),
             b',' | b'+' => Symbol::Structure(byte),
-            b'#' if before == Some(b'=') => Symbol::Structure(byte),
+            b'#' if place == Place::ValueStart => Symbol::Structure(byte),
             _ => Symbol::Byte(byte),
         };
-        before = Some(byte);
+        place = match (place, byte) {
+            (_, b',' | b'+') => Place::Type,
+            (Place::Type, b'=') => Place::ValueStart,
+            (Place::Type, _) => Place::Type,
+            (Place::ValueStart | Place::Value, _) => Place::Value,
+        };
         let is_separator = matches!(symbol, Symbol::Structure(b',' | b'+'));
         Some(Unit {
             symbol,
             is_separator,
         })
     })
+}
+
+/// Where in an attribute of a subject a byte stands. Only the first `=` ends
+/// the type: a value may hold more, and a `#` after those is an ordinary one.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Place {
+    Type,
+    ValueStart,
+    Value,
 }
 
 /// Reads what follows a backslash: two hex digits, or the character itself.
