@@ -1,12 +1,9 @@
 //! One connection, from its first byte to its last.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{Request, Response};
@@ -14,28 +11,22 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, Sleep};
+use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
 use super::activity::{Activity, Overdue};
 use super::deal::{Arrival, ArrivedSocket};
 use super::io::{Counted, Watched};
+use super::refusal;
+use super::watch::{Ended, Watch};
 use super::worker::{Local, Worker};
 use crate::config::{Limits, Listener, ListenerId, Protocol};
 use crate::proxy::Caller;
 use crate::telemetry::events;
-use crate::tls::{self, Handshaken, Refusal, RefusedHandshake, Socket, Stream};
+use crate::tls::{Handshaken, Socket, Stream};
 
-/// What plain HTTP on a TLS port is answered with.
-const USE_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: 68\r\n\r\n400 Bad Request\nThis port speaks TLS: use https:// in place of http\n";
 /// The first bytes of an HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long a connection whose peer's certificate has expired may finish what
-/// is under way.
-const EXPIRY_GRACE: Duration = Duration::from_secs(30);
-/// How long a connection that is asked to end may take to say goodbye when
-/// nothing is under way on it.
-const FAREWELL: Duration = Duration::from_secs(2);
 /// The most fields in a request head.
 const MAX_FIELDS: usize = 128;
 /// Requests at one time on one HTTP/2 connection.
@@ -135,13 +126,9 @@ async fn establish(
                 expires,
             })
         }
-        Err(mut refused) => {
-            record_refusal(worker, (id, listener), address, &refused);
-            if refused.reason == Refusal::HttpOnTlsPort
-                && let Some(socket) = refused.socket.take()
-            {
-                explain_https(socket, deadline).await;
-            }
+        Err(refused) => {
+            refusal::record(worker, (id, listener), address, &refused);
+            refusal::explain(refused, deadline).await;
             None
         }
     }
@@ -190,50 +177,6 @@ fn instant_of(unix: i64) -> Instant {
         .saturating_sub(now)
         .min(Duration::from_secs(365 * 24 * 3600));
     Instant::now() + left
-}
-
-async fn explain_https(mut socket: Socket, deadline: Instant) {
-    let answer = async {
-        if socket.write_all(USE_HTTPS).await.is_ok() {
-            tls::linger(&mut socket).await;
-        }
-    };
-    if tokio::time::timeout_at(deadline, answer).await.is_err() {
-        tracing::trace!("a plain HTTP client did not take its answer");
-    }
-}
-
-/// Counts a refusal, and says in one line who was refused and why.
-fn record_refusal(
-    worker: &Worker,
-    (id, listener): (ListenerId, &Listener),
-    address: Option<SocketAddr>,
-    refused: &RefusedHandshake,
-) {
-    let metrics = worker.metrics().listener(id.0);
-    match refused.reason {
-        Refusal::HttpOnTlsPort | Refusal::NotTls | Refusal::Probe => {
-            metrics.not_tls(refused.reason.code());
-        }
-        reason => metrics.handshake_refused(reason.code()),
-    }
-    if !refused.reason.is_noteworthy() {
-        return;
-    }
-    let presented = refused.presented.as_deref();
-    tracing::info!(
-        event = events::HANDSHAKE_REFUSED,
-        listener = listener.name,
-        client = address.map(tracing::field::display),
-        reason = refused.reason.code(),
-        cause = refused.cause,
-        sni = refused.server_name,
-        subject = presented.map(crate::identity::CertificateNames::subject),
-        issuer = presented.map(crate::identity::CertificateNames::issuer),
-        serial = presented.map(crate::identity::CertificateNames::serial),
-        fingerprint = presented.map(|names| tracing::field::display(names.fingerprint())),
-        remedy = refused.reason.remedy(),
-    );
 }
 
 /// HTTP on an established connection, until it has ended.
@@ -303,150 +246,6 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
         .max_concurrent_streams(MAX_STREAMS)
         .max_local_error_reset_streams(MAX_RESETS);
     builder
-}
-
-/// How HTTP on a connection ended.
-enum Ended {
-    /// As HTTP says it should.
-    Well,
-    /// The library found a fault.
-    Faulty(hyper::Error),
-    /// It had waited for too long.
-    Overdue(Overdue),
-}
-
-/// The one timer of a connection, and what it watches for.
-struct Watch<'a> {
-    activity: &'a Activity,
-    limits: Limits,
-    http2: bool,
-    /// When the peer's certificate expires.
-    expires: Option<Instant>,
-    /// When it is cut, whatever is under way.
-    cut: Option<Instant>,
-}
-
-impl<'a> Watch<'a> {
-    fn new(activity: &'a Activity, limits: Limits, http2: bool, expires: Option<Instant>) -> Self {
-        Self {
-            activity,
-            limits,
-            http2,
-            expires,
-            cut: None,
-        }
-    }
-
-    /// Drives `connection` to its end, or to the end of its time. `goodbye`
-    /// asks it to finish what is under way and to take nothing more.
-    async fn run<C>(
-        mut self,
-        connection: C,
-        worker: &Worker,
-        goodbye: impl Fn(Pin<&mut C>),
-    ) -> Ended
-    where
-        C: Future<Output = Result<(), hyper::Error>>,
-    {
-        let mut connection = pin!(connection);
-        let mut stopping = pin!(worker.life().wait_for_end());
-        let mut timer = pin!(tokio::time::sleep_until(self.next_look()));
-        let mut leaving = false;
-        poll_fn(|cx| {
-            loop {
-                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                    return Poll::Ready(ended.map_or_else(Ended::Faulty, |()| Ended::Well));
-                }
-                if !leaving && stopping.as_mut().poll(cx).is_ready() {
-                    leaving = true;
-                    goodbye(connection.as_mut());
-                    self.expect_farewell(&mut timer, None);
-                    continue;
-                }
-                std::task::ready!(timer.as_mut().poll(cx));
-                match self.look(&mut timer, cx) {
-                    Look::Wait => {}
-                    Look::End(ended) => return Poll::Ready(ended),
-                    Look::Leave if leaving => {}
-                    Look::Leave => {
-                        leaving = true;
-                        goodbye(connection.as_mut());
-                    }
-                }
-            }
-        })
-        .await
-    }
-
-    /// When there is something to look at.
-    fn next_look(&self) -> Instant {
-        let (deadline, _) = self.activity.deadline(&self.limits, self.http2);
-        // What it does may change to something with a nearer deadline; nobody
-        // resets the timer for that, so it looks often enough.
-        let often = self
-            .limits
-            .header_timeout
-            .min(self.limits.idle_timeout)
-            .min(self.limits.body_timeout);
-        let deadline = deadline.min(Instant::now() + often);
-        [Some(deadline), self.expires, self.cut]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(deadline)
-    }
-
-    /// Sets the time at which a connection that was asked to end is cut. With
-    /// nothing under way a moment must do.
-    fn expect_farewell(&mut self, timer: &mut Pin<&mut Sleep>, grace: Option<Duration>) {
-        let now = Instant::now();
-        if self.activity.is_idle() {
-            self.cut = Some(now + FAREWELL);
-        } else if let Some(grace) = grace {
-            self.cut = Some(now + grace);
-        }
-        timer.as_mut().reset(self.next_look());
-    }
-
-    /// The timer has fired: what it means now.
-    fn look(&mut self, timer: &mut Pin<&mut Sleep>, cx: &mut Context<'_>) -> Look {
-        let now = Instant::now();
-        if self.cut.is_some_and(|cut| cut <= now) {
-            return Look::End(Ended::Well);
-        }
-        if self.expires.is_some_and(|expires| expires <= now) {
-            self.expires = None;
-            self.expect_farewell(timer, Some(EXPIRY_GRACE));
-            return Look::Leave;
-        }
-        let (deadline, overdue) = self.activity.deadline(&self.limits, self.http2);
-        if deadline <= now {
-            if overdue == Overdue::Idle && self.cut.is_none() {
-                // An HTTP/2 client is told, and then has a moment to go.
-                self.cut = Some(now + FAREWELL);
-                timer.as_mut().reset(now + FAREWELL);
-                return Look::Leave;
-            }
-            if overdue != Overdue::Idle {
-                return Look::End(Ended::Overdue(overdue));
-            }
-            timer.as_mut().reset(self.cut.unwrap_or(now + FAREWELL));
-            return Look::Wait;
-        }
-        timer.as_mut().reset(self.next_look());
-        let _ = cx;
-        Look::Wait
-    }
-}
-
-/// What follows from a look at a connection.
-enum Look {
-    /// It may go on.
-    Wait,
-    /// It is asked to end.
-    Leave,
-    /// It ends here.
-    End(Ended),
 }
 
 /// Carries a tunnel until it ends, or until the certificate it rests on does.

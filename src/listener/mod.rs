@@ -19,6 +19,8 @@ mod bind;
 mod connection;
 mod deal;
 mod io;
+mod refusal;
+mod watch;
 mod worker;
 
 pub use accept::Slots;

@@ -36,10 +36,19 @@ pub struct Proxy {
     metrics: Arc<Metrics>,
 }
 
-/// A permitted request's way: which upstream, and what its hop-by-hop fields said.
+/// A permitted request's way: to which upstream, and for which host.
 struct Way {
     upstream: UpstreamId,
     permit: Permit,
+    authority: HeaderValue,
+}
+
+/// A permitted request whose head is ready to go up.
+struct Ready {
+    way: Way,
+    head: request::Parts,
+    incoming: Incoming,
+    /// What its hop-by-hop fields said.
     hop: Hop,
 }
 
@@ -91,24 +100,34 @@ impl Proxy {
         let mut exchange = Exchange::begin(&self, &caller, &head);
         let admitted = match ambiguity {
             Some(rule) => Err(Fault::malformed(rule)),
-            None => self.admit(&caller, &mut head, &mut exchange),
+            None => self.admit(&caller, &head, &mut exchange),
         };
-        let way = match admitted {
-            Ok(way) => way,
+        let readied = admitted.and_then(|way| {
+            let hop = self.outbound(&caller, &way, &mut head, &mut exchange)?;
+            Ok((way, hop))
+        });
+        let (way, hop) = match readied {
+            Ok(readied) => readied,
             Err(fault) => return refusal(fault, exchange),
         };
         let downgrade = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        match self.send(&caller, head, incoming, way, &mut exchange).await {
+        let ready = Ready {
+            way,
+            head,
+            incoming,
+            hop,
+        };
+        match self.send(&caller, ready, &mut exchange).await {
             Ok(answer) => self.respond(&caller, answer, downgrade, exchange),
             Err(fault) => refusal(fault, exchange),
         }
     }
 
-    /// Target, route, decision, and the head that goes up.
+    /// Target, route, decision.
     fn admit(
         &self,
         caller: &Caller,
-        head: &mut request::Parts,
+        head: &request::Parts,
         exchange: &mut Exchange,
     ) -> Result<Way, Fault> {
         let target = target::read(head)?;
@@ -129,12 +148,10 @@ impl Proxy {
             policy::decide(route, caller.peer()).map_err(|denial| Fault::denied(&denial))?;
         exchange.permitted(permit.rule());
         let authority = target_authority(&target)?;
-        let upstream = route.upstream;
-        let hop = self.outbound(caller, upstream, head, &authority, exchange)?;
         Ok(Way {
-            upstream,
+            upstream: route.upstream,
             permit,
-            hop,
+            authority,
         })
     }
 
@@ -169,11 +186,16 @@ impl Proxy {
     fn outbound(
         &self,
         caller: &Caller,
-        upstream: UpstreamId,
+        way: &Way,
         head: &mut request::Parts,
-        authority: &HeaderValue,
         exchange: &mut Exchange,
     ) -> Result<Hop, Fault> {
+        let Way {
+            upstream,
+            authority,
+            ..
+        } = way;
+        let upstream = *upstream;
         let plan = self.upstream(upstream)?.plan();
         let fields = &mut head.headers;
         let hop = headers::strip_request(
@@ -218,11 +240,15 @@ impl Proxy {
     async fn send(
         &self,
         caller: &Rc<Caller>,
-        mut head: request::Parts,
-        incoming: Incoming,
-        way: Way,
+        ready: Ready,
         exchange: &mut Exchange,
     ) -> Result<Answer<RequestBody>, Fault> {
+        let Ready {
+            way,
+            mut head,
+            incoming,
+            hop,
+        } = ready;
         let upstream = self.upstream(way.upstream)?;
         let mut body = RequestBody::new(
             incoming,
@@ -230,7 +256,7 @@ impl Proxy {
             self.body_timeout(caller),
             exchange.received(),
         );
-        let upgrade = match way.hop.upgrade {
+        let upgrade = match hop.upgrade {
             Some(protocol) if upstream.plan().protocol() == Protocol::Http1 => {
                 tunnel::request(&mut head.headers, protocol);
                 true

@@ -65,7 +65,7 @@ fn check_framing(head: &request::Parts) -> Result<(), Fault> {
         ));
     }
     if let Some(length) = headers.get(CONTENT_LENGTH)
-        && !(length.as_bytes().iter().all(u8::is_ascii_digit) && !length.is_empty())
+        && (length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit))
     {
         return Err(Fault::malformed(
             "Content-Length is not a number (RFC 9112 section 6.3)",

@@ -55,7 +55,8 @@ pub struct RefusedHandshake {
     pub server_name: Option<String>,
     /// What the certificate that was presented says of itself. Not verified.
     pub presented: Option<Box<CertificateNames>>,
-    /// The socket, if it is still of use to send an explanation or an alert.
+    /// The socket, if somebody may still read from it: the alert that was sent,
+    /// or an explanation.
     pub socket: Option<Socket>,
 }
 

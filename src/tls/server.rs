@@ -81,8 +81,8 @@ impl ServerTls {
     ///
     /// # Errors
     ///
-    /// [`RefusedHandshake`] for every way in which it can fail. Its alert, or
-    /// what stands in its place, has been sent by then.
+    /// [`RefusedHandshake`] for every way in which it can fail. Its alert has
+    /// been sent by then; the socket that comes with it wants to [`linger`].
     pub async fn accept(
         &self,
         socket: Socket,
@@ -148,7 +148,7 @@ impl ServerTls {
         .await;
         match outcome {
             Ok(stream) => Ok(stream),
-            Err((cause, socket)) => Err(failed(&cause, socket).await),
+            Err((cause, socket)) => Err(failed(&cause, socket)),
         }
     }
 }
@@ -178,7 +178,7 @@ fn handshaken(stream: TlsStream<Socket>, record: Record) -> Handshaken {
     }
 }
 
-async fn failed(cause: &std::io::Error, mut socket: Socket) -> RefusedHandshake {
+fn failed(cause: &std::io::Error, socket: Socket) -> RefusedHandshake {
     let library = cause
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -189,24 +189,23 @@ async fn failed(cause: &std::io::Error, mut socket: Socket) -> RefusedHandshake 
             format!("the client went away: {cause}"),
         ),
     };
-    if reason != Refusal::ClientGone {
-        linger(&mut socket).await;
-    }
-    RefusedHandshake::early(reason, text)
+    let mut refused = RefusedHandshake::early(reason, text);
+    refused.socket = Some(socket).filter(|_| reason != Refusal::ClientGone);
+    refused
 }
 
 async fn refuse_name(mut socket: Socket, name: Option<&str>) -> RefusedHandshake {
     let alert = alert_record(AlertDescription::UnrecognisedName);
-    if socket.write_all(&alert).await.is_ok() {
-        linger(&mut socket).await;
-    }
-    RefusedHandshake::early(
+    let sent = socket.write_all(&alert).await.is_ok();
+    let mut refused = RefusedHandshake::early(
         Refusal::UnknownName,
         format!(
             "no certificate of this listener carries the name {}",
             name.unwrap_or("-")
         ),
-    )
+    );
+    refused.socket = Some(socket).filter(|_| sent);
+    refused
 }
 
 /// Lets the client read its alert: ends our side and waits a moment for its

@@ -45,7 +45,7 @@ impl<B: UploadBody> std::fmt::Debug for H1<B> {
 /// Why there is no response head.
 pub(super) enum Unanswered<B> {
     /// Not a byte of the request was sent; here it is again.
-    Unsent(Request<Tracked<B>>, hyper::Error),
+    Unsent(Box<Request<Tracked<B>>>, hyper::Error),
     /// It was, or may have been.
     Lost(hyper::Error),
     /// Nothing came within the time.
@@ -156,7 +156,7 @@ pub(super) async fn within<F: Future>(
 
 fn unanswered<B>(mut error: TrySendError<Request<Tracked<B>>>) -> Unanswered<B> {
     match error.take_message() {
-        Some(request) => Unanswered::Unsent(request, error.into_error()),
+        Some(request) => Unanswered::Unsent(Box::new(request), error.into_error()),
         None => Unanswered::Lost(error.into_error()),
     }
 }

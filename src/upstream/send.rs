@@ -207,7 +207,7 @@ impl<B: UploadBody> Upstream<B> {
                 Attempt::Answered(self.answered(response, connection, in_flight, manner))
             }
             Err(Unanswered::Unsent(request, e)) => Attempt::Again {
-                request,
+                request: *request,
                 fault: SendFault::of_http(e),
                 refused: false,
             },
