@@ -219,7 +219,7 @@ async fn upstream_holds_answers_back_and_hangs_up_when_told() {
     gate.open();
     assert_eq!(answer.await.unwrap().unwrap().status(), 200);
     assert!(!session.is_closed());
-    upstream.hang_up();
+    upstream.hang_up().await;
     eventually("the end of the connection", || {
         session.is_closed().then_some(())
     })

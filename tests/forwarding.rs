@@ -522,7 +522,7 @@ async fn request_on_a_connection_that_the_upstream_has_closed_is_served_on_anoth
             .await
             .unwrap();
         assert_eq!(answer.status, 200);
-        scene.upstream.hang_up();
+        scene.upstream.hang_up().await;
     }
     assert_eq!(scene.upstream.requests().len(), 5, "nothing is sent twice");
 }

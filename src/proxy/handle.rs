@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HOST, TE};
-use http::uri::{self, Scheme, Uri};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, request};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT};
+use http::{HeaderValue, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
@@ -16,15 +15,16 @@ use super::caller::Caller;
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::headers::Hop;
+use super::outbound::Outbound;
 use super::site::Site;
 use super::target::{self, Target};
-use super::{forwarding, headers, tunnel};
+use super::{headers, tunnel};
 use crate::config::{Protocol, UpstreamId};
 use crate::policy::{self, Permit};
 use crate::telemetry::ReferenceIds;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Answer, Credential, SendFault, Upstream, UpstreamBody, UpstreamRequest};
+use crate::upstream::{Answer, SendFault, Upstream, UpstreamBody, UpstreamRequest};
 
 /// One worker's side of a generation: what handles its requests.
 #[derive(Debug)]
@@ -103,8 +103,15 @@ impl Proxy {
             None => self.admit(&caller, &head, &mut exchange),
         };
         let readied = admitted.and_then(|way| {
-            let hop = self.outbound(&caller, &way, &mut head, &mut exchange)?;
-            Ok((way, hop))
+            let written = Outbound {
+                site: &self.site,
+                caller: &caller,
+                upstream: way.upstream,
+                plan: self.upstream(way.upstream)?.plan(),
+            }
+            .write(&mut head, &way.authority)?;
+            exchange.asserted(written.rank);
+            Ok((way, written.hop))
         });
         let (way, hop) = match readied {
             Ok(readied) => readied,
@@ -180,61 +187,6 @@ impl Proxy {
             }
         }
         Ok(())
-    }
-
-    /// Makes the head that came into the head that goes up.
-    fn outbound(
-        &self,
-        caller: &Caller,
-        way: &Way,
-        head: &mut request::Parts,
-        exchange: &mut Exchange,
-    ) -> Result<Hop, Fault> {
-        let Way {
-            upstream,
-            authority,
-            ..
-        } = way;
-        let upstream = *upstream;
-        let plan = self.upstream(upstream)?.plan();
-        let fields = &mut head.headers;
-        let hop = headers::strip_request(
-            fields,
-            self.site.identity_fields(),
-            caller.origin().is_trusted(),
-        );
-        // From here on only countersign's own words are added.
-        let asserted = caller
-            .assertions()
-            .write((upstream, plan), caller.peer(), fields)?;
-        let credential = apply_credential(plan.credential(), plan.name(), fields)?;
-        exchange.asserted(match (asserted, credential) {
-            (true, _) => "assertion",
-            (false, true) => "credential",
-            (false, false) if plan.is_tls() => "certificate",
-            (false, false) => "none",
-        });
-        caller
-            .origin()
-            .write(fields, authority.to_str().unwrap_or_default());
-        forwarding::add_via(fields, caller.is_http2());
-        let http2 = plan.protocol() == Protocol::Http2;
-        if hop.trailers {
-            fields.insert(TE, HeaderValue::from_static("trailers"));
-            if !http2 {
-                fields.insert(CONNECTION, HeaderValue::from_static("te"));
-            }
-        }
-        if http2 {
-            headers::drop_field(fields, &HOST);
-            headers::drop_field(fields, &EXPECT);
-            head.version = Version::HTTP_2;
-        } else {
-            fields.insert(HOST, authority.clone());
-            head.version = Version::HTTP_11;
-        }
-        head.uri = upstream_uri(&head.uri, http2.then_some((authority, plan.is_tls())))?;
-        Ok(hop)
     }
 
     async fn send(
@@ -383,53 +335,6 @@ fn no_route(target: &Target<'_>) -> Fault {
             target.host, target.path
         ),
     )
-}
-
-/// The message layer. Whether a credential goes up.
-fn apply_credential(
-    credential: &Credential,
-    upstream: &str,
-    headers: &mut HeaderMap,
-) -> Result<bool, Fault> {
-    match credential {
-        Credential::Never => {
-            headers::drop_field(headers, &AUTHORIZATION);
-            Ok(false)
-        }
-        Credential::Own(value) => {
-            headers.insert(AUTHORIZATION, value.clone());
-            Ok(true)
-        }
-        Credential::Forward { required } => {
-            let present = headers.contains_key(AUTHORIZATION);
-            if *required && !present {
-                return Err(Fault::new(
-                    Side::Proxy,
-                    Phase::Outbound,
-                    Kind::CredentialMissing,
-                    format!(
-                        "upstreams.{upstream} requires a credential (basic_authentication), and the request has no Authorization"
-                    ),
-                ));
-            }
-            Ok(present)
-        }
-    }
-}
-
-/// The request target as the upstream's protocol wants it: the path alone, or,
-/// for HTTP/2, with scheme and authority.
-fn upstream_uri(uri: &Uri, absolute: Option<(&HeaderValue, bool)>) -> Result<Uri, Fault> {
-    let mut parts = uri::Parts::default();
-    parts.path_and_query = uri.path_and_query().cloned();
-    if parts.path_and_query.is_none() {
-        parts.path_and_query = Some(uri::PathAndQuery::from_static("/"));
-    }
-    if let Some((authority, tls)) = absolute {
-        parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
-        parts.authority = uri::Authority::try_from(authority.as_bytes()).ok();
-    }
-    Uri::from_parts(parts).map_err(|_| Fault::malformed("the request target cannot be sent on"))
 }
 
 /// Opens the request's body when the upstream says `100 Continue`.

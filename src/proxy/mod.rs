@@ -27,6 +27,7 @@ mod forwarding;
 mod framing;
 mod handle;
 mod headers;
+mod outbound;
 mod route;
 mod site;
 mod target;

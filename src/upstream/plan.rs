@@ -57,6 +57,17 @@ impl Plan {
         self.config.endpoints.iter().any(|endpoint| endpoint.tls)
     }
 
+    /// Whether countersign has a certificate to present when it asks.
+    pub fn presents_certificate(&self) -> bool {
+        let layer = self.config.outbound.client_certificate;
+        layer != LayerMode::Never
+            && self
+                .config
+                .tls
+                .as_ref()
+                .is_some_and(|tls| tls.certificate.is_some())
+    }
+
     /// Its endpoints.
     pub fn endpoints(&self) -> &[config::Endpoint] {
         &self.config.endpoints

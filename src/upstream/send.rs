@@ -159,7 +159,7 @@ impl<B: UploadBody> Upstream<B> {
             return self.attempt_h2(in_flight, request, manner).await;
         }
         if manner.pooled
-            && let Some(connection) = rested(endpoint, manner.now).await
+            && let Some(connection) = rested(endpoint, manner).await
         {
             return self
                 .attempt_h1(in_flight, connection, request, manner)
@@ -327,11 +327,15 @@ impl<B: UploadBody> Upstream<B> {
 }
 
 /// A connection from the pool. One that has rested for a while is looked at
-/// first: the turn of the runtime lets a close that has arrived be seen.
-async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, now: Instant) -> Option<H1<B>> {
+/// first, and any one for a request that could not be sent again: the turn of
+/// the runtime lets a close that has arrived be seen.
+async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, manner: &Manner<'_, B>) -> Option<H1<B>> {
     loop {
-        let mut connection = endpoint.take_idle(now)?;
-        if now.saturating_duration_since(connection.idle_since()) < LOOK_AFTER {
+        let mut connection = endpoint.take_idle(manner.now)?;
+        let rest = manner
+            .now
+            .saturating_duration_since(connection.idle_since());
+        if rest < LOOK_AFTER && manner.replay.is_some() {
             return Some(connection);
         }
         tokio::task::yield_now().await;

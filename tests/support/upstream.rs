@@ -160,9 +160,11 @@ impl Upstream {
         self.log.lock().unwrap().connections
     }
 
-    /// Closes every connection that is open now; new ones are served.
-    pub(crate) fn hang_up(&self) {
+    /// Closes every connection that is open now, and returns when they are
+    /// closed; new ones are served.
+    pub(crate) async fn hang_up(&self) {
         self.kick.send_modify(|count| *count += 1);
+        self.kick.closed().await;
     }
 }
 

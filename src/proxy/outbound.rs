@@ -1,0 +1,128 @@
+//! Makes the head that came into the head that goes up.
+
+use http::header::{AUTHORIZATION, CONNECTION, EXPECT, HOST, TE};
+use http::uri::{self, Scheme, Uri};
+use http::{HeaderMap, HeaderValue, Version, request};
+
+use super::caller::Caller;
+use super::fault::{Fault, Kind, Phase, Side};
+use super::headers::{self, Hop};
+use super::{Site, forwarding};
+use crate::config::{Protocol, UpstreamId};
+use crate::upstream::{Credential, Plan};
+
+/// For whom and to which upstream a head is made.
+pub(super) struct Outbound<'a> {
+    pub(super) site: &'a Site,
+    pub(super) caller: &'a Caller,
+    pub(super) upstream: UpstreamId,
+    pub(super) plan: &'a Plan,
+}
+
+/// What a head that is ready says.
+pub(super) struct Written {
+    /// What its hop-by-hop fields said, which are gone.
+    pub(super) hop: Hop,
+    /// The layer by which the upstream will know the caller: assertion before
+    /// credential before certificate.
+    pub(super) rank: &'static str,
+}
+
+impl Outbound<'_> {
+    /// Rewrites `head`, for a request to `authority`.
+    ///
+    /// # Errors
+    ///
+    /// A layer that the upstream requires has nothing to say for this caller.
+    pub(super) fn write(
+        &self,
+        head: &mut request::Parts,
+        authority: &HeaderValue,
+    ) -> Result<Written, Fault> {
+        let Self {
+            site, caller, plan, ..
+        } = self;
+        let fields = &mut head.headers;
+        let trusted = caller.origin().is_trusted();
+        let hop = headers::strip_request(fields, site.identity_fields(), trusted);
+        // From here on only countersign's own words are added.
+        let asserted = caller
+            .assertions()
+            .write((self.upstream, plan), caller.peer(), fields)?;
+        let credential = apply_credential(plan.credential(), plan.name(), fields)?;
+        caller
+            .origin()
+            .write(fields, authority.to_str().unwrap_or_default());
+        forwarding::add_via(fields, caller.is_http2());
+        let http2 = plan.protocol() == Protocol::Http2;
+        if hop.trailers {
+            fields.insert(TE, HeaderValue::from_static("trailers"));
+            if !http2 {
+                fields.insert(CONNECTION, HeaderValue::from_static("te"));
+            }
+        }
+        if http2 {
+            headers::drop_field(fields, &HOST);
+            headers::drop_field(fields, &EXPECT);
+            head.version = Version::HTTP_2;
+        } else {
+            fields.insert(HOST, authority.clone());
+            head.version = Version::HTTP_11;
+        }
+        head.uri = upstream_uri(&head.uri, http2.then_some((authority, plan.is_tls())))?;
+        let rank = match (asserted, credential) {
+            (true, _) => "assertion",
+            (false, true) => "credential",
+            (false, false) if plan.presents_certificate() => "certificate",
+            (false, false) => "none",
+        };
+        Ok(Written { hop, rank })
+    }
+}
+
+/// The message layer. Whether a credential goes up.
+fn apply_credential(
+    credential: &Credential,
+    upstream: &str,
+    headers: &mut HeaderMap,
+) -> Result<bool, Fault> {
+    match credential {
+        Credential::Never => {
+            headers::drop_field(headers, &AUTHORIZATION);
+            Ok(false)
+        }
+        Credential::Own(value) => {
+            headers.insert(AUTHORIZATION, value.clone());
+            Ok(true)
+        }
+        Credential::Forward { required } => {
+            let present = headers.contains_key(AUTHORIZATION);
+            if *required && !present {
+                return Err(Fault::new(
+                    Side::Proxy,
+                    Phase::Outbound,
+                    Kind::CredentialMissing,
+                    format!(
+                        "upstreams.{upstream} requires a credential (basic_authentication), and the request has no Authorization"
+                    ),
+                ));
+            }
+            Ok(present)
+        }
+    }
+}
+
+/// The request target as the upstream's protocol wants it: the path alone, or,
+/// for HTTP/2, with scheme and authority.
+fn upstream_uri(uri: &Uri, absolute: Option<(&HeaderValue, bool)>) -> Result<Uri, Fault> {
+    let mut parts = uri::Parts::default();
+    parts.path_and_query = uri.path_and_query().cloned();
+    if parts.path_and_query.is_none() {
+        parts.path_and_query = Some(uri::PathAndQuery::from_static("/"));
+    }
+    if let Some((authority, tls)) = absolute {
+        parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.authority = uri::Authority::try_from(authority.as_bytes()).ok();
+    }
+    Uri::from_parts(parts).map_err(|_| Fault::malformed("the request target cannot be sent on"))
+}
