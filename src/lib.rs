@@ -172,6 +172,8 @@ pub async fn serve(
     });
     let (control, life) = Life::begin();
     let mut workers = Workers::start(&site, sockets, access, &metrics, &life)?;
+    // The admin server has its turn, and says where it is before "started" is said.
+    tokio::task::yield_now().await;
     readiness.ready();
     announce(&addresses, &config);
     ready(&addresses);

@@ -77,7 +77,7 @@ pub enum Kind {
     CredentialMissing,
     /// The head breaks a rule of HTTP, or could be read in two ways.
     Malformed,
-    /// This method is not served (CONNECT).
+    /// This method is not served (CONNECT, TRACE).
     MethodNotServed,
     /// No `allow` entry matches the caller.
     NoRuleMatched,

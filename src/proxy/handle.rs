@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode, Version, request};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::sync::oneshot;
 
 use super::body::{RequestBody, ResponseBody};
@@ -58,7 +58,10 @@ impl Proxy {
         let upstreams = site
             .plans()
             .iter()
-            .map(|plan| Upstream::new(Arc::clone(plan)))
+            .enumerate()
+            .map(|(index, plan)| {
+                Upstream::new(UpstreamId(index), Arc::clone(plan), Arc::clone(&metrics))
+            })
             .collect();
         Rc::new(Self {
             site,
@@ -208,6 +211,15 @@ impl Proxy {
             self.body_timeout(caller),
             exchange.received(),
         );
+        // Without a length a body is chunked. The library assumes that some
+        // methods have none, unless they say so.
+        if upstream.plan().protocol() == Protocol::Http1
+            && !body.is_end_stream()
+            && !head.headers.contains_key(CONTENT_LENGTH)
+        {
+            head.headers
+                .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         let upgrade = match hop.upgrade {
             Some(protocol) if upstream.plan().protocol() == Protocol::Http1 => {
                 tunnel::request(&mut head.headers, protocol);

@@ -1,7 +1,7 @@
 //! What of a head may pass.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -46,6 +46,20 @@ pub(super) fn strip_request(
     hop
 }
 
+/// Joins the crumbs of `Cookie` that HTTP/2 allows into the one field that
+/// HTTP/1.1 knows (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs = headers.get_all(COOKIE);
+    if crumbs.iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<_> = crumbs.iter().map(HeaderValue::as_bytes).collect();
+    // What was a value before is one with a separator in it.
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(b"; ".as_slice())) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
 /// Removes the hop-by-hop fields from a response's head.
 pub(super) fn strip_response(headers: &mut HeaderMap) {
     let nominated = Nominated::of(headers);
@@ -80,8 +94,11 @@ fn drop_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
 }
 
 fn read_hop(headers: &HeaderMap) -> Hop {
-    let upgrade = headers.get(UPGRADE).filter(|_| {
-        tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"))
+    // Only WebSockets pass. With HTTP/2 in clear text (`h2c`) a client could
+    // send requests through the tunnel that nobody has judged.
+    let upgrade = headers.get(UPGRADE).filter(|protocol| {
+        protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
+            && tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"))
     });
     let trailers = tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
     Hop {
@@ -198,6 +215,22 @@ mod tests {
         ];
         assert_eq!(stripped(&fields, false), ["accept"]);
         assert_eq!(stripped(&fields, true).len(), 4);
+    }
+
+    #[test]
+    fn cookie_crumbs_become_one_field() {
+        let mut map = headers(&[("cookie", "a=1"), ("accept", "*/*"), ("cookie", "b=2")]);
+        join_cookies(&mut map);
+        let cookies: Vec<_> = map.get_all(COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1; b=2"]);
+    }
+
+    #[test]
+    fn only_websockets_may_change_the_protocol() {
+        for protocol in ["h2c", "websocket, h2c", "TLS/1.0"] {
+            let asking = headers(&[("connection", "Upgrade"), ("upgrade", protocol)]);
+            assert!(read_hop(&asking).upgrade.is_none(), "{protocol}");
+        }
     }
 
     #[test]

@@ -66,6 +66,9 @@ impl Outbound<'_> {
             headers::drop_field(fields, &EXPECT);
             head.version = Version::HTTP_2;
         } else {
+            if caller.is_http2() {
+                headers::join_cookies(fields);
+            }
             fields.insert(HOST, authority.clone());
             head.version = Version::HTTP_11;
         }

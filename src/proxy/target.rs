@@ -24,14 +24,7 @@ pub(super) struct Target<'a> {
 ///
 /// A malformed head, with the rule it breaks.
 pub(super) fn read(head: &request::Parts) -> Result<Target<'_>, Fault> {
-    if head.method == Method::CONNECT {
-        return Err(Fault::new(
-            Side::Downstream,
-            Phase::RequestHead,
-            Kind::MethodNotServed,
-            "CONNECT asks for a tunnel, and countersign is not a forward proxy",
-        ));
-    }
+    check_method(&head.method)?;
     check_framing(head)?;
     let authority = authority(head)?;
     let host = host_of(authority)?;
@@ -42,6 +35,22 @@ pub(super) fn read(head: &request::Parts) -> Result<Target<'_>, Fault> {
         host,
         path,
     })
+}
+
+fn check_method(method: &Method) -> Result<(), Fault> {
+    let why = match *method {
+        Method::CONNECT => "CONNECT asks for a tunnel, and countersign is not a forward proxy",
+        // The service would send back what it was sent: the identity, and
+        // countersign's own credential.
+        Method::TRACE => "TRACE would show the caller what only the service may see",
+        _ => return Ok(()),
+    };
+    Err(Fault::new(
+        Side::Downstream,
+        Phase::RequestHead,
+        Kind::MethodNotServed,
+        why,
+    ))
 }
 
 /// RFC 9112 §6.3: a message with both is an attempt at smuggling; so is one in

@@ -27,6 +27,23 @@ pub enum SendFaultKind {
     ResponseTimeout,
 }
 
+impl SendFaultKind {
+    /// The stable code in metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Body => "body",
+            Self::ConnectRefused => "connect_refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Handshake => "handshake",
+            Self::Lost => "lost",
+            Self::Malformed => "malformed",
+            Self::NotAsked => "not_asked",
+            Self::Resolve => "unresolved",
+            Self::ResponseTimeout => "response_timeout",
+        }
+    }
+}
+
 /// Why a request has no response from its upstream.
 #[derive(Debug)]
 pub struct SendFault {

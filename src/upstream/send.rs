@@ -15,8 +15,8 @@ use super::h1::{self, H1, Unanswered};
 use super::plan::Plan;
 use super::request::UpstreamRequest;
 use super::{UploadBody, h2};
-use crate::config::Protocol;
-use crate::telemetry::events;
+use crate::config::{Protocol, UpstreamId};
+use crate::telemetry::{Metrics, events};
 
 /// The most endpoints that one request is offered to.
 const MAX_ATTEMPTS: usize = 4;
@@ -30,6 +30,8 @@ pub struct Upstream<B: UploadBody> {
     plan: Arc<Plan>,
     endpoints: Vec<Rc<Endpoint<B>>>,
     balance: Balance,
+    metrics: Arc<Metrics>,
+    id: UpstreamId,
 }
 
 /// A response head, and the body that follows.
@@ -66,7 +68,7 @@ struct Manner<'a, B> {
 
 impl<B: UploadBody> Upstream<B> {
     /// An upstream with nothing in its pools.
-    pub fn new(plan: Arc<Plan>) -> Self {
+    pub fn new(id: UpstreamId, plan: Arc<Plan>, metrics: Arc<Metrics>) -> Self {
         let endpoints = plan
             .endpoints()
             .iter()
@@ -77,6 +79,8 @@ impl<B: UploadBody> Upstream<B> {
             plan,
             endpoints,
             balance: Balance::default(),
+            metrics,
+            id,
         }
     }
 
@@ -161,6 +165,7 @@ impl<B: UploadBody> Upstream<B> {
         if manner.pooled
             && let Some(connection) = rested(endpoint, manner).await
         {
+            self.count("reused");
             return self
                 .attempt_h1(in_flight, connection, request, manner)
                 .await;
@@ -253,7 +258,10 @@ impl<B: UploadBody> Upstream<B> {
     ) -> Attempt<B> {
         let endpoint = in_flight.endpoint();
         let mut sender = match endpoint.multiplexed().filter(|_| manner.pooled) {
-            Some(sender) => sender,
+            Some(sender) => {
+                self.count("reused");
+                sender
+            }
             None => match self.connect_h2(endpoint).await {
                 Ok(sender) => sender,
                 Err(fault) => {
@@ -293,6 +301,11 @@ impl<B: UploadBody> Upstream<B> {
         Ok(sender)
     }
 
+    /// Counts how a request got its connection, or why it did not.
+    fn count(&self, result: &'static str) {
+        self.metrics.upstream(self.id.0).connection(result);
+    }
+
     /// A new connection; the endpoint's health follows from it.
     async fn connect(&self, endpoint: &Rc<Endpoint<B>>) -> Result<crate::tls::Stream, SendFault> {
         let Some(config) = self.plan.endpoints().get(endpoint.index) else {
@@ -300,6 +313,7 @@ impl<B: UploadBody> Upstream<B> {
         };
         match connect(&self.plan, config).await {
             Ok(stream) => {
+                self.count("opened");
                 if endpoint.restore() {
                     tracing::info!(
                         event = events::ENDPOINT_BACK,
@@ -311,6 +325,7 @@ impl<B: UploadBody> Upstream<B> {
                 Ok(stream)
             }
             Err(fault) => {
+                self.count(fault.kind.code());
                 let pause = endpoint.eject(Instant::now());
                 tracing::warn!(
                     event = events::ENDPOINT_EJECTED,
