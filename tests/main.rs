@@ -23,6 +23,7 @@ mod identity;
 mod life;
 mod limits;
 mod logs;
+mod reuse;
 mod routes;
 mod startup;
 mod support;

@@ -381,7 +381,7 @@ pub struct Outbound {
     pub assertion: LayerMode,
     /// What the message layer sends.
     pub source: CredentialSource,
-    /// How the attribute layer says who is calling; empty only if `assertion` is `never`.
+    /// How the attribute layer says who is calling; never empty.
     pub encodings: Vec<Encoding>,
 }
 

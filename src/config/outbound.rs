@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::identity::{Encoding, HeaderTemplates};
+use crate::identity::{Encoding, HeaderTemplates, fold_field_name};
 
 use super::model::{CredentialSource, Endpoint, LayerMode, Located, Outbound};
 use super::problem::Problem;
@@ -220,7 +220,7 @@ fn user(field: &Field<'_>) -> Read<String> {
     })
 }
 
-/// The encodings; none where nothing is asserted.
+/// The encodings, whether or not anything is asserted.
 fn encodings(section: &mut Section<'_>, assertion: Read<LayerMode>) -> Read<Vec<Encoding>> {
     const LATER: [&str; 6] = [
         "client-cert",
@@ -256,14 +256,32 @@ fn encodings(section: &mut Section<'_>, assertion: Read<LayerMode>) -> Read<Vec<
         _ => {}
     }
     let templates = templates?;
-    if assertion? == LayerMode::Never {
-        return Ok(Vec::new());
-    }
+    // Kept with `never` too: these are fields that a service believes, so what
+    // a client sends under their names is removed all the same.
+    assertion?;
     let encoding = |form: &Form| match form {
         Form::Xfcc => Some(Encoding::Xfcc),
         Form::Headers => templates.clone().map(Encoding::Headers),
     };
-    Ok(encode.iter().filter_map(encoding).collect())
+    let encodings: Vec<_> = encode.iter().filter_map(encoding).collect();
+    let mut names: Vec<_> = encodings
+        .iter()
+        .flat_map(|encoding| {
+            encoding
+                .field_names()
+                .map(|name| fold_field_name(name.as_str()))
+        })
+        .collect();
+    names.sort();
+    if let Some([twice, _]) = names.array_windows().find(|[one, other]| one == other) {
+        let problem = Problem::new(format!("`{twice}` is written twice, by two encodings"))
+            .causes("the service might read either of the two")
+            .remedy(
+                "take the field out of the table `headers`, or one of the encodings out of encode",
+            );
+        return Err(section.refuse(problem));
+    }
+    Ok(encodings)
 }
 
 /// How an identity is written, as far as the word in `encode` says it.

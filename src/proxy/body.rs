@@ -67,6 +67,30 @@ impl std::error::Error for BodyFault {
     }
 }
 
+/// What came of a request's body, told to its exchange.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    bytes: Cell<u64>,
+    stalled: Cell<bool>,
+}
+
+impl Received {
+    /// So many more bytes came.
+    pub(super) fn add(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get().saturating_add(bytes));
+    }
+
+    /// How many bytes came.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Whether the next piece did not come in time.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.get()
+    }
+}
+
 /// Bounds the time between two pieces. The timer exists only once there was
 /// something to wait for.
 #[derive(Debug)]
@@ -117,7 +141,7 @@ struct Inner {
     incoming: Incoming,
     patience: Patience,
     site: Arc<Site>,
-    received: Rc<Cell<u64>>,
+    received: Rc<Received>,
     /// Closed until the upstream wants the body.
     gate: Option<Gate>,
 }
@@ -135,7 +159,7 @@ impl RequestBody {
         incoming: Incoming,
         site: &Arc<Site>,
         limit: Duration,
-        received: &Rc<Cell<u64>>,
+        received: &Rc<Received>,
     ) -> Self {
         if incoming.is_end_stream() {
             return Self::default();
@@ -185,6 +209,7 @@ impl Inner {
         }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             if self.patience.is_exhausted(cx) {
+                self.received.stalled.set(true);
                 let stalled = BodyFault::ClientStalled(self.patience.limit);
                 return Poll::Ready(Some(Err(stalled)));
             }
@@ -206,8 +231,7 @@ impl Inner {
             }
             Err(frame) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.received
-                    .set(self.received.get().saturating_add(length));
+                self.received.add(length);
                 frame
             }
         }
@@ -325,8 +349,12 @@ impl Body for ResponseBody {
         this.patience.content();
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
-                if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {
-                    exchange.sent(data.len() as u64);
+                if let Some(exchange) = &mut this.exchange {
+                    match frame.data_ref() {
+                        Some(data) => exchange.sent(data.len() as u64),
+                        // Nobody asks for anything after trailers.
+                        None => exchange.complete(),
+                    }
                 }
                 Some(Ok(frame))
             }

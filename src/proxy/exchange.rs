@@ -1,7 +1,6 @@
 //! One request from its head to the end of its response, and the line that is
 //! written when it has ended, however it ended.
 
-use std::cell::Cell;
 use std::fmt::Display;
 use std::rc::Rc;
 
@@ -9,6 +8,7 @@ use http::header::HOST;
 use http::{Method, Uri, Version, request};
 use tokio::time::Instant;
 
+use super::body::Received;
 use super::caller::Caller;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::handle::Proxy;
@@ -30,7 +30,7 @@ pub(super) struct Exchange {
     rule: Option<usize>,
     asserted: &'static str,
     status: u16,
-    received: Rc<Cell<u64>>,
+    received: Rc<Received>,
     sent: u64,
     complete: bool,
     fault: Option<Fault>,
@@ -91,8 +91,8 @@ impl Exchange {
         self.started
     }
 
-    /// The count of its body's bytes.
-    pub(super) fn received(&self) -> &Rc<Cell<u64>> {
+    /// What came of its body.
+    pub(super) fn received(&self) -> &Rc<Received> {
         &self.received
     }
 
@@ -201,7 +201,7 @@ impl Exchange {
             upstream: upstream.map(|upstream| upstream.name.as_str()),
             endpoint: endpoint.map(|endpoint| endpoint.text.as_str()),
             rule: rule.as_deref(),
-            bytes_received: self.received.get(),
+            bytes_received: self.received.bytes(),
             bytes_sent: self.sent,
             duration: self.started.elapsed(),
             generation: site.generation(),

@@ -75,6 +75,8 @@ pub enum Kind {
     ConnectTimeout,
     /// No credential, where the upstream requires one.
     CredentialMissing,
+    /// This machine has nothing left to connect with.
+    Exhausted,
     /// The head breaks a rule of HTTP, or could be read in two ways.
     Malformed,
     /// This method is not served (CONNECT, TRACE).
@@ -128,6 +130,7 @@ impl Fault {
             SendFaultKind::Body => (Side::Downstream, Phase::RequestBody, Kind::BodyBroken),
             SendFaultKind::ConnectRefused => (Side::Upstream, Phase::Connect, Kind::ConnectRefused),
             SendFaultKind::ConnectTimeout => (Side::Upstream, Phase::Connect, Kind::ConnectTimeout),
+            SendFaultKind::Exhausted => (Side::Proxy, Phase::Connect, Kind::Exhausted),
             SendFaultKind::Handshake => (Side::Upstream, Phase::Connect, Kind::UpstreamHandshake),
             SendFaultKind::Lost => (Side::Upstream, Phase::ResponseHead, Kind::UpstreamLost),
             SendFaultKind::Malformed => {
@@ -157,6 +160,7 @@ impl Fault {
             Kind::BodyBroken | Kind::ClientGone | Kind::Malformed => StatusCode::BAD_REQUEST,
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::ConnectTimeout | Kind::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Kind::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
             Kind::MethodNotServed => StatusCode::NOT_IMPLEMENTED,
             Kind::NoRoute => StatusCode::NOT_FOUND,
             Kind::ConnectRefused
@@ -217,6 +221,7 @@ impl Kind {
             Self::ConnectTimeout => "connect_timeout",
             Self::CredentialMissing => "credential_missing",
             Self::Malformed => "malformed",
+            Self::Exhausted => "exhausted",
             Self::MethodNotServed => "method_not_served",
             Self::NoRuleMatched => "no_rule_matched",
             Self::NoRoute => "no_route",

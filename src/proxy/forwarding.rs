@@ -22,15 +22,16 @@ pub(super) fn is_forwarding_field(name: &str) -> bool {
         || folds_to(name, "x-rewrite-url", false)
 }
 
-/// Whether `name` is `wanted`, or begins with it, when `_` and `.` count as `-`.
+/// Whether `name` is `wanted`, or begins with it, when all that is neither letter
+/// nor digit counts as `-`, as it does for CGI and its kin (RFC 3875 §4.1.18).
 fn folds_to(name: &str, wanted: &str, prefix: bool) -> bool {
     let (name, wanted) = (name.as_bytes(), wanted.as_bytes());
     if name.len() < wanted.len() || (!prefix && name.len() != wanted.len()) {
         return false;
     }
     name.iter().zip(wanted).all(|(byte, wanted)| match byte {
-        b'_' | b'.' => *wanted == b'-',
-        byte => byte.to_ascii_lowercase() == *wanted,
+        byte if byte.is_ascii_alphanumeric() => byte.to_ascii_lowercase() == *wanted,
+        _ => *wanted == b'-',
     })
 }
 
@@ -187,6 +188,7 @@ mod tests {
             "x-forwarded-for",
             "X_Forwarded.For",
             "x-forwarded-anything",
+            "x~forwarded~for",
             "forwarded",
             "x_real_ip",
         ] {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
+use hyper::upgrade::OnUpgrade;
 use tokio::sync::oneshot;
 
 use super::body::{RequestBody, ResponseBody};
@@ -121,7 +122,10 @@ impl Proxy {
             Ok(readied) => readied,
             Err(fault) => return refusal(fault, exchange),
         };
-        let downgrade = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        let changed = head
+            .extensions
+            .remove::<OnUpgrade>()
+            .filter(|_| hop.upgrade.is_some());
         let ready = Ready {
             way,
             head,
@@ -129,7 +133,7 @@ impl Proxy {
             hop,
         };
         match self.send(&caller, ready, &mut exchange).await {
-            Ok(answer) => self.respond(&caller, answer, downgrade, exchange),
+            Ok(answer) => self.respond(&caller, answer, changed, exchange),
             Err(fault) => refusal(fault, exchange),
         }
     }
@@ -254,7 +258,7 @@ impl Proxy {
         &self,
         caller: &Rc<Caller>,
         answer: Answer<RequestBody>,
-        downgrade: Option<hyper::upgrade::OnUpgrade>,
+        changed: Option<OnUpgrade>,
         mut exchange: Box<Exchange>,
     ) -> Response<ResponseBody> {
         exchange.answered(answer.endpoint);
@@ -262,9 +266,11 @@ impl Proxy {
         let status = response.status();
         exchange.status(status);
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return switch(caller, response, downgrade, exchange);
+            return switch(caller, response, changed, exchange);
         }
-        headers::strip_response(response.headers_mut());
+        if let Err(what) = headers::strip_response(response.headers_mut()) {
+            return refusal(unreadable(what), exchange);
+        }
         let limit = self.body_timeout(caller);
         let (mut head, body) = response.into_parts();
         // What came with the response for that side of the connection stays there.
@@ -285,20 +291,15 @@ impl Proxy {
                 exchange.answered(index);
             }
         }
-        let stalled = fault
-            .body
-            .as_ref()
-            .and_then(std::error::Error::source)
-            .and_then(|source| source.downcast_ref::<super::BodyFault>());
-        match stalled {
-            Some(cause @ super::BodyFault::ClientStalled(_)) => Fault::new(
+        if exchange.received().is_stalled() {
+            return Fault::new(
                 Side::Downstream,
                 Phase::RequestBody,
                 Kind::BodyTimeout,
-                cause.to_string(),
-            ),
-            _ => Fault::unanswered(fault),
+                "no piece of the request body within limits.body_timeout",
+            );
         }
+        Fault::unanswered(fault)
     }
 
     fn upstream(&self, id: UpstreamId) -> Result<&Upstream<RequestBody>, Fault> {
@@ -369,28 +370,35 @@ fn open_on_continue(request: &mut Request<RequestBody>, open: oneshot::Sender<()
 fn switch(
     caller: &Rc<Caller>,
     response: Response<UpstreamBody<RequestBody>>,
-    downgrade: Option<hyper::upgrade::OnUpgrade>,
+    changed: Option<OnUpgrade>,
     exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let Some(downstream) = downgrade else {
-        let fault = Fault::new(
-            Side::Upstream,
-            Phase::ResponseHead,
-            Kind::UpstreamMalformed,
-            "the upstream changed its protocol, and the client had not asked for it",
-        );
-        return refusal(fault, exchange);
+    let Some(downstream) = changed else {
+        let what = "a change of protocol (101) that the request did not ask for";
+        return refusal(unreadable(what), exchange);
     };
     let protocol = response.headers().get(http::header::UPGRADE).cloned();
     let mut answer = Response::new(ResponseBody::own(Bytes::new(), None));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = response.headers().clone();
-    headers::strip_response(answer.headers_mut());
+    if let Err(what) = headers::strip_response(answer.headers_mut()) {
+        return refusal(unreadable(what), exchange);
+    }
     if let Some(protocol) = protocol {
         tunnel::request(answer.headers_mut(), protocol);
     }
     caller.set_tunnel(Box::pin(tunnel::carry(downstream, response, exchange)));
     answer
+}
+
+/// A response that cannot be passed on.
+fn unreadable(what: &str) -> Fault {
+    Fault::new(
+        Side::Upstream,
+        Phase::ResponseHead,
+        Kind::UpstreamMalformed,
+        what,
+    )
 }
 
 /// What a caller is told whose request failed: the status, and a reference

@@ -60,12 +60,27 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes the hop-by-hop fields from a response's head.
-pub(super) fn strip_response(headers: &mut HeaderMap) {
+/// Removes the hop-by-hop fields from a response's head, and a length that its
+/// transfer coding overrides (RFC 9112 §6.3): it may be anything.
+///
+/// # Errors
+///
+/// A transfer coding that is not undone here; without its name, what passes on
+/// would be unreadable.
+pub(super) fn strip_response(headers: &mut HeaderMap) -> Result<(), &'static str> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        if tokens(headers, &TRANSFER_ENCODING)
+            .any(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
+        {
+            return Err("a transfer coding other than `chunked` in the response");
+        }
+        drop_field(headers, &CONTENT_LENGTH);
+    }
     let nominated = Nominated::of(headers);
     drop_where(headers, |name| {
         is_hop_by_hop(name) || nominated.contains(name)
     });
+    Ok(())
 }
 
 /// Removes from trailers what must not come in them (RFC 9110 §6.5.1), beside
@@ -98,9 +113,9 @@ fn read_hop(headers: &HeaderMap) -> Hop {
     // send requests through the tunnel that nobody has judged.
     let upgrade = headers.get(UPGRADE).filter(|protocol| {
         protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
-            && tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"))
+            && tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(b"upgrade"))
     });
-    let trailers = tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
+    let trailers = tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case(b"trailers"));
     Hop {
         upgrade: upgrade.cloned(),
         trailers,
@@ -127,7 +142,7 @@ struct Nominated(Vec<HeaderName>);
 impl Nominated {
     fn of(headers: &HeaderMap) -> Self {
         let names = tokens(headers, &CONNECTION)
-            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+            .filter_map(|token| HeaderName::from_bytes(token).ok())
             // These say where the message ends and to whom it goes: no
             // `Connection` line takes them away.
             .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
@@ -141,13 +156,13 @@ impl Nominated {
 }
 
 /// The members of a field that is a comma-separated list, over all its lines.
-fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+/// One that is not text does not hide those beside it.
+fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
     headers
         .get_all(name)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
         .filter(|token| !token.is_empty())
 }
 
@@ -190,6 +205,18 @@ mod tests {
             false,
         );
         assert_eq!(left, ["x-three"]);
+    }
+
+    #[test]
+    fn a_member_that_is_not_text_does_not_hide_the_others() {
+        let mut map = headers(&[("x-one", "1"), ("x-two", "2")]);
+        map.insert(CONNECTION, HeaderValue::from_bytes(b"x-one, \xff").unwrap());
+        strip_request(
+            &mut map,
+            &IdentityFields::new(std::iter::empty::<HeaderName>()),
+            false,
+        );
+        assert_eq!(map.keys().collect::<Vec<_>>(), ["x-two"]);
     }
 
     #[test]

@@ -44,7 +44,11 @@ impl Outbound<'_> {
         } = self;
         let fields = &mut head.headers;
         let trusted = caller.origin().is_trusted();
-        let hop = headers::strip_request(fields, site.identity_fields(), trusted);
+        let mut hop = headers::strip_request(fields, site.identity_fields(), trusted);
+        if head.version == Version::HTTP_10 {
+            // It cannot be asked to change (RFC 9110 §7.8).
+            hop.upgrade = None;
+        }
         // From here on only countersign's own words are added.
         let asserted = caller
             .assertions()

@@ -23,7 +23,11 @@ pub(super) async fn carry(
     response: Response<UpstreamBody<RequestBody>>,
     mut exchange: Box<Exchange>,
 ) {
-    let upstream = hyper::upgrade::on(response);
+    // The body counts the request as under way at its endpoint: it stays.
+    let (mut head, _under_way) = response.into_parts();
+    let mut promise = Response::new(());
+    std::mem::swap(promise.extensions_mut(), &mut head.extensions);
+    let upstream = hyper::upgrade::on(promise);
     let (downstream, upstream) = match tokio::try_join!(downstream, upstream) {
         Ok((downstream, upstream)) => (downstream, upstream),
         Err(cause) => {
@@ -40,7 +44,7 @@ pub(super) async fn carry(
     let mut upstream = TokioIo::new(upstream);
     match tokio::io::copy_bidirectional(&mut downstream, &mut upstream).await {
         Ok((up, down)) => {
-            exchange.received().set(up);
+            exchange.received().add(up);
             exchange.sent(down);
             exchange.complete();
         }

@@ -18,6 +18,10 @@ use super::h1::H1;
 pub(super) struct Upload {
     finished: Cell<bool>,
     last_piece: Cell<Instant>,
+    /// The connection has asked for a piece and waits for the client.
+    waiting: Cell<bool>,
+    /// It broke off on the client's side.
+    broken: Cell<bool>,
 }
 
 impl Upload {
@@ -25,12 +29,25 @@ impl Upload {
         Rc::new(Self {
             finished: Cell::new(false),
             last_piece: Cell::new(Instant::now()),
+            waiting: Cell::new(false),
+            broken: Cell::new(false),
         })
     }
 
     /// Whether the connection is done with the body, whole or not.
     pub(super) fn is_finished(&self) -> bool {
         self.finished.get()
+    }
+
+    /// Whether the next piece is the client's to send; its patience is bounded
+    /// where the body comes from.
+    pub(super) fn is_waiting_for_client(&self) -> bool {
+        self.waiting.get() && !self.finished.get()
+    }
+
+    /// Whether it broke off on the client's side.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get()
     }
 
     /// When the last piece was taken from the body.
@@ -71,8 +88,13 @@ impl<B: UploadBody> Body for Tracked<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if let (Poll::Ready(_), Some(upload)) = (&frame, &self.upload) {
-            upload.last_piece.set(Instant::now());
+        if let Some(upload) = &self.upload {
+            upload.waiting.set(frame.is_pending());
+            match &frame {
+                Poll::Ready(Some(Err(_))) => upload.broken.set(true),
+                Poll::Ready(_) => upload.last_piece.set(Instant::now()),
+                Poll::Pending => {}
+            }
         }
         frame
     }
@@ -135,7 +157,8 @@ impl<B: UploadBody> Body for UpstreamBody<B> {
         }
         let complete = match &frame {
             Poll::Ready(None) => true,
-            Poll::Ready(Some(Ok(_))) => self.incoming.is_end_stream(),
+            // Nobody asks for anything after trailers.
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || self.incoming.is_end_stream(),
             Poll::Ready(Some(Err(_))) => {
                 self.driven = None;
                 false

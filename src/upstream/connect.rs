@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
 
@@ -9,6 +10,9 @@ use super::fault::{SendFault, SendFaultKind};
 use super::plan::Plan;
 use crate::config::{Endpoint, EndpointAddress, Protocol};
 use crate::tls::{Socket, Stream, UpstreamHandshakeError};
+
+/// The most addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 8;
 
 /// A connection to an endpoint, TLS included, within the upstream's connect timeout.
 pub(super) async fn connect(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> {
@@ -22,14 +26,14 @@ pub(super) async fn connect(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, 
 }
 
 async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> {
-    let refused = |e: io::Error| SendFault::new(SendFaultKind::ConnectRefused, &e);
+    let refused = |e: io::Error| SendFault::of_connect(&e);
     let (socket, host) = match &endpoint.address {
         EndpointAddress::Unix(path) => (
             Socket::Unix(UnixStream::connect(path).await.map_err(refused)?),
             "localhost",
         ),
         EndpointAddress::Tcp { host, port } => {
-            let socket = connect_tcp(host, *port).await?;
+            let socket = connect_tcp(host, *port, plan.connect_timeout()).await?;
             // Without it every small response waits for the delayed
             // acknowledgement of the one before. If it fails, things are slow.
             if let Err(e) = socket.set_nodelay(true) {
@@ -65,22 +69,30 @@ async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> 
     Ok(done.stream)
 }
 
-/// Tries each address of a host in turn.
-async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, SendFault> {
+/// Tries each address of a host in turn. Each has its share of the time, so
+/// that one which answers nothing does not stand in the way of the others.
+async fn connect_tcp(host: &str, port: u16, time: Duration) -> Result<TcpStream, SendFault> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return TcpStream::connect(SocketAddr::new(address, port))
             .await
-            .map_err(|e| SendFault::new(SendFaultKind::ConnectRefused, &e));
+            .map_err(|e| SendFault::of_connect(&e));
     }
-    let addresses = tokio::net::lookup_host((host, port))
+    let addresses: Vec<_> = tokio::net::lookup_host((host, port))
         .await
-        .map_err(|e| SendFault::new(SendFaultKind::Resolve, &e))?;
+        .map_err(|e| SendFault::new(SendFaultKind::Resolve, &e))?
+        .take(MAX_ADDRESSES)
+        .collect();
+    let share = time / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut last = SendFault::plain(SendFaultKind::Resolve, format!("{host} has no address"));
     for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(socket) => return Ok(socket),
-            Err(e) => last = SendFault::new(SendFaultKind::ConnectRefused, &e),
-        }
+        last = match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Err(e)) => SendFault::of_connect(&e),
+            Err(_) => SendFault::plain(
+                SendFaultKind::ConnectTimeout,
+                format!("no connection to {address} within {share:?}"),
+            ),
+        };
     }
     Err(last)
 }

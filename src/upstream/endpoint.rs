@@ -1,8 +1,9 @@
 //! One endpoint as one worker sees it: its connections, its load, its health.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::client::conn::http2::SendRequest;
@@ -32,10 +33,18 @@ pub(super) struct Endpoint<B: UploadBody> {
     /// grow old and are closed.
     idle: RefCell<Vec<H1<B>>>,
     sweeping: Cell<bool>,
-    multiplexed: RefCell<Option<SendRequest<Tracked<B>>>>,
+    multiplexed: RefCell<Option<Multiplexed<B>>>,
+    connecting: tokio::sync::Mutex<()>,
     in_flight: Cell<usize>,
     refusals: Cell<u32>,
     ejected_until: Cell<Option<Instant>>,
+}
+
+/// An HTTP/2 connection and when it was last asked for.
+#[derive(Debug)]
+struct Multiplexed<B> {
+    sender: SendRequest<Tracked<B>>,
+    last_use: Instant,
 }
 
 impl<B: UploadBody> Endpoint<B> {
@@ -46,7 +55,8 @@ impl<B: UploadBody> Endpoint<B> {
             idle_timeout,
             idle: RefCell::default(),
             sweeping: Cell::new(false),
-            multiplexed: RefCell::default(),
+            multiplexed: RefCell::new(None),
+            connecting: tokio::sync::Mutex::new(()),
             in_flight: Cell::new(0),
             refusals: Cell::new(0),
             ejected_until: Cell::new(None),
@@ -69,15 +79,20 @@ impl<B: UploadBody> Endpoint<B> {
         self.ejected_until.get().is_some_and(|until| until > now)
     }
 
-    /// It refused a connection: it is left alone for a while, which is returned.
-    pub(super) fn eject(&self, now: Instant) -> Duration {
+    /// It refused a connection: it is left alone for a while, which is
+    /// returned; `None`: it is already.
+    pub(super) fn eject(&self, now: Instant) -> Option<Duration> {
+        // Requests that were under way together fail together, and count once.
+        if self.is_ejected(now) {
+            return None;
+        }
         let refusals = self.refusals.get();
         let pause = FIRST_EJECTION
             .saturating_mul(1u32.checked_shl(refusals).unwrap_or(u32::MAX))
             .min(LONGEST_EJECTION);
         self.refusals.set(refusals.saturating_add(1).min(16));
         self.ejected_until.set(Some(now + pause));
-        pause
+        Some(pause)
     }
 
     /// It accepted a connection. Whether it had been ejected.
@@ -109,8 +124,7 @@ impl<B: UploadBody> Endpoint<B> {
     pub(super) fn give_back_later(self: &Rc<Self>, mut connection: H1<B>) {
         let endpoint = Rc::clone(self);
         spawn(async move {
-            if connection.settle().await {
-                std::future::poll_fn(|cx| std::task::Poll::Ready(connection.rest(cx))).await;
+            if connection.settle().await && poll_fn(|cx| Poll::Ready(connection.rest(cx))).await {
                 endpoint.keep(connection);
             }
         });
@@ -122,6 +136,10 @@ impl<B: UploadBody> Endpoint<B> {
             idle.push(connection);
         }
         drop(idle);
+        self.sweep_later();
+    }
+
+    fn sweep_later(self: &Rc<Self>) {
         if !self.sweeping.replace(true) {
             spawn(Rc::clone(self).sweep());
         }
@@ -136,25 +154,47 @@ impl<B: UploadBody> Endpoint<B> {
             idle.retain(|connection| {
                 now.saturating_duration_since(connection.idle_since()) < self.idle_timeout
             });
-            if idle.is_empty() {
+            let mut multiplexed = self.multiplexed.borrow_mut();
+            if multiplexed
+                .as_ref()
+                .is_some_and(|kept| self.is_too_old(kept, now))
+            {
+                *multiplexed = None;
+            }
+            if idle.is_empty() && multiplexed.is_none() {
                 self.sweeping.set(false);
                 return;
             }
         }
     }
 
-    /// The HTTP/2 connection, if there is a living one.
-    pub(super) fn multiplexed(&self) -> Option<SendRequest<Tracked<B>>> {
-        self.multiplexed
-            .borrow()
-            .as_ref()
-            .filter(|sender| !sender.is_closed())
-            .cloned()
+    /// The HTTP/2 connection, if there is a living one that is not too old.
+    pub(super) fn multiplexed(&self, now: Instant) -> Option<SendRequest<Tracked<B>>> {
+        let mut kept = self.multiplexed.borrow_mut();
+        let kept = kept
+            .as_mut()
+            .filter(|kept| !kept.sender.is_closed() && !self.is_too_old(kept, now))?;
+        kept.last_use = now;
+        Some(kept.sender.clone())
+    }
+
+    /// Nobody has asked for it for long, and no request is under way on it (one
+    /// of its own counts already for whoever asks).
+    fn is_too_old(&self, kept: &Multiplexed<B>, now: Instant) -> bool {
+        self.in_flight.get() <= 1
+            && now.saturating_duration_since(kept.last_use) >= self.idle_timeout
     }
 
     /// Puts an HTTP/2 connection in place.
-    pub(super) fn set_multiplexed(&self, sender: SendRequest<Tracked<B>>) {
-        *self.multiplexed.borrow_mut() = Some(sender);
+    pub(super) fn set_multiplexed(self: &Rc<Self>, sender: SendRequest<Tracked<B>>) {
+        let last_use = Instant::now();
+        *self.multiplexed.borrow_mut() = Some(Multiplexed { sender, last_use });
+        self.sweep_later();
+    }
+
+    /// Waits until nobody else is setting up the one HTTP/2 connection.
+    pub(super) async fn turn_to_connect(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.connecting.lock().await
     }
 }
 

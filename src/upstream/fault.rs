@@ -13,6 +13,8 @@ pub enum SendFaultKind {
     ConnectRefused,
     /// It did not answer in time to a connection attempt.
     ConnectTimeout,
+    /// This machine has no descriptor, port or memory left for a connection.
+    Exhausted,
     /// TLS with it failed.
     Handshake,
     /// It closed the connection before its response head was complete.
@@ -34,6 +36,7 @@ impl SendFaultKind {
             Self::Body => "body",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
+            Self::Exhausted => "exhausted",
             Self::Handshake => "handshake",
             Self::Lost => "lost",
             Self::Malformed => "malformed",
@@ -53,8 +56,6 @@ pub struct SendFault {
     pub cause: String,
     /// Which endpoint it was, as written in the config.
     pub endpoint: Option<String>,
-    /// The error of the request's own body, if that was it.
-    pub body: Option<hyper::Error>,
 }
 
 impl SendFault {
@@ -63,7 +64,6 @@ impl SendFault {
             kind,
             cause: chain(cause),
             endpoint: None,
-            body: None,
         }
     }
 
@@ -72,7 +72,6 @@ impl SendFault {
             kind: SendFaultKind::ResponseTimeout,
             cause: format!("no response head within {limit:?} of the request's last piece"),
             endpoint: None,
-            body: None,
         }
     }
 
@@ -87,8 +86,17 @@ impl SendFault {
             kind,
             cause: cause.into(),
             endpoint: None,
-            body: None,
         }
+    }
+
+    /// Sorts what the system says to a connection attempt.
+    pub(super) fn of_connect(error: &std::io::Error) -> Self {
+        let kind = if is_exhausted(error) {
+            SendFaultKind::Exhausted
+        } else {
+            SendFaultKind::ConnectRefused
+        };
+        Self::new(kind, error)
     }
 
     /// Sorts what the HTTP library says.
@@ -98,7 +106,6 @@ impl SendFault {
                 kind: SendFaultKind::Body,
                 cause: chain(&error),
                 endpoint: None,
-                body: Some(error),
             };
         }
         let kind = if error.is_parse() || error.is_parse_too_large() {
@@ -119,6 +126,12 @@ impl fmt::Display for SendFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.cause)
     }
+}
+
+/// Whether the system lacks what a connection needs (errno(3)): ENFILE, EMFILE,
+/// EADDRNOTAVAIL, ENOBUFS, ENOMEM.
+fn is_exhausted(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24 | 99 | 105 | 12))
 }
 
 /// An error and its sources, in one line.

@@ -135,7 +135,8 @@ fn drive<B: UploadBody>(
 }
 
 /// Waits for an answer, for at most `limit` after the last piece of the upload
-/// (or after now). `None`: it did not come.
+/// (or after now). While the client is to send the next piece, the upstream's
+/// time does not run. `None`: it did not come.
 pub(super) async fn within<F: Future>(
     answer: F,
     upload: Option<&Rc<Upload>>,
@@ -146,8 +147,9 @@ pub(super) async fn within<F: Future>(
     loop {
         match tokio::time::timeout_at(last_sign + limit, &mut answer).await {
             Ok(answer) => return Some(answer),
-            Err(_) => match upload.map(|upload| upload.last_piece()) {
-                Some(piece) if piece > last_sign => last_sign = piece,
+            Err(_) => match upload {
+                Some(upload) if upload.is_waiting_for_client() => last_sign = Instant::now(),
+                Some(upload) if upload.last_piece() > last_sign => last_sign = upload.last_piece(),
                 _ => return None,
             },
         }

@@ -33,6 +33,16 @@ pub(super) fn spawn<F: Future<Output: 'static> + 'static>(future: F) {
     drop(tokio::task::spawn_local(future));
 }
 
+/// Whether the upstream says that it has not processed the request at all
+/// (RFC 9113 §8.7): it refused the stream, or went away before it.
+pub(super) fn is_unprocessed(error: &hyper::Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<::h2::Error>())
+        .is_some_and(|e| {
+            e.reason() == Some(::h2::Reason::REFUSED_STREAM) || (e.is_go_away() && e.is_remote())
+        })
+}
+
 /// Begins HTTP/2 with prior knowledge (RFC 9113 §3.3) on a connection.
 pub(super) async fn begin<B: UploadBody>(
     stream: Stream,

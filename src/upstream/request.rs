@@ -41,10 +41,15 @@ impl<B: UploadBody> UpstreamRequest<B> {
         self.upgrade
     }
 
-    /// Whether it may be sent again: no body, and a method that means the same
-    /// when it is processed twice (RFC 9110 §9.2.2).
-    pub(super) fn is_replayable(&self) -> bool {
-        let idempotent = matches!(
+    /// Whether it has no body, so that a copy of it is easily kept.
+    pub(super) fn is_copyable(&self) -> bool {
+        self.upload.is_none()
+    }
+
+    /// Whether its method means the same when it is processed twice (RFC 9110
+    /// §9.2.2).
+    pub(super) fn is_idempotent(&self) -> bool {
+        matches!(
             *self.request.method(),
             Method::GET
                 | Method::HEAD
@@ -52,8 +57,7 @@ impl<B: UploadBody> UpstreamRequest<B> {
                 | Method::PUT
                 | Method::DELETE
                 | Method::TRACE
-        );
-        idempotent && self.upload.is_none()
+        )
     }
 
     pub(super) fn into_parts(self) -> (Box<Request<Tracked<B>>>, Option<Rc<Upload>>) {

@@ -1,9 +1,12 @@
 //! One request to one upstream: endpoint, connection, response head.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::{Request, Response};
+use hyper::body::Body;
 use tokio::time::Instant;
 
 use super::balance::Balance;
@@ -59,8 +62,10 @@ enum Attempt<B: UploadBody> {
 /// How a request is sent, the same in every attempt.
 struct Manner<'a> {
     upload: Option<&'a Rc<Upload>>,
-    /// Whether it may be sent again when its connection was closed unanswered.
-    replayable: bool,
+    /// Whether it has no body, so that a copy of it can be sent again.
+    copyable: bool,
+    /// Whether it means the same when it is processed twice.
+    idempotent: bool,
     upgrade: bool,
     now: Instant,
     /// Whether a connection from the pool may be used.
@@ -104,11 +109,13 @@ impl<B: UploadBody> Upstream<B> {
         now: Instant,
     ) -> Result<Answer<B>, SendFault> {
         let upgrade = request.is_upgrade();
-        let replayable = !upgrade && request.is_replayable();
+        let copyable = !upgrade && request.is_copyable();
+        let idempotent = request.is_idempotent();
         let (mut request, upload) = request.into_parts();
         let mut manner = Manner {
             upload: upload.as_ref(),
-            replayable,
+            copyable,
+            idempotent,
             upgrade,
             now,
             pooled: !upgrade,
@@ -206,10 +213,11 @@ impl<B: UploadBody> Upstream<B> {
     ) -> Attempt<B> {
         let limit = self.plan.response_timeout();
         // Only on a connection that served before is there something to repair.
-        let replay = (manner.replayable && connection.is_reused()).then(|| copy_of(&request));
+        let repairable = manner.copyable && manner.idempotent && connection.is_reused();
+        let replay = repairable.then(|| copy_of(&request));
         match connection.exchange(request, manner.upload, limit).await {
             Ok(response) => {
-                Attempt::Answered(self.answered(response, connection, in_flight, manner))
+                Attempt::Answered(answered(response, connection, in_flight, manner).await)
             }
             Err(Unanswered::Unsent(request, e)) => Attempt::Again {
                 request,
@@ -217,37 +225,19 @@ impl<B: UploadBody> Upstream<B> {
                 refused: false,
             },
             Err(Unanswered::Lost(e)) => {
-                // A connection that served before and now ends without a byte
-                // of a response was closed for its age, not for this request.
+                // A connection that served before and now ends without a
+                // response was closed for its age, not for this request.
                 match replay.filter(|_| is_close(&e)) {
                     Some(request) => Attempt::Again {
                         request,
                         fault: SendFault::of_http(e),
                         refused: false,
                     },
-                    None => Attempt::Failed(SendFault::of_http(e)),
+                    None => Attempt::Failed(lost(e, manner)),
                 }
             }
             Err(Unanswered::Timeout) => Attempt::Failed(SendFault::timeout(limit)),
         }
-    }
-
-    /// Binds a response to the connection that its body comes over.
-    fn answered(
-        &self,
-        response: Response<hyper::body::Incoming>,
-        connection: H1<B>,
-        in_flight: InFlight<B>,
-        manner: &Manner<'_>,
-    ) -> Response<UpstreamBody<B>> {
-        let uploading = manner.upload.is_some_and(|upload| !upload.is_finished());
-        let driven = if uploading {
-            in_flight.endpoint().give_back_later(connection);
-            None
-        } else {
-            Some(connection)
-        };
-        response.map(|incoming| UpstreamBody::new(incoming, driven, in_flight))
     }
 
     async fn attempt_h2(
@@ -257,13 +247,14 @@ impl<B: UploadBody> Upstream<B> {
         manner: &Manner<'_>,
     ) -> Attempt<B> {
         let endpoint = in_flight.endpoint();
-        let mut sender = match endpoint.multiplexed().filter(|_| manner.pooled) {
+        let (mut sender, reused) = match endpoint.multiplexed(manner.now).filter(|_| manner.pooled)
+        {
             Some(sender) => {
                 self.count("reused");
-                sender
+                (sender, true)
             }
-            None => match Box::pin(self.connect_h2(endpoint)).await {
-                Ok(sender) => sender,
+            None => match Box::pin(self.connect_h2(endpoint, manner)).await {
+                Ok(sender) => (sender, false),
                 Err(fault) => {
                     return Attempt::Again {
                         request,
@@ -273,6 +264,7 @@ impl<B: UploadBody> Upstream<B> {
                 }
             },
         };
+        let copy = (manner.copyable && reused).then(|| copy_of(&request));
         let limit = self.plan.response_timeout();
         let answer = h1::within(sender.try_send_request(*request), manner.upload, limit).await;
         match answer {
@@ -286,15 +278,34 @@ impl<B: UploadBody> Upstream<B> {
                     fault: SendFault::of_http(e.into_error()),
                     refused: false,
                 },
-                None => Attempt::Failed(SendFault::of_http(e.into_error())),
+                None => {
+                    let e = e.into_error();
+                    let again = h2::is_unprocessed(&e) || (manner.idempotent && is_close(&e));
+                    match copy.filter(|_| again) {
+                        Some(request) => Attempt::Again {
+                            request,
+                            fault: SendFault::of_http(e),
+                            refused: false,
+                        },
+                        None => Attempt::Failed(lost(e, manner)),
+                    }
+                }
             },
         }
     }
 
+    /// One request sets up the connection, and those that come meanwhile wait
+    /// for it.
     async fn connect_h2(
         &self,
         endpoint: &Rc<Endpoint<B>>,
+        manner: &Manner<'_>,
     ) -> Result<hyper::client::conn::http2::SendRequest<Tracked<B>>, SendFault> {
+        let _turn = endpoint.turn_to_connect().await;
+        // Not the one that this request has just found closed.
+        if let Some(sender) = endpoint.multiplexed(manner.now).filter(|_| manner.pooled) {
+            return Ok(sender);
+        }
         let stream = self.connect(endpoint).await?;
         let sender = h2::begin(stream).await.map_err(SendFault::of_http)?;
         endpoint.set_multiplexed(sender.clone());
@@ -326,19 +337,60 @@ impl<B: UploadBody> Upstream<B> {
             }
             Err(fault) => {
                 self.count(fault.kind.code());
-                let pause = endpoint.eject(Instant::now());
-                tracing::warn!(
-                    event = events::ENDPOINT_EJECTED,
-                    upstream = self.plan.name(),
-                    endpoint = endpoint.text,
-                    cause = fault.cause,
-                    pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                    "no connection to the endpoint; others are preferred for a while"
-                );
+                // What this machine lacks is no fault of the endpoint.
+                let ejected = (fault.kind != SendFaultKind::Exhausted)
+                    .then(|| endpoint.eject(Instant::now()))
+                    .flatten();
+                if let Some(pause) = ejected {
+                    tracing::warn!(
+                        event = events::ENDPOINT_EJECTED,
+                        upstream = self.plan.name(),
+                        endpoint = endpoint.text,
+                        cause = fault.cause,
+                        pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                        "no connection to the endpoint; others are preferred for a while"
+                    );
+                }
                 Err(fault)
             }
         }
     }
+}
+
+/// Binds a response to the connection that its body comes over.
+async fn answered<B: UploadBody>(
+    response: Response<hyper::body::Incoming>,
+    connection: H1<B>,
+    in_flight: InFlight<B>,
+    manner: &Manner<'_>,
+) -> Response<UpstreamBody<B>> {
+    let uploading = manner.upload.is_some_and(|upload| !upload.is_finished());
+    let mut connection = Some(connection);
+    if uploading {
+        if let Some(connection) = connection.take() {
+            in_flight.endpoint().give_back_later(connection);
+        }
+    } else if response.body().is_end_stream() {
+        // Nobody asks for a body that is not there: it ends here.
+        poll_fn(|cx| {
+            if let Some(connection) = connection.take() {
+                in_flight.endpoint().give_back(connection, cx);
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+    response.map(|incoming| UpstreamBody::new(incoming, connection, in_flight))
+}
+
+/// The fault of a request whose connection ended: the client's, if its body
+/// broke off.
+fn lost(error: hyper::Error, manner: &Manner<'_>) -> SendFault {
+    let mut fault = SendFault::of_http(error);
+    if manner.upload.is_some_and(|upload| upload.is_broken()) {
+        fault.kind = SendFaultKind::Body;
+    }
+    fault
 }
 
 /// A connection from the pool. One that has rested for a while is looked at
@@ -350,11 +402,11 @@ async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, manner: &Manner<'_>) -> O
         let rest = manner
             .now
             .saturating_duration_since(connection.idle_since());
-        if rest < LOOK_AFTER && manner.replayable {
+        if rest < LOOK_AFTER && manner.copyable && manner.idempotent {
             return Some(connection);
         }
         tokio::task::yield_now().await;
-        let alive = std::future::poll_fn(|cx| std::task::Poll::Ready(connection.drive(cx))).await;
+        let alive = poll_fn(|cx| Poll::Ready(connection.drive(cx))).await;
         if alive {
             return Some(connection);
         }

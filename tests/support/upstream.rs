@@ -160,6 +160,11 @@ impl Upstream {
         self.log.lock().unwrap().connections
     }
 
+    /// Waits until the other side has ended every connection.
+    pub(crate) async fn connections_ended(&self) {
+        crate::support::within("the end of every connection", self.kick.closed()).await;
+    }
+
     /// Closes every connection that is open now, and returns when they are
     /// closed; new ones are served.
     pub(crate) async fn hang_up(&self) {

@@ -358,9 +358,14 @@ fn each_reason_to_believe_an_assertion_is_enough() {
 }
 
 #[test]
-fn nothing_is_encoded_where_nothing_is_asserted() {
-    let text = format!("{BASELINE}[upstreams.orders.outbound]\nidentity_assertion = \"never\"\n");
-    assert!(accepted(&text).upstreams()[0].outbound.encodings.is_empty());
+fn fields_of_an_assertion_that_is_switched_off_are_still_known() {
+    let text = format!(
+        "{BASELINE}[upstreams.orders.outbound]\nidentity_assertion = \"never\"\n[upstreams.orders.outbound.assertion]\nencode = [\"headers\"]\nheaders = {{ X-Caller = \"{{subject}}\" }}\n"
+    );
+    let config = accepted(&text);
+    let outbound = &config.upstreams()[0].outbound;
+    let names: Vec<_> = outbound.encodings[0].field_names().collect();
+    assert_eq!(names, ["x-caller"]);
 }
 
 #[test]
