@@ -18,6 +18,7 @@ use super::refusal::{Refusal, alert_record};
 use super::sni::{Certificates, normalise};
 use super::stream::{Socket, Stream};
 use super::verifier::ClientVerifier;
+use super::words;
 use crate::config::{ListenerTls, Protocol};
 
 /// How long a refused client may take to read its alert before it is dropped.
@@ -183,7 +184,7 @@ fn failed(cause: &std::io::Error, socket: Socket) -> RefusedHandshake {
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let (reason, text) = match library {
-        Some(error) => (Refusal::of(error), error.to_string()),
+        Some(error) => (Refusal::of(error), words::of_error(error)),
         None => (
             Refusal::ClientGone,
             format!("the client went away: {cause}"),
