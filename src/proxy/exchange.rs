@@ -137,8 +137,8 @@ impl Exchange {
         self.fault.get_or_insert(fault);
     }
 
-    /// Somebody gave it up before its response was complete: the client, since
-    /// whatever else can end it has noted a fault.
+    /// Somebody gave it up before its response was complete: countersign at its
+    /// own end, else the client, since whatever else can end it has noted a fault.
     fn abandoned(&self) -> Option<Fault> {
         if self.complete || self.fault.is_some() {
             return None;
@@ -148,6 +148,14 @@ impl Exchange {
         } else {
             Phase::ResponseBody
         };
+        if self.proxy.is_over() {
+            return Some(Fault::new(
+                Side::Proxy,
+                phase,
+                Kind::Cut,
+                "countersign was told to end, and the request was not finished within server.drain_timeout or before a second signal",
+            ));
+        }
         Some(Fault::new(
             Side::Downstream,
             phase,
@@ -191,10 +199,10 @@ impl Exchange {
                 .uri
                 .path_and_query()
                 .map_or("", http::uri::PathAndQuery::as_str),
-            protocol: if line.version == Version::HTTP_2 {
-                "HTTP/2"
-            } else {
-                "HTTP/1.1"
+            protocol: match line.version {
+                Version::HTTP_2 => "HTTP/2",
+                Version::HTTP_10 => "HTTP/1.0",
+                _ => "HTTP/1.1",
             },
             status: self.status,
             route: route.map(|route| route.name.as_str()),

@@ -75,6 +75,8 @@ pub enum Kind {
     ConnectTimeout,
     /// No credential, where the upstream requires one.
     CredentialMissing,
+    /// countersign ended before the request did.
+    Cut,
     /// The head breaks a rule of HTTP, or could be read in two ways.
     Malformed,
     /// This method is not served (CONNECT, TRACE).
@@ -157,6 +159,7 @@ impl Fault {
             Kind::BodyBroken | Kind::ClientGone | Kind::Malformed => StatusCode::BAD_REQUEST,
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::ConnectTimeout | Kind::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Kind::Cut => StatusCode::SERVICE_UNAVAILABLE,
             Kind::MethodNotServed => StatusCode::NOT_IMPLEMENTED,
             Kind::NoRoute => StatusCode::NOT_FOUND,
             Kind::ConnectRefused
@@ -216,6 +219,7 @@ impl Kind {
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::CredentialMissing => "credential_missing",
+            Self::Cut => "cut",
             Self::Malformed => "malformed",
             Self::MethodNotServed => "method_not_served",
             Self::NoRuleMatched => "no_rule_matched",
