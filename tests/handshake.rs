@@ -330,6 +330,22 @@ async fn caller_without_sni_does_not_get_around_the_certificate() {
 }
 
 #[tokio::test]
+async fn session_is_resumed_and_counted_as_such_where_no_certificates_are_asked_for() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let proxy = with_client_auth(&pki, &upstream, "none").start().await;
+    let client = Client::new(&pki).resuming();
+    for resumed in [false, true] {
+        let mut session = client.connect(proxy.public()).await.unwrap();
+        assert_eq!(session.send(get("/")).await.unwrap().status, 200);
+        assert_eq!(session.tls().resumed, resumed);
+    }
+    let metrics = proxy.metrics().await;
+    for reason in ["reason=\"full\"", "reason=\"resumed\""] {
+        assert_eq!(metrics.sum("handshake", &[reason]), 1.0, "{reason}");
+    }
+}
+
+#[tokio::test]
 async fn session_is_never_resumed_where_certificates_are_asked_for() {
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     for client_auth in ["want", "require"] {

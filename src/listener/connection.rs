@@ -108,14 +108,15 @@ async fn establish(
     let deadline = Instant::now() + listener.limits.handshake_timeout;
     match tls.accept(socket, deadline).await {
         Ok(done) => {
-            worker.metrics().listener(id.0).handshake_accepted(false);
             let Handshaken {
                 stream,
                 peer,
                 good_until,
+                resumed,
                 http2,
                 ..
             } = done;
+            worker.metrics().listener(id.0).handshake_accepted(resumed);
             let caller = Caller::new(site, id, address, peer, http2);
             let expires = good_until.map(instant_of);
             Some(Established {

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::server::{Accepted, NoServerSessionStorage};
-use rustls::{AlertDescription, ProtocolVersion, ServerConfig, SupportedProtocolVersion};
+use rustls::{
+    AlertDescription, HandshakeKind, ProtocolVersion, ServerConfig, SupportedProtocolVersion,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_rustls::server::{StartHandshake, TlsStream};
@@ -165,6 +167,7 @@ fn handshaken(stream: TlsStream<Socket>, record: Record) -> Handshaken {
     let (peer, good_until) = record.into_peer();
     let session = stream.get_ref().1;
     let http2 = session.alpn_protocol() == Some(b"h2");
+    let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
     let version = match session.protocol_version() {
         Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
@@ -174,6 +177,7 @@ fn handshaken(stream: TlsStream<Socket>, record: Record) -> Handshaken {
         peer,
         good_until,
         server_name: None,
+        resumed,
         http2,
         version,
     }
