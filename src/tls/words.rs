@@ -36,6 +36,22 @@ pub(super) fn of_verdict(cause: &webpki::Error, bundle: &str) -> String {
     }
 }
 
+/// Why a revocation list cannot be used.
+pub(super) fn of_revocation_list(cause: &webpki::Error) -> String {
+    use webpki::Error as Cause;
+    match cause {
+        Cause::BadDer | Cause::UnsupportedCrlVersion => {
+            "it is damaged, or not of version 2 (RFC 5280 section 5.1; `openssl ca` needs `crlnumber` in its config)"
+                .to_owned()
+        }
+        Cause::UnsupportedDeltaCrl => "it is a delta; a complete list is needed".to_owned(),
+        Cause::UnsupportedIndirectCrl => {
+            "it is indirect; a list from the issuer itself is needed".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
 /// What went wrong in a handshake, on either side.
 pub(super) fn of_error(error: &Error) -> String {
     match error {
@@ -148,6 +164,12 @@ mod tests {
             of_verdict(&cause, "partners"),
             "a certificate of the chain, or its authority, expired 100 days ago"
         );
+    }
+
+    #[test]
+    fn a_list_of_version_1_is_told_with_what_makes_one_of_version_2() {
+        let words = of_revocation_list(&webpki::Error::BadDer);
+        assert!(words.contains("version 2") && words.contains("crlnumber"));
     }
 
     #[test]
