@@ -13,8 +13,8 @@ use super::caller::Caller;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::handle::Proxy;
 use crate::config::{Route, UpstreamId};
-use crate::telemetry::ReferenceId;
 use crate::telemetry::access::AccessRecord;
+use crate::telemetry::{ReferenceId, events};
 
 /// What is known of one request. Dropping it writes its line and counts it.
 pub(super) struct Exchange {
@@ -164,6 +164,28 @@ impl Exchange {
         ))
     }
 
+    /// Without an access log a fault is a diagnostic: the caller was told a
+    /// reference, and it leads to the cause.
+    fn explain(&self) {
+        let Some(fault) = &self.fault else {
+            return;
+        };
+        let config = self.proxy.site().config();
+        let route = self.route.and_then(|index| config.routes().get(index));
+        let listener = config.listener(self.caller.listener());
+        tracing::info!(
+            event = events::REQUEST_END,
+            listener = listener.map(|listener| listener.name.as_str()),
+            client = %self.caller,
+            peer = self.caller.peer().map(crate::identity::PeerIdentity::primary),
+            status = self.status,
+            route = route.map(|route| route.name.as_str()),
+            %fault,
+            cause = fault.cause,
+            request_id = %self.id,
+        );
+    }
+
     fn write(&self, line: &Line) {
         let site = self.proxy.site();
         let config = site.config();
@@ -230,8 +252,9 @@ impl Drop for Exchange {
         self.route
             .map_or_else(|| metrics.no_route(), |index| metrics.route(index))
             .request(self.status, side, self.started.elapsed());
-        if let Some(line) = self.line.take() {
-            self.write(&line);
+        match self.line.take() {
+            Some(line) => self.write(&line),
+            None => self.explain(),
         }
     }
 }
