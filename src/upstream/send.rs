@@ -326,7 +326,13 @@ impl<B: UploadBody> Upstream<B> {
             }
             Err(fault) => {
                 self.count(fault.kind.code());
-                let pause = endpoint.eject(Instant::now());
+                let now = Instant::now();
+                let known = endpoint.is_ejected(now);
+                let pause = endpoint.eject(now);
+                if known {
+                    // Tried for want of another: that it is away has been said.
+                    return Err(fault);
+                }
                 tracing::warn!(
                     event = events::ENDPOINT_EJECTED,
                     upstream = self.plan.name(),
