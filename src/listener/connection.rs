@@ -71,7 +71,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         let expires = established.expires;
         carry_http(&worker, &listener, established).await;
         if let Some(tunnel) = caller.take_tunnel() {
-            until(expires, tunnel).await;
+            until(expires, tunnel, &caller).await;
         }
     }
     drop((slot, load));
@@ -206,7 +206,7 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
             }
         }
     });
-    let watch = Watch::new(&activity, listener.limits, http2, expires);
+    let watch = Watch::new(&activity, listener.limits, http2, expires, &caller);
     let outcome = if http2 {
         let connection = http2_builder(&listener.limits).serve_connection(io, service);
         watch
@@ -250,11 +250,13 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
 }
 
 /// Carries a tunnel until it ends, or until the certificate it rests on does.
-async fn until(expires: Option<Instant>, tunnel: crate::proxy::Tunnel) {
+async fn until(expires: Option<Instant>, mut tunnel: crate::proxy::Tunnel, caller: &Caller) {
     match expires {
         Some(expires) => {
-            if tokio::time::timeout_at(expires, tunnel).await.is_err() {
-                tracing::debug!("a tunnel was cut when its peer's certificate expired");
+            let outcome = tokio::time::timeout_at(expires, &mut tunnel).await;
+            if outcome.is_err() {
+                // Before the tunnel is dropped, which writes its line.
+                caller.cut_as_expired();
             }
         }
         None => tunnel.await,

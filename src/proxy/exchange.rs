@@ -138,7 +138,7 @@ impl Exchange {
     }
 
     /// Somebody gave it up before its response was complete: countersign at its
-    /// own end, else the client, since whatever else can end it has noted a fault.
+    /// own end or the certificate's, else the client, since whatever else can end it has noted a fault.
     fn abandoned(&self) -> Option<Fault> {
         if self.complete || self.fault.is_some() {
             return None;
@@ -148,13 +148,17 @@ impl Exchange {
         } else {
             Phase::ResponseBody
         };
-        if self.proxy.is_over() {
-            return Some(Fault::new(
-                Side::Proxy,
-                phase,
-                Kind::Cut,
+        let cut = if self.proxy.is_over() {
+            Some(
                 "countersign was told to end, and the request was not finished within server.drain_timeout or before a second signal",
-            ));
+            )
+        } else if self.caller.is_cut_as_expired() {
+            Some("the client's certificate, or another one of its chain, has expired")
+        } else {
+            None
+        };
+        if let Some(cause) = cut {
+            return Some(Fault::new(Side::Proxy, phase, Kind::Cut, cause));
         }
         Some(Fault::new(
             Side::Downstream,

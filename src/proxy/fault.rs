@@ -75,7 +75,7 @@ pub enum Kind {
     ConnectTimeout,
     /// No credential, where the upstream requires one.
     CredentialMissing,
-    /// countersign ended before the request did.
+    /// countersign ended it: at its own end, or when the certificate expired.
     Cut,
     /// The head breaks a rule of HTTP, or could be read in two ways.
     Malformed,
