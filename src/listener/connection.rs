@@ -209,6 +209,7 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
     let watch = Watch::new(&activity, listener.limits, http2, expires, &caller);
     let outcome = if http2 {
         let connection = http2_builder(&listener.limits).serve_connection(io, service);
+        let connection = Box::pin(connection);
         watch
             .run(connection, worker, http2::Connection::graceful_shutdown)
             .await
@@ -216,6 +217,7 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
         let connection = http1_builder(&listener.limits)
             .serve_connection(io, service)
             .with_upgrades();
+        let connection = Box::pin(connection);
         watch
             .run(
                 connection,

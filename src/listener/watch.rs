@@ -66,14 +66,13 @@ impl<'a> Watch<'a> {
     /// asks it to finish what is under way and to take nothing more.
     pub(super) async fn run<C>(
         mut self,
-        connection: C,
+        mut connection: Pin<Box<C>>,
         worker: &Worker,
         goodbye: impl Fn(Pin<&mut C>),
     ) -> Ended
     where
         C: Future<Output = Result<(), hyper::Error>>,
     {
-        let mut connection = pin!(connection);
         let mut stopping = pin!(worker.life().wait_for_end());
         let mut timer = pin!(tokio::time::sleep_until(self.next_look()));
         let mut leaving = false;

@@ -49,7 +49,7 @@ struct Way {
 /// A permitted request whose head is ready to go up.
 struct Ready {
     way: Way,
-    head: request::Parts,
+    head: Box<request::Parts>,
     incoming: Incoming,
     /// What its hop-by-hop fields said.
     hop: Hop,
@@ -113,7 +113,8 @@ impl Proxy {
         request: Request<Incoming>,
         ambiguity: Option<&'static str>,
     ) -> Response<ResponseBody> {
-        let (mut head, incoming) = request.into_parts();
+        let (head, incoming) = request.into_parts();
+        let mut head = Box::new(head);
         let mut exchange = Exchange::begin(&self, &caller, &head);
         let admitted = match ambiguity {
             Some(rule) => Err(Fault::malformed(rule)),
@@ -247,11 +248,11 @@ impl Proxy {
         let request = match gate {
             Some((open, opened)) => {
                 body.wait_for(opened);
-                let mut request = Request::from_parts(head, body);
+                let mut request = Request::from_parts(*head, body);
                 open_on_continue(&mut request, open);
                 request
             }
-            None => Request::from_parts(head, body),
+            None => Request::from_parts(*head, body),
         };
         upstream
             .send(

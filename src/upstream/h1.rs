@@ -105,11 +105,11 @@ impl<B: UploadBody> H1<B> {
     /// after the last piece of the request.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<Tracked<B>>,
+        request: Box<Request<Tracked<B>>>,
         upload: Option<&Rc<Upload>>,
         limit: Duration,
     ) -> Result<Response<Incoming>, Unanswered<B>> {
-        let mut answer = pin!(self.sender.try_send_request(request));
+        let mut answer = pin!(self.sender.try_send_request(*request));
         let connection = &mut self.connection;
         let exchange = std::future::poll_fn(|cx| {
             drive(connection, cx);
@@ -165,7 +165,7 @@ fn unanswered<B>(mut error: TrySendError<Request<Tracked<B>>>) -> Unanswered<B> 
 /// which a task drives: after the switch it belongs to the tunnel.
 pub(super) async fn exchange_once<B: UploadBody>(
     stream: Stream,
-    request: Request<Tracked<B>>,
+    request: Box<Request<Tracked<B>>>,
     limit: Duration,
 ) -> Result<Response<Incoming>, SendFault> {
     let lost = |e: hyper::Error| SendFault::new(SendFaultKind::Lost, &e);
@@ -178,7 +178,7 @@ pub(super) async fn exchange_once<B: UploadBody>(
             tracing::debug!(cause = %e, "an upstream connection for an upgrade ended");
         }
     });
-    match tokio::time::timeout(limit, sender.send_request(request)).await {
+    match tokio::time::timeout(limit, sender.send_request(*request)).await {
         Ok(answer) => answer.map_err(lost),
         Err(_) => Err(SendFault::timeout(limit)),
     }

@@ -11,7 +11,8 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub struct UpstreamRequest<B> {
     permit: Permit,
-    request: Request<Tracked<B>>,
+    /// Apart, since it is handed from one to the next.
+    request: Box<Request<Tracked<B>>>,
     upload: Option<Rc<Upload>>,
     upgrade: bool,
 }
@@ -25,7 +26,7 @@ impl<B: UploadBody> UpstreamRequest<B> {
         let body = Tracked::new(body, upload.clone());
         Self {
             permit,
-            request: Request::from_parts(parts, body),
+            request: Box::new(Request::from_parts(parts, body)),
             upload,
             upgrade,
         }
@@ -40,9 +41,9 @@ impl<B: UploadBody> UpstreamRequest<B> {
         self.upgrade
     }
 
-    /// A copy to send again, if it may be: no body, and a method that means the
-    /// same when it is processed twice (RFC 9110 §9.2.2).
-    pub(super) fn replay(&self) -> Option<Request<Tracked<B>>> {
+    /// Whether it may be sent again: no body, and a method that means the same
+    /// when it is processed twice (RFC 9110 §9.2.2).
+    pub(super) fn is_replayable(&self) -> bool {
         let idempotent = matches!(
             *self.request.method(),
             Method::GET
@@ -52,18 +53,20 @@ impl<B: UploadBody> UpstreamRequest<B> {
                 | Method::DELETE
                 | Method::TRACE
         );
-        if !idempotent || self.upload.is_some() {
-            return None;
-        }
-        let mut copy = Request::new(Tracked::new(B::default(), None));
-        *copy.method_mut() = self.request.method().clone();
-        *copy.uri_mut() = self.request.uri().clone();
-        *copy.version_mut() = self.request.version();
-        *copy.headers_mut() = self.request.headers().clone();
-        Some(copy)
+        idempotent && self.upload.is_none()
     }
 
-    pub(super) fn into_parts(self) -> (Request<Tracked<B>>, Option<Rc<Upload>>) {
+    pub(super) fn into_parts(self) -> (Box<Request<Tracked<B>>>, Option<Rc<Upload>>) {
         (self.request, self.upload)
     }
+}
+
+/// A copy of a request without a body, to send again.
+pub(super) fn copy_of<B: UploadBody>(request: &Request<Tracked<B>>) -> Box<Request<Tracked<B>>> {
+    let mut copy = Request::new(Tracked::new(B::default(), None));
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Box::new(copy)
 }

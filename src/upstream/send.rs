@@ -13,7 +13,7 @@ use super::endpoint::{Endpoint, InFlight};
 use super::fault::{SendFault, SendFaultKind};
 use super::h1::{self, H1, Unanswered};
 use super::plan::Plan;
-use super::request::UpstreamRequest;
+use super::request::{UpstreamRequest, copy_of};
 use super::{UploadBody, h2};
 use crate::config::{Protocol, UpstreamId};
 use crate::telemetry::{Metrics, events};
@@ -49,7 +49,7 @@ enum Attempt<B: UploadBody> {
     /// Nothing of it was processed; here it is again. `refused`: the endpoint
     /// took no connection, so another one should be asked.
     Again {
-        request: Request<Tracked<B>>,
+        request: Box<Request<Tracked<B>>>,
         fault: SendFault,
         refused: bool,
     },
@@ -57,9 +57,10 @@ enum Attempt<B: UploadBody> {
 }
 
 /// How a request is sent, the same in every attempt.
-struct Manner<'a, B> {
+struct Manner<'a> {
     upload: Option<&'a Rc<Upload>>,
-    replay: Option<Request<Tracked<B>>>,
+    /// Whether it may be sent again when its connection was closed unanswered.
+    replayable: bool,
     upgrade: bool,
     now: Instant,
     /// Whether a connection from the pool may be used.
@@ -103,15 +104,11 @@ impl<B: UploadBody> Upstream<B> {
         now: Instant,
     ) -> Result<Answer<B>, SendFault> {
         let upgrade = request.is_upgrade();
-        let replay = if upgrade || self.plan.protocol() == Protocol::Http2 {
-            None
-        } else {
-            request.replay()
-        };
+        let replayable = !upgrade && request.is_replayable();
         let (mut request, upload) = request.into_parts();
         let mut manner = Manner {
             upload: upload.as_ref(),
-            replay,
+            replayable,
             upgrade,
             now,
             pooled: !upgrade,
@@ -122,7 +119,7 @@ impl<B: UploadBody> Upstream<B> {
             let Some(endpoint) = self.balance.choose(&self.endpoints, &tried, now) else {
                 break;
             };
-            match self.attempt(endpoint, request, &mut manner).await {
+            match self.attempt(endpoint, request, &manner).await {
                 Attempt::Answered(response) => {
                     return Ok(Answer {
                         response,
@@ -155,8 +152,8 @@ impl<B: UploadBody> Upstream<B> {
     async fn attempt(
         &self,
         endpoint: &Rc<Endpoint<B>>,
-        request: Request<Tracked<B>>,
-        manner: &mut Manner<'_, B>,
+        request: Box<Request<Tracked<B>>>,
+        manner: &Manner<'_>,
     ) -> Attempt<B> {
         let in_flight = endpoint.enter();
         if self.plan.protocol() == Protocol::Http2 {
@@ -170,7 +167,9 @@ impl<B: UploadBody> Upstream<B> {
                 .attempt_h1(in_flight, connection, request, manner)
                 .await;
         }
-        let stream = match self.connect(endpoint).await {
+        // Apart, as all that is rare here: the path of a request is short, and
+        // its state is moved about with it.
+        let stream = match Box::pin(self.connect(endpoint)).await {
             Ok(stream) => stream,
             Err(fault) => {
                 return Attempt::Again {
@@ -182,14 +181,14 @@ impl<B: UploadBody> Upstream<B> {
         };
         if manner.upgrade {
             let limit = self.plan.response_timeout();
-            return match h1::exchange_once(stream, request, limit).await {
+            return match Box::pin(h1::exchange_once(stream, request, limit)).await {
                 Ok(response) => Attempt::Answered(
                     response.map(|incoming| UpstreamBody::new(incoming, None, in_flight)),
                 ),
                 Err(fault) => Attempt::Failed(fault),
             };
         }
-        match H1::begin(stream).await {
+        match Box::pin(H1::begin(stream)).await {
             Ok(connection) => {
                 self.attempt_h1(in_flight, connection, request, manner)
                     .await
@@ -202,24 +201,25 @@ impl<B: UploadBody> Upstream<B> {
         &self,
         in_flight: InFlight<B>,
         mut connection: H1<B>,
-        request: Request<Tracked<B>>,
-        manner: &mut Manner<'_, B>,
+        request: Box<Request<Tracked<B>>>,
+        manner: &Manner<'_>,
     ) -> Attempt<B> {
         let limit = self.plan.response_timeout();
-        let reused = connection.is_reused();
+        // Only on a connection that served before is there something to repair.
+        let replay = (manner.replayable && connection.is_reused()).then(|| copy_of(&request));
         match connection.exchange(request, manner.upload, limit).await {
             Ok(response) => {
                 Attempt::Answered(self.answered(response, connection, in_flight, manner))
             }
             Err(Unanswered::Unsent(request, e)) => Attempt::Again {
-                request: *request,
+                request,
                 fault: SendFault::of_http(e),
                 refused: false,
             },
             Err(Unanswered::Lost(e)) => {
                 // A connection that served before and now ends without a byte
                 // of a response was closed for its age, not for this request.
-                match manner.replay.take().filter(|_| reused && is_close(&e)) {
+                match replay.filter(|_| is_close(&e)) {
                     Some(request) => Attempt::Again {
                         request,
                         fault: SendFault::of_http(e),
@@ -238,7 +238,7 @@ impl<B: UploadBody> Upstream<B> {
         response: Response<hyper::body::Incoming>,
         connection: H1<B>,
         in_flight: InFlight<B>,
-        manner: &Manner<'_, B>,
+        manner: &Manner<'_>,
     ) -> Response<UpstreamBody<B>> {
         let uploading = manner.upload.is_some_and(|upload| !upload.is_finished());
         let driven = if uploading {
@@ -253,8 +253,8 @@ impl<B: UploadBody> Upstream<B> {
     async fn attempt_h2(
         &self,
         in_flight: InFlight<B>,
-        request: Request<Tracked<B>>,
-        manner: &Manner<'_, B>,
+        request: Box<Request<Tracked<B>>>,
+        manner: &Manner<'_>,
     ) -> Attempt<B> {
         let endpoint = in_flight.endpoint();
         let mut sender = match endpoint.multiplexed().filter(|_| manner.pooled) {
@@ -262,7 +262,7 @@ impl<B: UploadBody> Upstream<B> {
                 self.count("reused");
                 sender
             }
-            None => match self.connect_h2(endpoint).await {
+            None => match Box::pin(self.connect_h2(endpoint)).await {
                 Ok(sender) => sender,
                 Err(fault) => {
                     return Attempt::Again {
@@ -274,7 +274,7 @@ impl<B: UploadBody> Upstream<B> {
             },
         };
         let limit = self.plan.response_timeout();
-        let answer = h1::within(sender.try_send_request(request), manner.upload, limit).await;
+        let answer = h1::within(sender.try_send_request(*request), manner.upload, limit).await;
         match answer {
             None => Attempt::Failed(SendFault::timeout(limit)),
             Some(Ok(response)) => Attempt::Answered(
@@ -282,7 +282,7 @@ impl<B: UploadBody> Upstream<B> {
             ),
             Some(Err(mut e)) => match e.take_message() {
                 Some(request) => Attempt::Again {
-                    request,
+                    request: Box::new(request),
                     fault: SendFault::of_http(e.into_error()),
                     refused: false,
                 },
@@ -350,13 +350,13 @@ impl<B: UploadBody> Upstream<B> {
 /// A connection from the pool. One that has rested for a while is looked at
 /// first, and any one for a request that could not be sent again: the turn of
 /// the runtime lets a close that has arrived be seen.
-async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, manner: &Manner<'_, B>) -> Option<H1<B>> {
+async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, manner: &Manner<'_>) -> Option<H1<B>> {
     loop {
         let mut connection = endpoint.take_idle(manner.now)?;
         let rest = manner
             .now
             .saturating_duration_since(connection.idle_since());
-        if rest < LOOK_AFTER && manner.replay.is_some() {
+        if rest < LOOK_AFTER && manner.replayable {
             return Some(connection);
         }
         tokio::task::yield_now().await;
