@@ -143,6 +143,21 @@ async fn demo_keeps_its_files_where_it_is_told_to() {
 }
 
 #[tokio::test]
+async fn demo_overwrites_nothing() {
+    let folder = TempDir::new().unwrap();
+    let mine = folder.path().join("countersign.toml");
+    std::fs::write(&mine, "mine").unwrap();
+    let mut demo = Command::new(BINARY);
+    demo.args(["demo", "--once", "--dir"]).arg(folder.path());
+    finish(&mut demo)
+        .await
+        .expect_code(1)
+        .expect_words(&["overwrites nothing"]);
+    assert_eq!(std::fs::read(&mine).unwrap(), b"mine");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
 async fn healthcheck_tells_a_running_proxy_from_a_dead_one() {
     let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
     let mut proxy = Setup::new(&pki, &upstream).start().await;

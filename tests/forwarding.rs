@@ -1,5 +1,7 @@
 //! What happens to a request on its way up and to a response on its way down.
 
+use std::time::Duration;
+
 use http::{HeaderMap, Method};
 
 use crate::support::body::Body;
@@ -338,6 +340,31 @@ async fn websocket_upgrade_passes_through() {
     raw.finish().await;
     assert_eq!(raw.read_to_end().await, "");
     assert_eq!(scene.proxy.access_line("/chat").await["status"], 101);
+}
+
+#[tokio::test]
+async fn websocket_is_cut_when_the_certificate_of_its_client_expires() {
+    let pki = Pki::new();
+    let upstream = Upstream::answering(|_| Reply::upgrade()).await;
+    let proxy = Setup::new(&pki, &upstream).start().await;
+    let leaf = pki
+        .root()
+        .leaf()
+        .client()
+        .uri("spiffe://clients.test/brief");
+    let leaf = leaf.expiring_in(Duration::from_secs(3)).issue();
+    let client = Client::new(&pki).presenting(&leaf);
+    let mut raw = client.raw(proxy.public()).await;
+    raw.write("GET /chat HTTP/1.1\r\nHost: proxy.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .await;
+    assert_eq!(raw.read_response().await.status, 101);
+    raw.read_to_end().await;
+    let line = proxy.access_line("/chat").await;
+    assert_eq!(line["fault"], "proxy/response_body/cut", "{line}");
+    assert!(
+        line["cause"].as_str().unwrap().contains("expired"),
+        "{line}"
+    );
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use rustls::{AlertDescription, CipherSuite, NamedGroup};
 use serde_json::Value;
 
 use crate::support::client::{Client, get};
+use crate::support::eventually;
 use crate::support::pki::{Authority, CLIENT_URI, Leaf, Pki, plain_hex};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
@@ -200,6 +201,11 @@ async fn refuses(certificate: impl Fn(&Pki) -> Leaf, alert: AlertDescription, re
         }
         let line = proxy.log_line("handshake.refused", |_| true).await;
         assert_eq!(line["reason"], reason, "{line}");
+        let cause = line["cause"].as_str().unwrap_or_default();
+        assert!(
+            cause.contains("certificate") || cause.contains("chain"),
+            "{line}"
+        );
         assert_names(&line, &leaf);
         let refused = format!("reason=\"{reason}\"");
         proxy
@@ -207,7 +213,11 @@ async fn refuses(certificate: impl Fn(&Pki) -> Leaf, alert: AlertDescription, re
                 metrics.sum("handshake", &[&refused]) == 4.0
             })
             .await;
-        assert_eq!(proxy.logged("handshake.refused").len(), 4, "one line each");
+        // A refusal is counted before its line is written.
+        eventually("one line each", || {
+            (proxy.logged("handshake.refused").len() == 4).then_some(())
+        })
+        .await;
     }
 }
 
@@ -316,6 +326,22 @@ async fn caller_without_sni_does_not_get_around_the_certificate() {
     let proxy = Setup::new(&pki, &upstream).start().await;
     for client in Client::new(&pki).without_sni().in_every_version() {
         client.refusal(proxy.public()).await;
+    }
+}
+
+#[tokio::test]
+async fn session_is_resumed_and_counted_as_such_where_no_certificates_are_asked_for() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let proxy = with_client_auth(&pki, &upstream, "none").start().await;
+    let client = Client::new(&pki).resuming();
+    for resumed in [false, true] {
+        let mut session = client.connect(proxy.public()).await.unwrap();
+        assert_eq!(session.send(get("/")).await.unwrap().status, 200);
+        assert_eq!(session.tls().resumed, resumed);
+    }
+    let metrics = proxy.metrics().await;
+    for reason in ["reason=\"full\"", "reason=\"resumed\""] {
+        assert_eq!(metrics.sum("handshake", &[reason]), 1.0, "{reason}");
     }
 }
 

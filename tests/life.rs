@@ -121,7 +121,8 @@ async fn drain_deadline_cuts_what_is_left() {
     scene.proxy.terminate();
     assert_eq!(scene.proxy.exit_code().await, Some(3));
     assert!(answer.await.unwrap().is_err());
-    scene.proxy.access_line("/slow").await;
+    let line = scene.proxy.access_line("/slow").await;
+    assert_eq!(line["fault"], "proxy/response_head/cut", "{line}");
 }
 
 #[tokio::test]

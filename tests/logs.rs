@@ -64,19 +64,25 @@ async fn certificate_cannot_write_a_line_of_its_own_into_the_log() {
 }
 
 #[tokio::test]
-async fn access_log_can_be_left_out() {
+async fn access_log_can_be_left_out_and_refusals_still_have_their_line() {
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let mut proxy = Setup::new(&pki, &upstream)
         .with("log.access = false")
         .start()
         .await;
-    Client::new(&pki)
-        .presenting(&pki.client())
-        .get(proxy.public(), "/")
-        .await
-        .unwrap();
+    let client = Client::new(&pki).presenting(&pki.client());
+    client.get(proxy.public(), "/").await.unwrap();
+    let refused = client.get(proxy.public(), "/%2e%2e").await.unwrap();
+    let line = proxy.log_line("request.end", |_| true).await;
+    assert_eq!(line["fault"], "downstream/request_head/malformed", "{line}");
+    let reference = line["request_id"].as_str().unwrap();
+    assert!(
+        String::from_utf8_lossy(&refused.body).contains(reference),
+        "{line}"
+    );
     proxy.terminate();
     assert_eq!(proxy.exit_code().await, Some(0));
+    assert_eq!(proxy.logged("request.end").len(), 1);
     assert!(proxy.access_log().is_empty(), "{:#?}", proxy.access_log());
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::{Exit, complain, print};
-use crate::config::{Bind, ClientAuth, Config, UpstreamTrust};
+use crate::config::{Bind, ClientAuth, Config, HostPattern, UpstreamTrust};
 use crate::tls::{Expiry, Material};
 use crate::{Prepared, config, prepare};
 
@@ -31,6 +31,12 @@ fn report(path: &Path, prepared: &Prepared) -> String {
         text.push_str(&what);
         text.push('\n');
     };
+    if let Some(admin) = config.admin() {
+        line(format!(
+            "admin: {}, plaintext, open to whoever reaches it",
+            describe_bind(&admin.bind.value)
+        ));
+    }
     for listener in config.listeners() {
         line(describe_listener(config, listener));
     }
@@ -38,8 +44,10 @@ fn report(path: &Path, prepared: &Prepared) -> String {
         let anchors = bundle.anchors().len();
         let lists = bundle.revocation_list_count();
         line(format!(
-            "trust {}: {anchors} anchors, {lists} revocation lists",
-            bundle.name()
+            "trust {}: {}, {}",
+            bundle.name(),
+            count(anchors, "anchor"),
+            count(lists, "revocation list"),
         ));
     }
     for route in config.routes() {
@@ -68,9 +76,9 @@ fn describe_listener(config: &Config, listener: &config::Listener) -> String {
     let Some(tls) = &listener.tls else {
         return format!("listener {name}: {bind}, plaintext, every caller anonymous");
     };
-    let certificates = tls.certificates.len();
+    let certificates = count(tls.certificates.len(), "certificate");
     let policy = match tls.client_auth {
-        ClientAuth::None => "client certificates not asked for".to_owned(),
+        ClientAuth::None => "not asked for".to_owned(),
         asked => {
             let verb = if asked == ClientAuth::Require {
                 "required"
@@ -81,10 +89,10 @@ fn describe_listener(config: &Config, listener: &config::Listener) -> String {
                 .trust
                 .and_then(|id| config.bundle(id))
                 .map_or("-", |b| b.name.as_str());
-            format!("client certificates {verb}, checked against trust {bundle}")
+            format!("{verb}, checked against trust {bundle}")
         }
     };
-    format!("listener {name}: {bind}, TLS with {certificates} certificates, {policy}")
+    format!("listener {name}: {bind}, TLS with {certificates}, client certificates {policy}")
 }
 
 fn describe_route(config: &Config, route: &config::Route) -> String {
@@ -100,10 +108,24 @@ fn describe_route(config: &Config, route: &config::Route) -> String {
         None if route.requires_certificate => "every caller with a certificate".to_owned(),
         None => "every caller that its listener accepts".to_owned(),
     };
+    let host = match &route.host {
+        None => "every host".to_owned(),
+        Some(HostPattern::Exact(name)) => format!("host {name}"),
+        Some(HostPattern::Wildcard(suffix)) => format!("host *.{suffix}"),
+    };
+    let listener = route
+        .listener
+        .and_then(|id| config.listener(id))
+        .map_or_else(String::new, |l| format!(" on listener {}", l.name));
     format!(
-        "route {}: {} to upstream {upstream}, for {who}",
+        "route {}: {host}, path {}{listener} to upstream {upstream}, for {who}",
         route.name, route.path
     )
+}
+
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 fn describe_upstream(config: &Config, upstream: &config::Upstream) -> String {
@@ -140,8 +162,12 @@ fn describe_expiries(material: &Material, text: &mut String) {
         // Writing to a text does not fail.
         writeln!(
             text,
-            "  first to expire of the {} certificates of {}: \"{}\", {}",
-            expiry.kind,
+            "  {} of {}: first to expire is \"{}\", {}",
+            if expiry.kind == "anchor" {
+                "anchors"
+            } else {
+                "own certificates"
+            },
             expiry.name,
             expiry.subject,
             expiry.ends()

@@ -88,7 +88,11 @@ fn stage(once: bool, dir: Option<&Path>) -> Result<Exit, DemoError> {
         } else {
             let stop = run::signals()?;
             let ended = serve(prepared, &access, stop, |_| {
-                print(files.invitation(ports.proxy).as_bytes());
+                print(
+                    files
+                        .invitation(ports.proxy, temporary.is_none())
+                        .as_bytes(),
+                );
             })
             .await?;
             Ok(if ended == Ended::Drained {

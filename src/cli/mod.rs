@@ -1,11 +1,12 @@
 //! The commands of the command line.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::{self, Bind};
@@ -74,17 +75,13 @@ enum Command {
         dir: Option<PathBuf>,
     },
     /// Ask the admin address whether countersign is ready; exit code 0 or 1.
+    #[command(group = ArgGroup::new("target").required(true))]
     Healthcheck {
         /// The config file whose admin address is asked.
-        #[arg(
-            long,
-            value_name = "FILE",
-            conflicts_with = "url",
-            required_unless_present = "url"
-        )]
+        #[arg(long, value_name = "FILE", group = "target")]
         config: Option<PathBuf>,
         /// What to ask, such as http://127.0.0.1:9901/readyz or unix:/run/admin.sock.
-        #[arg(long)]
+        #[arg(long, group = "target")]
         url: Option<String>,
     },
     /// Print the annotated reference config.
@@ -132,8 +129,12 @@ fn print(bytes: &[u8]) -> Exit {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Exit::Ok,
-        // Such as a reader that has read enough (`| head`).
-        Err(_) => Exit::Failure,
+        // A reader that has read enough (`| head`) needs no word about it.
+        Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => Exit::Failure,
+        Err(cause) => {
+            complain(format_args!("standard output cannot be written: {cause}"));
+            Exit::Failure
+        }
     }
 }
 
@@ -158,16 +159,26 @@ fn ask(config: Option<&Path>, url: Option<&str>) -> Exit {
     match healthcheck(&target) {
         Ok(()) => Exit::Ok,
         Err(cause) => {
-            complain(
-                anyhow::Error::new(cause)
-                    .chain()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(": "),
-            );
+            complain(with_causes(&cause));
             Exit::Failure
         }
     }
+}
+
+/// An error and what caused it, in one line. Some errors repeat their source
+/// in their own text; it is not said twice.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    text
 }
 
 fn target_of(path: &Path) -> Result<Target, String> {

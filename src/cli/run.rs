@@ -7,7 +7,9 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{Exit, complain};
+use super::{Exit, complain, with_causes};
+use crate::listener::BindError;
+use crate::telemetry::admin::AdminSocketError;
 use crate::telemetry::{AccessLog, log};
 use crate::{Ended, Prepared, RunError, config, log_format, log_level, prepare, serve};
 
@@ -43,9 +45,37 @@ fn serve_prepared(prepared: Prepared) -> Exit {
         Ok(Ended::Drained) => Exit::Ok,
         Ok(Ended::Cut(_)) => Exit::Cut,
         Err(cause) => {
-            complain(format_args!("{cause}\nnothing was started"));
+            complain(format_args!(
+                "{}{}\nnothing was started",
+                with_causes(&cause),
+                remedy(&cause)
+            ));
             Exit::Failure
         }
+    }
+}
+
+/// What can be done where the system refuses an address; empty for anything else.
+fn remedy(cause: &RunError) -> &'static str {
+    let kind = match cause {
+        RunError::Admin(AdminSocketError::Bind { cause, .. })
+        | RunError::Bind {
+            cause: BindError::System { cause, .. },
+            ..
+        } => cause.kind(),
+        _ => return "",
+    };
+    match kind {
+        io::ErrorKind::AddrInUse => {
+            "\n  another process has this address: `ss -ltnp` shows which; end it, or choose another port"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "\n  no interface of this machine has this address: `ip address` shows which there are"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "\n  this user may not: a port below 1024 takes CAP_NET_BIND_SERVICE, a unix socket a directory that can be written"
+        }
+        _ => "",
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,6 +14,10 @@ use super::bind::{Socket, SocketFile};
 use super::deal::{Arrival, ArrivedSocket, Dealer};
 use crate::config::ListenerId;
 use crate::telemetry::events;
+
+/// How long it is not said again that a listener is full: at its limit each
+/// connection that ends and each that comes would be one more line.
+const FULL_PAUSE: Duration = Duration::from_secs(10);
 
 /// The connections that one listener may have at one time.
 #[derive(Clone, Debug)]
@@ -32,8 +36,15 @@ impl Slots {
         }
     }
 
-    async fn take(&self, listener: &str) -> Option<OwnedSemaphorePermit> {
-        if self.free.available_permits() == 0 {
+    /// `said`: when it was last said that there is none.
+    async fn take(
+        &self,
+        listener: &str,
+        said: &mut Option<Instant>,
+    ) -> Option<OwnedSemaphorePermit> {
+        let is_news = said.is_none_or(|said| said.elapsed() >= FULL_PAUSE);
+        if self.free.available_permits() == 0 && is_news {
+            *said = Some(Instant::now());
             tracing::warn!(
                 event = events::LISTENER_FULL,
                 listener,
@@ -58,8 +69,9 @@ pub(super) async fn accept(
         Socket::Unix(socket, file) => Listening::Unix(UnixListener::from_std(socket)?, file),
     };
     let mut failures = 0u32;
+    let mut said_full = None;
     loop {
-        let Some(slot) = slots.take(&name).await else {
+        let Some(slot) = slots.take(&name, &mut said_full).await else {
             return Ok(());
         };
         match socket.next().await {

@@ -71,7 +71,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         let expires = established.expires;
         carry_http(&worker, &listener, established).await;
         if let Some(tunnel) = caller.take_tunnel() {
-            until(expires, tunnel).await;
+            until(expires, tunnel, &caller).await;
         }
     }
     drop((slot, load));
@@ -108,14 +108,15 @@ async fn establish(
     let deadline = Instant::now() + listener.limits.handshake_timeout;
     match tls.accept(socket, deadline).await {
         Ok(done) => {
-            worker.metrics().listener(id.0).handshake_accepted(false);
             let Handshaken {
                 stream,
                 peer,
                 good_until,
+                resumed,
                 http2,
                 ..
             } = done;
+            worker.metrics().listener(id.0).handshake_accepted(resumed);
             let caller = Caller::new(site, id, address, peer, http2);
             let expires = good_until.map(instant_of);
             Some(Established {
@@ -205,7 +206,7 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
             }
         }
     });
-    let watch = Watch::new(&activity, listener.limits, http2, expires);
+    let watch = Watch::new(&activity, listener.limits, http2, expires, &caller);
     let outcome = if http2 {
         let connection = http2_builder(&listener.limits).serve_connection(io, service);
         let connection = Box::pin(connection);
@@ -251,11 +252,13 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
 }
 
 /// Carries a tunnel until it ends, or until the certificate it rests on does.
-async fn until(expires: Option<Instant>, tunnel: crate::proxy::Tunnel) {
+async fn until(expires: Option<Instant>, mut tunnel: crate::proxy::Tunnel, caller: &Caller) {
     match expires {
         Some(expires) => {
-            if tokio::time::timeout_at(expires, tunnel).await.is_err() {
-                tracing::debug!("a tunnel was cut when its peer's certificate expired");
+            let outcome = tokio::time::timeout_at(expires, &mut tunnel).await;
+            if outcome.is_err() {
+                // Before the tunnel is dropped, which writes its line.
+                caller.cut_as_expired();
             }
         }
         None => tunnel.await,

@@ -10,6 +10,7 @@ use tokio::time::{Instant, Sleep};
 use super::activity::{Activity, Overdue};
 use super::worker::Worker;
 use crate::config::Limits;
+use crate::proxy::Caller;
 
 /// How long a connection whose peer's certificate has expired may finish what
 /// is under way.
@@ -35,8 +36,11 @@ pub(super) struct Watch<'a> {
     http2: bool,
     /// When the peer's certificate expires.
     expires: Option<Instant>,
+    /// Whether it has.
+    expired: bool,
     /// When it is cut, whatever is under way.
     cut: Option<Instant>,
+    caller: &'a Caller,
 }
 
 impl<'a> Watch<'a> {
@@ -45,13 +49,16 @@ impl<'a> Watch<'a> {
         limits: Limits,
         http2: bool,
         expires: Option<Instant>,
+        caller: &'a Caller,
     ) -> Self {
         Self {
             activity,
             limits,
             http2,
             expires,
+            expired: false,
             cut: None,
+            caller,
         }
     }
 
@@ -129,10 +136,14 @@ impl<'a> Watch<'a> {
     fn look(&mut self, timer: &mut Pin<&mut Sleep>) -> Look {
         let now = Instant::now();
         if self.cut.is_some_and(|cut| cut <= now) {
+            if self.expired {
+                self.caller.cut_as_expired();
+            }
             return Look::End(Ended::Well);
         }
         if self.expires.is_some_and(|expires| expires <= now) {
             self.expires = None;
+            self.expired = true;
             self.expect_farewell(timer, Some(EXPIRY_GRACE));
             return Look::Leave;
         }

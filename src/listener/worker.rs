@@ -161,7 +161,7 @@ async fn serve(parts: WorkerParts) -> usize {
     loop {
         tokio::select! {
             biased;
-            () = &mut over => return connections.len(),
+            () = &mut over => return cut(&worker, &connections),
             arrival = inbox.recv() => match arrival {
                 Some(arrival) => {
                     connections.spawn_local(connection::serve(Rc::clone(&worker), arrival));
@@ -175,13 +175,19 @@ async fn serve(parts: WorkerParts) -> usize {
     loop {
         tokio::select! {
             biased;
-            () = &mut over => return connections.len(),
+            () = &mut over => return cut(&worker, &connections),
             ended = connections.join_next() => match ended {
                 Some(ended) => note_panic(ended),
                 None => return 0,
             },
         }
     }
+}
+
+/// Ends what is left, and counts it.
+fn cut(worker: &Worker, connections: &JoinSet<()>) -> usize {
+    worker.proxy().cut();
+    connections.len()
 }
 
 /// Accepts until the drain begins. Then the socket is closed, and the kernel

@@ -1,6 +1,6 @@
 //! Who is at the other end of one downstream connection, and what follows from it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -28,6 +28,8 @@ pub struct Caller {
     origin: Origin,
     assertions: Assertions,
     tunnel: RefCell<Option<Tunnel>>,
+    /// Whether it is cut off because its certificate has expired.
+    expired: Cell<bool>,
 }
 
 impl Caller {
@@ -56,6 +58,7 @@ impl Caller {
             tls,
             http2,
             tunnel: RefCell::new(None),
+            expired: Cell::new(false),
         })
     }
 
@@ -73,6 +76,16 @@ impl Caller {
     /// to be carried once HTTP on it has ended.
     pub fn take_tunnel(&self) -> Option<Tunnel> {
         self.tunnel.borrow_mut().take()
+    }
+
+    /// What is under way ends here, since the certificate has expired: the
+    /// lines of its requests say so.
+    pub fn cut_as_expired(&self) {
+        self.expired.set(true);
+    }
+
+    pub(super) fn is_cut_as_expired(&self) -> bool {
+        self.expired.get()
     }
 
     pub(super) fn set_tunnel(&self, tunnel: Tunnel) {

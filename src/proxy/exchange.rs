@@ -13,8 +13,8 @@ use super::caller::Caller;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::handle::Proxy;
 use crate::config::{Route, UpstreamId};
-use crate::telemetry::ReferenceId;
 use crate::telemetry::access::AccessRecord;
+use crate::telemetry::{ReferenceId, events};
 
 /// What is known of one request. Dropping it writes its line and counts it.
 pub(super) struct Exchange {
@@ -137,8 +137,8 @@ impl Exchange {
         self.fault.get_or_insert(fault);
     }
 
-    /// Somebody gave it up before its response was complete: the client, since
-    /// whatever else can end it has noted a fault.
+    /// Somebody gave it up before its response was complete: countersign at its
+    /// own end or the certificate's, else the client, since whatever else can end it has noted a fault.
     fn abandoned(&self) -> Option<Fault> {
         if self.complete || self.fault.is_some() {
             return None;
@@ -148,12 +148,46 @@ impl Exchange {
         } else {
             Phase::ResponseBody
         };
+        let cut = if self.proxy.is_over() {
+            Some(
+                "countersign was told to end, and the request was not finished within server.drain_timeout or before a second signal",
+            )
+        } else if self.caller.is_cut_as_expired() {
+            Some("the client's certificate, or another one of its chain, has expired")
+        } else {
+            None
+        };
+        if let Some(cause) = cut {
+            return Some(Fault::new(Side::Proxy, phase, Kind::Cut, cause));
+        }
         Some(Fault::new(
             Side::Downstream,
             phase,
             Kind::ClientGone,
             "the connection ended before the response was complete",
         ))
+    }
+
+    /// Without an access log a fault is a diagnostic: the caller was told a
+    /// reference, and it leads to the cause.
+    fn explain(&self) {
+        let Some(fault) = &self.fault else {
+            return;
+        };
+        let config = self.proxy.site().config();
+        let route = self.route.and_then(|index| config.routes().get(index));
+        let listener = config.listener(self.caller.listener());
+        tracing::info!(
+            event = events::REQUEST_END,
+            listener = listener.map(|listener| listener.name.as_str()),
+            client = %self.caller,
+            peer = self.caller.peer().map(crate::identity::PeerIdentity::primary),
+            status = self.status,
+            route = route.map(|route| route.name.as_str()),
+            %fault,
+            cause = fault.cause,
+            request_id = %self.id,
+        );
     }
 
     fn write(&self, line: &Line) {
@@ -191,10 +225,10 @@ impl Exchange {
                 .uri
                 .path_and_query()
                 .map_or("", http::uri::PathAndQuery::as_str),
-            protocol: if line.version == Version::HTTP_2 {
-                "HTTP/2"
-            } else {
-                "HTTP/1.1"
+            protocol: match line.version {
+                Version::HTTP_2 => "HTTP/2",
+                Version::HTTP_10 => "HTTP/1.0",
+                _ => "HTTP/1.1",
             },
             status: self.status,
             route: route.map(|route| route.name.as_str()),
@@ -222,8 +256,9 @@ impl Drop for Exchange {
         self.route
             .map_or_else(|| metrics.no_route(), |index| metrics.route(index))
             .request(self.status, side, self.started.elapsed());
-        if let Some(line) = self.line.take() {
-            self.write(&line);
+        match self.line.take() {
+            Some(line) => self.write(&line),
+            None => self.explain(),
         }
     }
 }

@@ -77,6 +77,8 @@ pub enum Kind {
     CredentialMissing,
     /// This machine has nothing left to connect with.
     Exhausted,
+    /// countersign ended it: at its own end, or when the certificate expired.
+    Cut,
     /// The head breaks a rule of HTTP, or could be read in two ways.
     Malformed,
     /// This method is not served (CONNECT, TRACE).
@@ -160,7 +162,7 @@ impl Fault {
             Kind::BodyBroken | Kind::ClientGone | Kind::Malformed => StatusCode::BAD_REQUEST,
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::ConnectTimeout | Kind::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Cut | Kind::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
             Kind::MethodNotServed => StatusCode::NOT_IMPLEMENTED,
             Kind::NoRoute => StatusCode::NOT_FOUND,
             Kind::ConnectRefused
@@ -220,6 +222,7 @@ impl Kind {
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::CredentialMissing => "credential_missing",
+            Self::Cut => "cut",
             Self::Malformed => "malformed",
             Self::Exhausted => "exhausted",
             Self::MethodNotServed => "method_not_served",

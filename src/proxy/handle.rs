@@ -1,5 +1,6 @@
 //! The path of a request, from its head to its response's head.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct Proxy {
     references: ReferenceIds,
     access: AccessLog,
     metrics: Arc<Metrics>,
+    /// Whether what is under way is being cut.
+    over: Cell<bool>,
 }
 
 /// A permitted request's way: to which upstream, and for which host.
@@ -70,7 +73,18 @@ impl Proxy {
             references: ReferenceIds::new(),
             access,
             metrics,
+            over: Cell::new(false),
         })
+    }
+
+    /// What is under way ends here: its requests' lines say that it was
+    /// countersign who ended them.
+    pub fn cut(&self) {
+        self.over.set(true);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.get()
     }
 
     /// The generation it serves.
@@ -415,7 +429,6 @@ fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> 
     let close = fault.ends_connection() && !exchange.is_http2();
     exchange.status(status);
     exchange.note(fault);
-    exchange.sent(text.len() as u64);
     exchange.complete();
     let mut response = Response::new(ResponseBody::own(Bytes::from(text), Some(exchange)));
     *response.status_mut() = status;

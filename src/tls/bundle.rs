@@ -11,6 +11,7 @@ use webpki::{
 };
 
 use super::pem;
+use super::words;
 use crate::config::{self, Problem};
 use crate::identity::{CertificateNames, Fingerprint};
 
@@ -144,8 +145,9 @@ impl Bundle {
             for der in pem::revocation_lists(&file).map_err(|e| e.to_string())? {
                 let list = OwnedCertRevocationList::from_der(&der).map_err(|e| {
                     format!(
-                        "{} is not readable as a revocation list: {e}",
-                        file.display()
+                        "{} is not readable as a revocation list: {}",
+                        file.display(),
+                        words::of_revocation_list(&e)
                     )
                 })?;
                 self.revocation_lists.push(list.into());

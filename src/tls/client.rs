@@ -15,6 +15,7 @@ use super::bundle::Bundle;
 use super::choices;
 use super::own_certificate::OwnChain;
 use super::stream::{Socket, Stream};
+use super::words;
 use crate::config::{LayerMode, Protocol, UpstreamTls};
 
 tokio::task_local! {
@@ -43,7 +44,7 @@ pub struct UpstreamHandshake {
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamHandshakeError {
     /// The TLS library's verdict, or the socket's.
-    #[error("{0}")]
+    #[error("{}", in_words(.0))]
     Failed(io::Error),
     /// The name to verify is not one that a certificate can carry.
     #[error("\"{0}\" is neither a DNS name nor an address")]
@@ -131,6 +132,14 @@ impl ClientTls {
             http2,
         })
     }
+}
+
+/// The TLS library's verdict travels inside an error of the socket.
+fn in_words(error: &io::Error) -> String {
+    let library = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    library.map_or_else(|| error.to_string(), words::of_error)
 }
 
 fn parse_name(name: &str) -> Result<ServerName<'static>, UpstreamHandshakeError> {

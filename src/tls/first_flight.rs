@@ -10,9 +10,14 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use super::handshake::RefusedHandshake;
 use super::refusal::Refusal;
 use super::stream::Socket;
+use super::words;
 
 /// The record type of a TLS handshake message (RFC 9846 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
+/// First letters of the methods that HTTP clients begin with (RFC 9110 §9.1,
+/// RFC 5789), and of HTTP/2's preface. Others have words of their own, such as
+/// `SSH-2.0`, and would not read an answer in HTTP.
+const BEGINS_A_METHOD: &[u8] = b"CDGHOPT";
 
 /// Reads up to the end of the ClientHello.
 ///
@@ -48,7 +53,7 @@ pub(super) async fn client_hello(socket: &mut Socket) -> Result<Accepted, Refuse
                 send(socket, alert).await;
                 return Err(RefusedHandshake::early(
                     Refusal::of(&cause),
-                    cause.to_string(),
+                    words::of_error(&cause),
                 ));
             }
         }
@@ -66,7 +71,7 @@ fn unreadable(cause: &io::Error, first: Option<u8>) -> RefusedHandshake {
 }
 
 fn not_tls(first: u8) -> RefusedHandshake {
-    if first.is_ascii_uppercase() {
+    if BEGINS_A_METHOD.contains(&first) {
         RefusedHandshake::early(
             Refusal::HttpOnTlsPort,
             "the client speaks plain HTTP, and this port speaks TLS",

@@ -38,6 +38,8 @@ pub struct Handshaken {
     pub good_until: Option<i64>,
     /// The name the client asked for, in lower case.
     pub server_name: Option<String>,
+    /// Whether it went on with an earlier session.
+    pub resumed: bool,
     /// Whether HTTP/2 was agreed on.
     pub http2: bool,
     /// `TLSv1.2` or `TLSv1.3`.

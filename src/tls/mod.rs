@@ -34,6 +34,7 @@ mod server;
 mod sni;
 mod stream;
 mod verifier;
+mod words;
 
 pub use bundle::{Anchor, Bundle};
 pub use client::{ClientTls, UpstreamHandshake, UpstreamHandshakeError};

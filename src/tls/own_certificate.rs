@@ -7,7 +7,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
-use super::pem;
+use super::pem::{self, PemError};
 use crate::config::{OwnCertificate, Place, Problem};
 use crate::identity::CertificateNames;
 
@@ -41,9 +41,13 @@ impl OwnChain {
                 )]
             });
         let key = pem::private_key(&config.key.value).map_err(|e| {
-            vec![problem(config.key.place, e.to_string()).remedy(
-                "write the path of a PEM file with the leaf's private key, readable by this user",
-            )]
+            let remedy = match e {
+                PemError::Encrypted { .. } => {
+                    "decrypt it, such as with `openssl pkey -in OLD -out NEW`, and let nobody else read it"
+                }
+                _ => "write the path of a PEM file with the leaf's private key, readable by this user",
+            };
+            vec![problem(config.key.place, e.to_string()).remedy(remedy)]
         });
         // Both at once, so that both are reported.
         let (chain, key) = match (chain, key) {
@@ -67,7 +71,9 @@ impl OwnChain {
             })?;
         check_order(&names)
             .and_then(|()| check_dates(&names))
-            .map_err(|what| vec![problem(config.chain.place, format!("{path} {what}"))])?;
+            .map_err(|(what, remedy)| {
+                vec![problem(config.chain.place, format!("{path} {what}")).remedy(remedy)]
+            })?;
         let certified = CertifiedKey::from_der(chain, key, provider).map_err(|e| {
             let key_path = config.key.value.display();
             vec![match e {
@@ -87,38 +93,47 @@ impl OwnChain {
     }
 }
 
-fn check_order(names: &[CertificateNames]) -> Result<(), String> {
+/// What is wrong with a chain, and what to do about it.
+type ChainFault = (String, &'static str);
+
+fn check_order(names: &[CertificateNames]) -> Result<(), ChainFault> {
     for (position, pair) in names.windows(2).enumerate() {
         if let [certificate, next] = pair
             && certificate.issuer() != next.subject()
         {
-            return Err(format!(
+            let what = format!(
                 "is out of order: certificate {} was issued by \"{}\", but certificate {} is \"{}\"",
                 position + 1,
                 certificate.issuer(),
                 position + 2,
                 next.subject(),
+            );
+            return Err((
+                what,
+                "put the leaf first, and behind each certificate the one that issued it",
             ));
         }
     }
     Ok(())
 }
 
-fn check_dates(names: &[CertificateNames]) -> Result<(), String> {
+fn check_dates(names: &[CertificateNames]) -> Result<(), ChainFault> {
     let now = unix_now();
     for (position, certificate) in names.iter().enumerate() {
         let which = position + 1;
         let who = certificate.subject();
         if certificate.not_after() < now {
             let ago = describe(now.saturating_sub(certificate.not_after()));
-            return Err(format!(
-                "has expired: certificate {which} (\"{who}\") ended {ago} ago"
+            return Err((
+                format!("has expired: certificate {which} (\"{who}\") ended {ago} ago"),
+                "renew it, or see whether this machine's clock is right",
             ));
         }
         if certificate.not_before() > now {
             let ahead = describe(certificate.not_before().saturating_sub(now));
-            return Err(format!(
-                "is not valid yet: certificate {which} (\"{who}\") begins in {ahead}; is this machine's clock right?"
+            return Err((
+                format!("is not valid yet: certificate {which} (\"{who}\") begins in {ahead}"),
+                "wait, or see whether this machine's clock is right",
             ));
         }
     }

@@ -26,8 +26,14 @@ pub(super) enum PemError {
         /// What was looked for.
         wanted: &'static str,
     },
+    /// The private key in it takes a password.
+    #[error("{} is encrypted, and there is nobody to ask for its password", path.display())]
+    Encrypted {
+        /// The file.
+        path: PathBuf,
+    },
     /// A block cannot be decoded.
-    #[error("{} is not readable as {wanted}: {cause}", path.display())]
+    #[error("{} is not readable as a {wanted}: {cause}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -78,7 +84,7 @@ pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemErro
 }
 
 fn certificates_of(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    const WANTED: &str = "a PEM certificate";
+    const WANTED: &str = "PEM certificate";
     let found = CertificateDer::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| malformed(path, WANTED, &e))?;
@@ -93,8 +99,11 @@ fn certificates_of(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'stati
 
 /// The private key in a PEM file: PKCS #8, PKCS #1 or SEC 1, not encrypted.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
-    const WANTED: &str = "a PEM private key that is not encrypted";
+    const WANTED: &str = "PEM private key";
     let text = Zeroizing::new(read(path, MAX_FILE)?);
+    if is_encrypted(&text) {
+        return Err(PemError::Encrypted { path: path.into() });
+    }
     PrivateKeyDer::from_pem_slice(&text).map_err(|e| match e {
         rustls_pki_types::pem::Error::NoItemsFound => PemError::Empty {
             path: path.into(),
@@ -104,11 +113,20 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemErro
     })
 }
 
+/// Whether a key's block says that it is encrypted: PKCS #8 in its label, the
+/// older forms in a field behind it (RFC 1421 §4.6.1.1).
+fn is_encrypted(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n').any(|line| {
+        line.starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+            || line.starts_with(b"Proc-Type: 4,ENCRYPTED")
+    })
+}
+
 /// The revocation lists of one file: PEM with one or several, or one in DER.
 pub(super) fn revocation_lists(
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, PemError> {
-    const WANTED: &str = "a revocation list";
+    const WANTED: &str = "revocation list";
     let bytes = read(path, MAX_CRL_FILE)?;
     // DER begins with a SEQUENCE; PEM is text.
     if bytes.first() == Some(&0x30) {

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::server::{Accepted, NoServerSessionStorage};
-use rustls::{AlertDescription, ProtocolVersion, ServerConfig, SupportedProtocolVersion};
+use rustls::{
+    AlertDescription, HandshakeKind, ProtocolVersion, ServerConfig, SupportedProtocolVersion,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_rustls::server::{StartHandshake, TlsStream};
@@ -18,6 +20,7 @@ use super::refusal::{Refusal, alert_record};
 use super::sni::{Certificates, normalise};
 use super::stream::{Socket, Stream};
 use super::verifier::ClientVerifier;
+use super::words;
 use crate::config::{ListenerTls, Protocol};
 
 /// How long a refused client may take to read its alert before it is dropped.
@@ -164,6 +167,7 @@ fn handshaken(stream: TlsStream<Socket>, record: Record) -> Handshaken {
     let (peer, good_until) = record.into_peer();
     let session = stream.get_ref().1;
     let http2 = session.alpn_protocol() == Some(b"h2");
+    let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
     let version = match session.protocol_version() {
         Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
@@ -173,6 +177,7 @@ fn handshaken(stream: TlsStream<Socket>, record: Record) -> Handshaken {
         peer,
         good_until,
         server_name: None,
+        resumed,
         http2,
         version,
     }
@@ -183,7 +188,7 @@ fn failed(cause: &std::io::Error, socket: Socket) -> RefusedHandshake {
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let (reason, text) = match library {
-        Some(error) => (Refusal::of(error), error.to_string()),
+        Some(error) => (Refusal::of(error), words::of_error(error)),
         None => (
             Refusal::ClientGone,
             format!("the client went away: {cause}"),

@@ -10,6 +10,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::bundle::Bundle;
 use super::handshake;
+use super::words;
 use crate::identity::CertificateNames;
 
 /// Checks client certificates against one bundle and leaves what it read in
@@ -55,7 +56,7 @@ impl ClientCertVerifier for ClientVerifier {
             .bundle
             .verify_client(end_entity, intermediates, now)
             .map_err(|cause| {
-                handshake::note_verdict(&cause);
+                handshake::note_verdict(&words::of_verdict(&cause, self.bundle.name()));
                 library_error(cause)
             })?;
         // A verified chain whose names cannot be read has no identity to tell.

@@ -31,6 +31,11 @@ pub(super) struct Files {
 pub(super) enum FilesError {
     #[error("{}: {cause}", path.display())]
     Write { path: PathBuf, cause: io::Error },
+    #[error(
+        "{}: there are files here already, and the demo overwrites nothing; name a new or an empty directory",
+        .0.display()
+    )]
+    InUse(PathBuf),
     #[error("a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
 }
@@ -39,10 +44,16 @@ impl Files {
     /// Makes an authority with a server and two clients, another authority with
     /// a stranger, and the config.
     pub(super) fn write(dir: &Path, ports: Ports) -> Result<Self, FilesError> {
-        fs::create_dir_all(dir).map_err(|cause| FilesError::Write {
+        let fault = |cause| FilesError::Write {
             path: dir.to_owned(),
             cause,
-        })?;
+        };
+        fs::create_dir_all(dir).map_err(fault)?;
+        if fs::read_dir(dir).map_err(fault)?.next().is_some() {
+            return Err(FilesError::InUse(dir.to_owned()));
+        }
+        // What is pasted into another terminal starts from another directory.
+        let dir = &std::path::absolute(dir).map_err(fault)?;
         let files = Self {
             dir: dir.to_owned(),
             config: dir.join("countersign.toml"),
@@ -62,8 +73,8 @@ impl Files {
         self.dir.join(name)
     }
 
-    /// What a person can paste.
-    pub(super) fn invitation(&self, proxy: SocketAddr) -> String {
+    /// What a person can paste. `kept`: the files outlive the demo.
+    pub(super) fn invitation(&self, proxy: SocketAddr, kept: bool) -> String {
         let dir = self.dir.display();
         let port = proxy.port();
         let curl = |certificate: &str, path: &str| {
@@ -79,8 +90,13 @@ impl Files {
             curl("", "/"),
             "\nRefused in the handshake, with a stranger's certificate:\n\n".to_owned(),
             curl(&with("stranger"), "/"),
-            "\n(And with other-client.pem, /admin is answered 403.) Ctrl-C ends the demo.\n\n"
-                .to_owned(),
+            "\n(And with other-client.pem, /admin is answered 403.) Ctrl-C ends the demo.\n".to_owned(),
+            match kept {
+                true => format!(
+                    "The files stay in {dir}: put your own service into countersign.toml, then\n\n  countersign run --config '{dir}/countersign.toml'\n\n"
+                ),
+                false => "It leaves no files.\n\n".to_owned(),
+            },
         ]
         .concat()
     }

@@ -48,7 +48,7 @@ pub struct AccessRecord<'a> {
     pub host: Option<&'a str>,
     /// Path and query.
     pub path: &'a str,
-    /// `HTTP/1.1` or `HTTP/2`.
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
     pub protocol: &'a str,
     /// The status sent; 0 when none was.
     pub status: u16,

@@ -1,0 +1,186 @@
+//! What the TLS libraries found, in words that an operator can act on.
+
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
+use rustls_pki_types::UnixTime;
+
+use super::own_certificate::describe;
+
+/// Why a client's chain was refused, by the trust bundle of this name.
+pub(super) fn of_verdict(cause: &webpki::Error, bundle: &str) -> String {
+    use webpki::Error as Cause;
+    match cause {
+        Cause::CertExpired { time, not_after } => ended(*time, *not_after),
+        Cause::CertNotValidYet { time, not_before } => begins(*time, *not_before),
+        Cause::CertRevoked => {
+            format!("a certificate of the chain is on a revocation list of trust.{bundle}")
+        }
+        Cause::CrlExpired { time, next_update } => format!(
+            "a revocation list of trust.{bundle} that is needed here ran out {} ago",
+            between(*next_update, *time)
+        ),
+        Cause::InvalidSignatureForPublicKey => format!(
+            "a certificate of the chain names an authority of trust.{bundle} as its issuer, but is not signed with that authority's key"
+        ),
+        Cause::MaximumPathDepthExceeded => "the chain is too long".to_owned(),
+        Cause::RequiredEkuNotFoundContext(_) => {
+            "the certificate's extended key usage does not permit TLS clients (clientAuth)"
+                .to_owned()
+        }
+        Cause::UnknownIssuer => {
+            format!("the chain that was presented leads to no authority of trust.{bundle}")
+        }
+        Cause::UnknownRevocationStatus => format!(
+            "trust.{bundle} has revocation lists, but none from the issuer of one of the chain's certificates"
+        ),
+        other => format!("the chain breaks a rule of RFC 5280: {other}"),
+    }
+}
+
+/// Why a revocation list cannot be used.
+pub(super) fn of_revocation_list(cause: &webpki::Error) -> String {
+    use webpki::Error as Cause;
+    match cause {
+        Cause::BadDer | Cause::UnsupportedCrlVersion => {
+            "it is damaged, or not of version 2 (RFC 5280 section 5.1; `openssl ca` needs `crlnumber` in its config)"
+                .to_owned()
+        }
+        Cause::UnsupportedDeltaCrl => "it is a delta; a complete list is needed".to_owned(),
+        Cause::UnsupportedIndirectCrl => {
+            "it is indirect; a list from the issuer itself is needed".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What went wrong in a handshake, on either side.
+pub(super) fn of_error(error: &Error) -> String {
+    match error {
+        Error::AlertReceived(alert) => {
+            format!(
+                "the other side gave up with the alert {}",
+                alert_name(*alert)
+            )
+        }
+        Error::InvalidCertificate(cause) => of_certificate(cause),
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) => "what the other side sent is not TLS".to_owned(),
+        Error::NoApplicationProtocol => {
+            "the client offers none of the listener's protocols (ALPN)".to_owned()
+        }
+        Error::NoCertificatesPresented => "the client presented no certificate".to_owned(),
+        Error::PeerIncompatible(cause) => of_incompatibility(cause),
+        other => other.to_string(),
+    }
+}
+
+/// Why an upstream's certificate is not accepted.
+fn of_certificate(cause: &CertificateError) -> String {
+    match cause {
+        CertificateError::UnknownIssuer => {
+            "the certificate was issued by no authority of the trust bundle, or its intermediates were not sent"
+                .to_owned()
+        }
+        CertificateError::ExpiredContext { time, not_after } => ended(*time, *not_after),
+        CertificateError::NotValidYetContext { time, not_before } => begins(*time, *not_before),
+        other => format!("the certificate is refused: {other}"),
+    }
+}
+
+fn of_incompatibility(cause: &PeerIncompatible) -> String {
+    match cause {
+        PeerIncompatible::NoCipherSuitesInCommon => "no cipher suite in common".to_owned(),
+        PeerIncompatible::NoKxGroupsInCommon => "no key exchange group in common".to_owned(),
+        PeerIncompatible::NoSignatureSchemesInCommon => "no signature scheme in common".to_owned(),
+        PeerIncompatible::SignatureAlgorithmsExtensionRequired
+        | PeerIncompatible::SupportedVersionsExtensionRequired
+        | PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled => {
+            format!("no TLS version in common ({cause:?})")
+        }
+        other => format!("the two sides do not fit together: {other:?}"),
+    }
+}
+
+fn ended(now: UnixTime, not_after: UnixTime) -> String {
+    format!(
+        "a certificate of the chain, or its authority, expired {} ago",
+        between(not_after, now)
+    )
+}
+
+fn begins(now: UnixTime, not_before: UnixTime) -> String {
+    format!(
+        "a certificate of the chain is not valid before {} from now",
+        between(now, not_before)
+    )
+}
+
+fn between(earlier: UnixTime, later: UnixTime) -> String {
+    let seconds = later.as_secs().saturating_sub(earlier.as_secs());
+    describe(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
+/// An alert in the spelling of RFC 8446 §6: `UnknownCA` is `unknown_ca`.
+fn alert_name(alert: AlertDescription) -> String {
+    let mut name = String::new();
+    let mut after_small = false;
+    for char in format!("{alert:?}").chars() {
+        if char.is_ascii_uppercase() && after_small {
+            name.push('_');
+        }
+        after_small = char.is_ascii_lowercase();
+        name.push(char.to_ascii_lowercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn alerts_are_spelt_as_in_the_rfc() {
+        assert_eq!(alert_name(AlertDescription::UnknownCA), "unknown_ca");
+        assert_eq!(
+            alert_name(AlertDescription::CertificateRequired),
+            "certificate_required"
+        );
+    }
+
+    #[test]
+    fn an_expired_certificate_is_told_with_how_long_ago() {
+        let cause = webpki::Error::CertExpired {
+            time: at(300 * 86_400),
+            not_after: at(200 * 86_400),
+        };
+        assert_eq!(
+            of_verdict(&cause, "partners"),
+            "a certificate of the chain, or its authority, expired 100 days ago"
+        );
+    }
+
+    #[test]
+    fn a_list_of_version_1_is_told_with_what_makes_one_of_version_2() {
+        let words = of_revocation_list(&webpki::Error::BadDer);
+        assert!(words.contains("version 2") && words.contains("crlnumber"));
+    }
+
+    #[test]
+    fn a_verdict_names_the_bundle_that_it_rests_on() {
+        for cause in [
+            webpki::Error::UnknownIssuer,
+            webpki::Error::CertRevoked,
+            webpki::Error::UnknownRevocationStatus,
+            webpki::Error::InvalidSignatureForPublicKey,
+        ] {
+            assert!(of_verdict(&cause, "partners").contains("trust.partners"));
+        }
+    }
+}
