@@ -237,15 +237,18 @@ impl<B: UploadBody> Upstream<B> {
         &self,
         response: Response<hyper::body::Incoming>,
         connection: H1<B>,
-        in_flight: InFlight<B>,
+        mut in_flight: InFlight<B>,
         manner: &Manner<'_, B>,
     ) -> Response<UpstreamBody<B>> {
-        let uploading = manner.upload.is_some_and(|upload| !upload.is_finished());
-        let driven = if uploading {
-            in_flight.endpoint().give_back_later(connection);
-            None
-        } else {
-            Some(connection)
+        let driven = match manner.upload.filter(|upload| !upload.is_finished()) {
+            Some(upload) => {
+                let response = in_flight.watched();
+                let upload = (Rc::clone(upload), self.plan.response_timeout());
+                let endpoint = in_flight.endpoint();
+                endpoint.give_back_later(connection, upload, response);
+                None
+            }
+            None => Some(connection),
         };
         response.map(|incoming| UpstreamBody::new(incoming, driven, in_flight))
     }
