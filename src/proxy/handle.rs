@@ -263,6 +263,11 @@ impl Proxy {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return switch(caller, response, downgrade, exchange);
         }
+        if let Err(rule) = headers::settle_length(response.headers_mut()) {
+            let (side, phase) = (Side::Upstream, Phase::ResponseHead);
+            let fault = Fault::new(side, phase, Kind::UpstreamMalformed, rule);
+            return refusal(fault, exchange);
+        }
         headers::strip_response(response.headers_mut());
         let limit = self.body_timeout(caller);
         let (mut head, body) = response.into_parts();

@@ -60,6 +60,31 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Makes sure that a response says in one way how long it is (RFC 9112 §6.3).
+///
+/// # Errors
+///
+/// The rule that it breaks.
+pub(super) fn settle_length(headers: &mut HeaderMap) -> Result<(), &'static str> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        // The library takes off `chunked`; what else there is would stay on.
+        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err("a transfer coding other than one `chunked` (RFC 9112 section 6.1)");
+        }
+        drop_field(headers, &CONTENT_LENGTH);
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let numeric = |length: &HeaderValue| {
+        !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
+    };
+    match (lengths.next(), lengths.next()) {
+        (Some(length), None) if numeric(length) => Ok(()),
+        (None, _) => Ok(()),
+        _ => Err("Content-Length is not one number (RFC 9112 section 6.3)"),
+    }
+}
+
 /// Removes the hop-by-hop fields from a response's head.
 pub(super) fn strip_response(headers: &mut HeaderMap) {
     let nominated = Nominated::of(headers);
@@ -141,12 +166,13 @@ impl Nominated {
 }
 
 /// The members of a field that is a comma-separated list, over all its lines.
+/// One that is not ASCII spoils itself, not its neighbours.
 fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
     headers
         .get_all(name)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|token| std::str::from_utf8(token).ok())
         .map(str::trim)
         .filter(|token| !token.is_empty())
 }
@@ -190,6 +216,39 @@ mod tests {
             false,
         );
         assert_eq!(left, ["x-three"]);
+    }
+
+    #[test]
+    fn a_response_says_in_one_way_how_long_it_is() {
+        let left = |fields: &[(&str, &str)]| {
+            let mut map = headers(fields);
+            settle_length(&mut map).map(|()| map.contains_key(CONTENT_LENGTH))
+        };
+        let (length, coding) = ("content-length", "transfer-encoding");
+        assert_eq!(left(&[]), Ok(false));
+        assert_eq!(left(&[(length, "5")]), Ok(true));
+        assert_eq!(left(&[(coding, "Chunked")]), Ok(false));
+        assert_eq!(left(&[(coding, "chunked"), (length, "5")]), Ok(false));
+        for bad in [
+            [(length, "5"), (length, "5")],
+            [(length, "5, 5"), ("x", "y")],
+            [(length, ""), ("x", "y")],
+            [(coding, "gzip, chunked"), ("x", "y")],
+            [(coding, "identity"), (length, "5")],
+            [(coding, "chunked"), (coding, "chunked")],
+        ] {
+            assert!(left(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_ascii_does_not_hide_its_neighbours() {
+        let mut map = headers(&[("x-one", "1")]);
+        let line = HeaderValue::from_bytes(b"x-one, \xff").unwrap();
+        map.append(CONNECTION, line);
+        let none = IdentityFields::new(std::iter::empty::<HeaderName>());
+        strip_request(&mut map, &none, false);
+        assert!(map.is_empty(), "{map:?}");
     }
 
     #[test]
