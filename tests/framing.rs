@@ -316,3 +316,17 @@ async fn connect_does_not_make_a_tunnel() {
         "{status}"
     );
 }
+
+#[tokio::test]
+async fn head_that_comes_byte_by_byte_is_the_same_head() {
+    let upstream = Upstream::start().await;
+    let (_proxy, mut raw) = caller(&upstream).await;
+    let head = "GET / HTTP/1.1\r\nHost: proxy.test\r\nX-Note: Content-Length: 5\r\n\r\n";
+    for byte in head.bytes() {
+        raw.write([byte]).await;
+    }
+    raw.write(SMUGGLED).await;
+    for _ in 0..2 {
+        assert_eq!(raw.read_response().await.status, 200);
+    }
+}

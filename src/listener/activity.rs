@@ -25,6 +25,13 @@ pub(super) struct Activity {
     head_since: AtomicU64,
     /// Since when the client has taken no byte of what is ready for it.
     blocked_since: AtomicU64,
+    /// Responses that wait for the client to take what is ready: those that
+    /// began to wait in even turns, and in odd ones.
+    waiting: [AtomicU32; 2],
+    /// How many turns there were.
+    turns: AtomicU32,
+    /// When the turn began.
+    turned: AtomicU64,
     /// What makes its requests ambiguous.
     ambiguous: OnceLock<&'static str>,
 }
@@ -42,7 +49,11 @@ pub(super) enum Overdue {
 
 /// Counts a request as under way until it is dropped.
 #[derive(Debug)]
-pub(super) struct OpenRequest(Arc<Activity>);
+pub(super) struct OpenRequest {
+    activity: Arc<Activity>,
+    /// Whether it waits for its client, and then since an even turn.
+    waits: Option<bool>,
+}
 
 impl Activity {
     pub(super) fn new() -> Arc<Self> {
@@ -53,6 +64,9 @@ impl Activity {
             idle_since: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(0),
+            waiting: Default::default(),
+            turns: AtomicU32::new(0),
+            turned: AtomicU64::new(1),
             ambiguous: OnceLock::new(),
         })
     }
@@ -86,7 +100,28 @@ impl Activity {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
-        OpenRequest(Arc::clone(self))
+        OpenRequest {
+            activity: Arc::clone(self),
+            waits: None,
+        }
+    }
+
+    /// Begins the next turn, if this one has taken `every`. Whether a response
+    /// has waited for its client through all of it: an HTTP/2 client can hold
+    /// one back while it takes other bytes.
+    pub(super) fn turn(&self, every: Duration) -> bool {
+        let now = self.now();
+        let began = self.turned.load(Ordering::Relaxed);
+        if u128::from(now.saturating_sub(began)) < every.as_millis() {
+            return false;
+        }
+        self.turned.store(now, Ordering::Relaxed);
+        let [even, odd] = &self.waiting;
+        let earlier = match self.turns.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => odd,
+            _ => even,
+        };
+        earlier.load(Ordering::Relaxed) > 0
     }
 
     /// What came can be read in two ways; the first reason counts.
@@ -134,9 +169,33 @@ impl Activity {
     }
 }
 
+impl OpenRequest {
+    /// A piece of its response is ready, and the client is to take it.
+    pub(super) fn wait(&mut self) {
+        self.go_on();
+        let turn = self.activity.turns.load(Ordering::Relaxed) % 2;
+        self.waits = Some(turn == 0);
+        self.count().fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The client has taken it.
+    pub(super) fn go_on(&mut self) {
+        if self.waits.is_some() {
+            self.count().fetch_sub(1, Ordering::Relaxed);
+            self.waits = None;
+        }
+    }
+
+    fn count(&self) -> &AtomicU32 {
+        let [even, odd] = &self.activity.waiting;
+        if self.waits == Some(true) { even } else { odd }
+    }
+}
+
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        let activity = &self.0;
+        self.go_on();
+        let activity = &self.activity;
         if activity.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             activity.idle_since.store(activity.now(), Ordering::Relaxed);
         }

@@ -201,7 +201,7 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
             let handling = proxy.handle(Rc::clone(&caller), request, ambiguity);
             async move {
                 let response: Response<Counted> =
-                    handling.await.map(|body| Counted::new(body, open));
+                    handling.await.map(|body| Counted::new(body, open, http2));
                 Ok::<_, Infallible>(response)
             }
         }

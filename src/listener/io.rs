@@ -121,16 +121,43 @@ impl AsyncWrite for Watched {
     }
 }
 
+/// The most that an HTTP/2 response hands out in one piece: what the client
+/// must take within `limits.body_timeout`, so that slow is not taken for stuck.
+const PIECE: usize = 16 * 1024;
+
 /// A response body that counts its request as under way until it is dropped.
 #[derive(Debug)]
 pub(super) struct Counted {
     body: ResponseBody,
-    _open: OpenRequest,
+    /// What of a piece is yet to be handed out.
+    rest: Bytes,
+    open: OpenRequest,
+    http2: bool,
 }
 
 impl Counted {
-    pub(super) fn new(body: ResponseBody, open: OpenRequest) -> Self {
-        Self { body, _open: open }
+    pub(super) fn new(body: ResponseBody, mut open: OpenRequest, http2: bool) -> Self {
+        if http2 {
+            // The library asks for nothing before the client has room for it.
+            open.wait();
+        }
+        Self {
+            body,
+            rest: Bytes::new(),
+            open,
+            http2,
+        }
+    }
+
+    /// Keeps back what is more than a piece.
+    fn cut(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_data() {
+            Ok(mut data) => {
+                self.rest = data.split_off(data.len().min(PIECE));
+                Frame::data(data)
+            }
+            Err(frame) => frame,
+        }
     }
 }
 
@@ -142,11 +169,26 @@ impl Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let this = &mut *self;
+        if !this.http2 {
+            return Pin::new(&mut this.body).poll_frame(cx);
+        }
+        this.open.go_on();
+        let rest = std::mem::take(&mut this.rest);
+        let frame = if rest.is_empty() {
+            std::task::ready!(Pin::new(&mut this.body).poll_frame(cx))
+        } else {
+            Some(Ok(Frame::data(rest)))
+        };
+        Poll::Ready(frame.map(|frame| {
+            let frame = frame.map(|frame| this.cut(frame));
+            this.open.wait();
+            frame
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -147,6 +147,9 @@ impl<'a> Watch<'a> {
             self.expect_farewell(timer, Some(EXPIRY_GRACE));
             return Look::Leave;
         }
+        if self.http2 && self.activity.turn(self.limits.body_timeout) {
+            return Look::End(Ended::Overdue(Overdue::Blocked));
+        }
         let (deadline, overdue) = self.activity.deadline(&self.limits, self.http2);
         if deadline <= now {
             if overdue == Overdue::Idle && self.cut.is_none() {

@@ -14,6 +14,8 @@ pub struct Framing {
     state: State,
     /// The beginning of the line under way, where it is of interest.
     line: Vec<u8>,
+    /// Whether it is.
+    wanted: bool,
     /// How long it is so far.
     length: usize,
     last: u8,
@@ -44,6 +46,7 @@ impl Default for Framing {
         Self {
             state: State::RequestLine,
             line: Vec::new(),
+            wanted: false,
             length: 0,
             last: 0,
             head: Head::default(),
@@ -87,28 +90,16 @@ impl Framing {
     fn read_line<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], &'static str> {
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let part = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+        // A line is judged by its own first byte, wherever the pieces begin.
+        if self.length == 0 {
+            self.wanted = self.state != State::RequestLine
+                && part.first().is_some_and(|first| is_of_interest(*first));
+        }
         self.length = self.length.saturating_add(part.len());
-        // Only fields that say how long the body is are read whole.
-        let wanted = self.state != State::RequestLine
-            && matches!(
-                self.line.first().or(part.first()),
-                Some(
-                    b'c' | b'C' | b't' | b'T' | b' ' | b'\t' | b'0'
-                        ..=b'9'
-                            | b'a'
-                            | b'b'
-                            | b'd'
-                            | b'e'
-                            | b'f'
-                            | b'A'
-                            | b'B'
-                            | b'D'
-                            | b'E'
-                            | b'F'
-                )
-            );
-        if wanted && self.line.len() < MAX_LINE {
-            self.line.extend_from_slice(part);
+        if self.wanted {
+            let room = MAX_LINE.saturating_sub(self.line.len());
+            let kept = part.get(..part.len().min(room)).unwrap_or_default();
+            self.line.extend_from_slice(kept);
         }
         let last = part.last().copied().unwrap_or(self.last);
         let Some(end) = end else {
@@ -188,6 +179,12 @@ impl Head {
     }
 }
 
+/// Whether a line that begins so may say how long a body or a chunk is, or is
+/// the continuation of another.
+fn is_of_interest(first: u8) -> bool {
+    matches!(first, b'c' | b'C' | b't' | b'T' | b' ' | b'\t') || first.is_ascii_hexdigit()
+}
+
 fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
@@ -202,7 +199,8 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
         .position(|byte| !byte.is_ascii_hexdigit())
         .unwrap_or(line.len());
     let (digits, rest) = line.split_at(end);
-    if !matches!(rest.first(), None | Some(b';' | b'\r' | b' ' | b'\t')) {
+    // Without any of these the line was too long to be kept whole.
+    if !matches!(rest.first(), Some(b';' | b'\r' | b' ' | b'\t')) {
         return None;
     }
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -247,6 +245,28 @@ mod tests {
     }
 
     #[test]
+    fn where_a_line_is_cut_in_pieces_does_not_matter() {
+        for good in [
+            "GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: x y\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX-Note: Content-Length: 5\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nX-Note: transfer-encoding: gzip\r\n\r\n",
+        ] {
+            for cut in 0..good.len() {
+                let (one, other) = good.as_bytes().split_at(cut);
+                let mut framing = Framing::default();
+                assert_eq!(framing.read(one), Ok(()), "{good:?} cut at {cut}");
+                assert_eq!(framing.read(other), Ok(()), "{good:?} cut at {cut}");
+                assert_eq!(
+                    framing.read(NEXT_IS_BAD.as_bytes()),
+                    Err("Content-Length is not a number (RFC 9112 section 6.3)"),
+                    "{good:?} cut at {cut}"
+                );
+            }
+            assert_eq!(verdict(good), Ok(()));
+        }
+    }
+
+    #[test]
     fn what_can_be_read_in_two_ways_is_refused() {
         for bad in [
             "POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -260,6 +280,14 @@ mod tests {
             "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+            &format!(
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{}5\r\n",
+                "0".repeat(MAX_LINE)
+            ),
+            &format!(
+                "POST / HTTP/1.1\r\nContent-Length:{}5\r\n\r\n",
+                " ".repeat(MAX_LINE)
+            ),
             "GET / HTTP/1.1\nHost: a\n\n",
             "GET / HTTP/1.1\r\nA: b\n\r\n",
             "GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",

@@ -282,9 +282,10 @@ impl Proxy {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return switch(caller, response, changed, exchange);
         }
-        if let Err(what) = headers::strip_response(response.headers_mut()) {
-            return refusal(unreadable(what), exchange);
+        if let Err(rule) = headers::settle_length(response.headers_mut()) {
+            return refusal(unreadable(rule), exchange);
         }
+        headers::strip_response(response.headers_mut());
         let limit = self.body_timeout(caller);
         let (mut head, body) = response.into_parts();
         // What came with the response for that side of the connection stays there.
@@ -395,9 +396,7 @@ fn switch(
     let mut answer = Response::new(ResponseBody::own(Bytes::new(), None));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = response.headers().clone();
-    if let Err(what) = headers::strip_response(answer.headers_mut()) {
-        return refusal(unreadable(what), exchange);
-    }
+    headers::strip_response(answer.headers_mut());
     if let Some(protocol) = protocol {
         tunnel::request(answer.headers_mut(), protocol);
     }

@@ -60,27 +60,37 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes the hop-by-hop fields from a response's head, and a length that its
-/// transfer coding overrides (RFC 9112 §6.3): it may be anything.
+/// Makes sure that a response says in one way how long it is (RFC 9112 §6.3).
 ///
 /// # Errors
 ///
-/// A transfer coding that is not undone here; without its name, what passes on
-/// would be unreadable.
-pub(super) fn strip_response(headers: &mut HeaderMap) -> Result<(), &'static str> {
-    if headers.contains_key(TRANSFER_ENCODING) {
-        if tokens(headers, &TRANSFER_ENCODING)
-            .any(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
-        {
-            return Err("a transfer coding other than `chunked` in the response");
+/// The rule that it breaks.
+pub(super) fn settle_length(headers: &mut HeaderMap) -> Result<(), &'static str> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        // The library takes off `chunked`; what else there is would stay on.
+        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err("a transfer coding other than one `chunked` (RFC 9112 section 6.1)");
         }
         drop_field(headers, &CONTENT_LENGTH);
     }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let numeric = |length: &HeaderValue| {
+        !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
+    };
+    match (lengths.next(), lengths.next()) {
+        (Some(length), None) if numeric(length) => Ok(()),
+        (None, _) => Ok(()),
+        _ => Err("Content-Length is not one number (RFC 9112 section 6.3)"),
+    }
+}
+
+/// Removes the hop-by-hop fields from a response's head.
+pub(super) fn strip_response(headers: &mut HeaderMap) {
     let nominated = Nominated::of(headers);
     drop_where(headers, |name| {
         is_hop_by_hop(name) || nominated.contains(name)
     });
-    Ok(())
 }
 
 /// Removes from trailers what must not come in them (RFC 9110 §6.5.1), beside
@@ -208,15 +218,36 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_not_text_does_not_hide_the_others() {
-        let mut map = headers(&[("x-one", "1"), ("x-two", "2")]);
-        map.insert(CONNECTION, HeaderValue::from_bytes(b"x-one, \xff").unwrap());
-        strip_request(
-            &mut map,
-            &IdentityFields::new(std::iter::empty::<HeaderName>()),
-            false,
-        );
-        assert_eq!(map.keys().collect::<Vec<_>>(), ["x-two"]);
+    fn a_response_says_in_one_way_how_long_it_is() {
+        let left = |fields: &[(&str, &str)]| {
+            let mut map = headers(fields);
+            settle_length(&mut map).map(|()| map.contains_key(CONTENT_LENGTH))
+        };
+        let (length, coding) = ("content-length", "transfer-encoding");
+        assert_eq!(left(&[]), Ok(false));
+        assert_eq!(left(&[(length, "5")]), Ok(true));
+        assert_eq!(left(&[(coding, "Chunked")]), Ok(false));
+        assert_eq!(left(&[(coding, "chunked"), (length, "5")]), Ok(false));
+        for bad in [
+            [(length, "5"), (length, "5")],
+            [(length, "5, 5"), ("x", "y")],
+            [(length, ""), ("x", "y")],
+            [(coding, "gzip, chunked"), ("x", "y")],
+            [(coding, "identity"), (length, "5")],
+            [(coding, "chunked"), (coding, "chunked")],
+        ] {
+            assert!(left(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_ascii_does_not_hide_its_neighbours() {
+        let mut map = headers(&[("x-one", "1")]);
+        let line = HeaderValue::from_bytes(b"x-one, \xff").unwrap();
+        map.append(CONNECTION, line);
+        let none = IdentityFields::new(std::iter::empty::<HeaderName>());
+        strip_request(&mut map, &none, false);
+        assert!(map.is_empty(), "{map:?}");
     }
 
     #[test]

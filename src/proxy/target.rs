@@ -1,6 +1,7 @@
 //! One reading of where a request is addressed to.
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Version, request};
@@ -118,26 +119,22 @@ fn host_of(authority: &str) -> Result<Cow<'_, str>, Fault> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (address, after) = rest.split_once(']').ok_or_else(bad)?;
-            if address.parse::<std::net::Ipv6Addr>().is_err() {
-                return Err(bad());
-            }
-            (address, after)
+            let address: Ipv6Addr = address.parse().map_err(|_| bad())?;
+            check_port(after).ok_or_else(bad)?;
+            // An address has many spellings, and routes know it by one.
+            return Ok(Cow::Owned(address.to_string()));
         }
         None => authority
             .find(':')
             .map_or((authority, ""), |colon| authority.split_at(colon)),
     };
-    if !port.is_empty() {
-        let digits = port.strip_prefix(':').ok_or_else(bad)?;
-        // RFC 3986 §3.2.3 lets the port be empty after its colon.
-        if !digits.is_empty() && digits.parse::<u16>().is_err() {
-            return Err(bad());
-        }
-    }
+    check_port(port).ok_or_else(bad)?;
     let name = host.strip_suffix('.').unwrap_or(host);
-    let legal =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
-    if name.is_empty() || !name.bytes().all(legal) {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if !name
+        .split('.')
+        .all(|label| !label.is_empty() && label.bytes().all(legal))
+    {
         return Err(bad());
     }
     Ok(if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -147,7 +144,17 @@ fn host_of(authority: &str) -> Result<Cow<'_, str>, Fault> {
     })
 }
 
-/// Refuses `.` and `..` segments, also when percent-encoded.
+/// A port behind its colon, or nothing; RFC 3986 §3.2.3 lets it be empty.
+fn check_port(text: &str) -> Option<()> {
+    let Some(digits) = text.strip_prefix(':') else {
+        return text.is_empty().then_some(());
+    };
+    let numeric = digits.bytes().all(|byte| byte.is_ascii_digit());
+    (numeric && (digits.is_empty() || digits.parse::<u16>().is_ok())).then_some(())
+}
+
+/// Refuses `.` and `..` segments, also when they, or the slashes beside them,
+/// are percent-encoded, several times over, or written with a backslash.
 ///
 /// A service resolves them after countersign has chosen the route: what was
 /// permitted under one prefix would then be served under another.
@@ -158,21 +165,34 @@ fn check_path(path: &str) -> Result<(), Fault> {
     if !path.starts_with('/') {
         return Err(Fault::malformed("the path does not begin with a slash"));
     }
-    // Most paths hold neither; then there is no segment to look at.
-    if path.contains("/.") || path.contains('%') {
-        for segment in path.split('/') {
-            if is_dots(segment) {
-                return Err(Fault::malformed("a `.` or `..` segment in the path"));
-            }
+    // Most paths hold none of these; then there is no segment to look at.
+    let encoded = path.contains('%');
+    if !encoded && !path.contains("/.") && !path.contains('\\') {
+        return Ok(());
+    }
+    let mut decoded = Cow::Borrowed(path.as_bytes());
+    for _ in 0..=MAX_DECODINGS {
+        if decoded
+            .split(|byte| matches!(byte, b'/' | b'\\'))
+            .any(is_dots)
+        {
+            return Err(Fault::malformed("a `.` or `..` segment in the path"));
         }
+        if !encoded {
+            break;
+        }
+        decoded = Cow::Owned(percent_decoded(&decoded));
     }
     Ok(())
 }
 
 /// Whether a segment means "here" or "one up", in any spelling (RFC 3986 §6.2.2.2).
-fn is_dots(segment: &str) -> bool {
+fn is_dots(segment: &[u8]) -> bool {
     // A parameter (`..;x`) does not change what several servers make of it.
-    let mut rest = segment.split(';').next().unwrap_or(segment).as_bytes();
+    let mut rest = segment
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or(segment);
     let mut dots = 0;
     loop {
         rest = match rest {
@@ -192,8 +212,8 @@ fn is_dots(segment: &str) -> bool {
 const MAX_DECODINGS: usize = 3;
 
 /// What servers that undo percent-encoding, merge slashes, take a backslash for
-/// a slash, drop parameters (`;x`) or resolve dots would make of a path. Most
-/// paths can be read in one way only, and then this is empty.
+/// a slash or drop parameters (`;x`) would make of a path. Most paths can be
+/// read in one way only, and then this is empty.
 pub(super) fn other_readings(path: &str) -> Vec<String> {
     let plain =
         !path.contains("//") && !path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'\\'));
@@ -244,8 +264,7 @@ fn simplified(path: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     for segment in path.split(['/', '\\']) {
         match segment.split(';').next().unwrap_or_default() {
-            "" | "." => {}
-            ".." => drop(segments.pop()),
+            "" => {}
             name => segments.push(name),
         }
     }
@@ -281,6 +300,7 @@ mod tests {
             Some("orders.example.com")
         );
         assert_eq!(host("[::1]:8443").as_deref(), Some("::1"));
+        assert_eq!(host("[0:0::0.0.0.1]").as_deref(), Some("::1"));
         assert_eq!(host("10.0.0.1").as_deref(), Some("10.0.0.1"));
     }
 
@@ -298,6 +318,10 @@ mod tests {
             "[::1",
             "[x]",
             "[::1]8443",
+            "host:+80",
+            "host..",
+            "a..b",
+            "::1",
             "é",
         ] {
             assert_eq!(host(bad), None, "{bad:?}");
@@ -317,11 +341,10 @@ mod tests {
         assert!(other_readings("/a/b.c/d").is_empty());
         for (path, reading) in [
             ("//admin", "/admin"),
-            ("/x/..%2fadmin", "/admin"),
-            ("/x/..%252fadmin", "/admin"),
+            ("/%2561dmin", "/admin"),
             ("/%61dmin", "/admin"),
             ("/admin;x/y", "/admin/y"),
-            ("/x\\..\\admin", "/admin"),
+            ("/admin\\x", "/admin/x"),
         ] {
             let readings = other_readings(path);
             assert!(
@@ -342,6 +365,11 @@ mod tests {
             "/a/.%2e",
             "/a/..;x/b",
             "/%2e",
+            "/x/..%2fadmin",
+            "/x/..%252fadmin",
+            "/x\\..\\admin",
+            "/x/%2e%2e%5cadmin",
+            "/public/..%2fadmin/%2f..%2fpublic",
         ] {
             assert!(check_path(bad).is_err(), "{bad}");
         }
@@ -353,6 +381,8 @@ mod tests {
             "/a/..b",
             "/a%20b",
             "/a.b/c",
+            "/a%2f.b",
+            "/a\\b",
             "*",
         ] {
             assert!(check_path(good).is_ok(), "{good}");

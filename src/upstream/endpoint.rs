@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use hyper::client::conn::http2::SendRequest;
 use tokio::time::Instant;
 
 use super::UploadBody;
-use super::body::Tracked;
+use super::body::{Tracked, Upload};
 use super::h1::H1;
 use super::h2::spawn;
 
@@ -71,7 +71,10 @@ impl<B: UploadBody> Endpoint<B> {
     /// Counts a request, until the guard is dropped.
     pub(super) fn enter(self: &Rc<Self>) -> InFlight<B> {
         self.in_flight.set(self.in_flight.get() + 1);
-        InFlight(Rc::clone(self))
+        InFlight {
+            endpoint: Rc::clone(self),
+            ended: None,
+        }
     }
 
     /// Whether it is being left alone at `now`.
@@ -120,11 +123,25 @@ impl<B: UploadBody> Endpoint<B> {
     }
 
     /// The same for a connection whose upload still goes on: a task drives it
-    /// to its end.
-    pub(super) fn give_back_later(self: &Rc<Self>, mut connection: H1<B>) {
+    /// to its end, or until `limit` has passed, `response` is over and the
+    /// upstream takes no more of the upload.
+    pub(super) fn give_back_later(
+        self: &Rc<Self>,
+        mut connection: H1<B>,
+        (upload, limit): (Rc<Upload>, Duration),
+        response: Weak<()>,
+    ) {
         let endpoint = Rc::clone(self);
         spawn(async move {
-            if connection.settle().await && poll_fn(|cx| Poll::Ready(connection.rest(cx))).await {
+            let alive = loop {
+                if let Ok(alive) = tokio::time::timeout(limit, connection.settle()).await {
+                    break alive;
+                }
+                if response.strong_count() == 0 && upload.last_piece().elapsed() >= limit {
+                    break false;
+                }
+            };
+            if alive && poll_fn(|cx| Poll::Ready(connection.rest(cx))).await {
                 endpoint.keep(connection);
             }
         });
@@ -200,18 +217,26 @@ impl<B: UploadBody> Endpoint<B> {
 
 /// Counts one request as under way until it is dropped.
 #[derive(Debug)]
-pub(super) struct InFlight<B: UploadBody>(Rc<Endpoint<B>>);
+pub(super) struct InFlight<B: UploadBody> {
+    endpoint: Rc<Endpoint<B>>,
+    /// Dropped with this, for whoever waits for it.
+    ended: Option<Rc<()>>,
+}
 
 impl<B: UploadBody> InFlight<B> {
     pub(super) fn endpoint(&self) -> &Rc<Endpoint<B>> {
-        &self.0
+        &self.endpoint
+    }
+
+    /// What is gone once this has been dropped.
+    pub(super) fn watched(&mut self) -> Weak<()> {
+        Rc::downgrade(self.ended.get_or_insert_default())
     }
 }
 
 impl<B: UploadBody> Drop for InFlight<B> {
     fn drop(&mut self) {
-        self.0
-            .in_flight
-            .set(self.0.in_flight.get().saturating_sub(1));
+        let in_flight = &self.endpoint.in_flight;
+        in_flight.set(in_flight.get().saturating_sub(1));
     }
 }

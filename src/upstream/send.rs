@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Body;
@@ -25,7 +26,7 @@ use crate::telemetry::{Metrics, events};
 const MAX_ATTEMPTS: usize = 4;
 /// From how long a rest a connection is looked at before it is used: a close
 /// that has arrived meanwhile is then seen, and nothing is lost on it.
-const LOOK_AFTER: std::time::Duration = std::time::Duration::from_millis(50);
+const LOOK_AFTER: Duration = Duration::from_millis(50);
 
 /// One upstream, as one worker reaches it.
 #[derive(Debug)]
@@ -70,6 +71,8 @@ struct Manner<'a> {
     now: Instant,
     /// Whether a connection from the pool may be used.
     pooled: bool,
+    /// How long the response head may take.
+    limit: Duration,
 }
 
 impl<B: UploadBody> Upstream<B> {
@@ -119,6 +122,7 @@ impl<B: UploadBody> Upstream<B> {
             upgrade,
             now,
             pooled: !upgrade,
+            limit: self.plan.response_timeout(),
         };
         let mut tried = Vec::new();
         let mut last = None;
@@ -187,7 +191,7 @@ impl<B: UploadBody> Upstream<B> {
             }
         };
         if manner.upgrade {
-            let limit = self.plan.response_timeout();
+            let limit = manner.limit;
             return match Box::pin(h1::exchange_once(stream, request, limit)).await {
                 Ok(response) => Attempt::Answered(
                     response.map(|incoming| UpstreamBody::new(incoming, None, in_flight)),
@@ -211,7 +215,7 @@ impl<B: UploadBody> Upstream<B> {
         request: Box<Request<Tracked<B>>>,
         manner: &Manner<'_>,
     ) -> Attempt<B> {
-        let limit = self.plan.response_timeout();
+        let limit = manner.limit;
         // Only on a connection that served before is there something to repair.
         let repairable = manner.copyable && manner.idempotent && connection.is_reused();
         let replay = repairable.then(|| copy_of(&request));
@@ -265,7 +269,7 @@ impl<B: UploadBody> Upstream<B> {
             },
         };
         let copy = (manner.copyable && reused).then(|| copy_of(&request));
-        let limit = self.plan.response_timeout();
+        let limit = manner.limit;
         let answer = h1::within(sender.try_send_request(*request), manner.upload, limit).await;
         match answer {
             None => Attempt::Failed(SendFault::timeout(limit)),
@@ -361,14 +365,18 @@ impl<B: UploadBody> Upstream<B> {
 async fn answered<B: UploadBody>(
     response: Response<hyper::body::Incoming>,
     connection: H1<B>,
-    in_flight: InFlight<B>,
+    mut in_flight: InFlight<B>,
     manner: &Manner<'_>,
 ) -> Response<UpstreamBody<B>> {
-    let uploading = manner.upload.is_some_and(|upload| !upload.is_finished());
+    let uploading = manner.upload.filter(|upload| !upload.is_finished());
     let mut connection = Some(connection);
-    if uploading {
+    if let Some(upload) = uploading {
+        let response = in_flight.watched();
         if let Some(connection) = connection.take() {
-            in_flight.endpoint().give_back_later(connection);
+            let upload = (Rc::clone(upload), manner.limit);
+            in_flight
+                .endpoint()
+                .give_back_later(connection, upload, response);
         }
     } else if response.body().is_end_stream() {
         // Nobody asks for a body that is not there: it ends here.
