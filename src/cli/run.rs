@@ -72,6 +72,7 @@ fn remedy(cause: &RunError) -> &'static str {
         io::ErrorKind::AddrNotAvailable => {
             "\n  no interface of this machine has this address: `ip address` shows which there are"
         }
+        io::ErrorKind::NotFound => "\n  make the directory of the unix socket first",
         io::ErrorKind::PermissionDenied => {
             "\n  this user may not: a port below 1024 takes CAP_NET_BIND_SERVICE, a unix socket a directory that can be written"
         }
