@@ -73,14 +73,19 @@ impl<B: UploadBody> Endpoint<B> {
     }
 
     /// It refused a connection: it is left alone for a while, which is returned.
-    pub(super) fn eject(&self, now: Instant) -> Duration {
+    /// `None`: it is left alone already, and what was under way by then says
+    /// nothing new.
+    pub(super) fn eject(&self, now: Instant) -> Option<Duration> {
+        if self.is_ejected(now) {
+            return None;
+        }
         let refusals = self.refusals.get();
         let pause = FIRST_EJECTION
             .saturating_mul(1u32.checked_shl(refusals).unwrap_or(u32::MAX))
             .min(LONGEST_EJECTION);
         self.refusals.set(refusals.saturating_add(1).min(16));
         self.ejected_until.set(Some(now + pause));
-        pause
+        Some(pause)
     }
 
     /// It accepted a connection. Whether it had been ejected.

@@ -329,15 +329,16 @@ impl<B: UploadBody> Upstream<B> {
             }
             Err(fault) => {
                 self.count(fault.kind.code());
-                let pause = endpoint.eject(Instant::now());
-                tracing::warn!(
-                    event = events::ENDPOINT_EJECTED,
-                    upstream = self.plan.name(),
-                    endpoint = endpoint.text,
-                    cause = fault.cause,
-                    pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                    "no connection to the endpoint; others are preferred for a while"
-                );
+                if let Some(pause) = endpoint.eject(Instant::now()) {
+                    tracing::warn!(
+                        event = events::ENDPOINT_EJECTED,
+                        upstream = self.plan.name(),
+                        endpoint = endpoint.text,
+                        cause = fault.cause,
+                        pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                        "no connection to the endpoint; others are preferred for a while"
+                    );
+                }
                 Err(fault)
             }
         }
