@@ -603,3 +603,14 @@ async fn caller_that_vanishes_without_a_word_is_looked_for() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn full_listener_says_so_once_and_not_for_every_connection() {
+    let upstream = Upstream::start().await;
+    let (proxy, client) = scene(&upstream, "max_connections = 1").await;
+    for _ in 0..30 {
+        assert_eq!(client.get(proxy.public(), "/").await.unwrap().status, 200);
+    }
+    let told = proxy.logged("listener.full").len();
+    assert!((1..=3).contains(&told), "{told} lines");
+}

@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::bind::{Socket, SocketFile};
 use super::deal::{Arrival, ArrivedSocket, Dealer};
 use crate::config::ListenerId;
 use crate::telemetry::events;
+
+/// How long a listener that is full, or cannot accept, says so once.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// The connections that one listener may have at one time.
 #[derive(Clone, Debug)]
@@ -32,8 +36,8 @@ impl Slots {
         }
     }
 
-    async fn take(&self, listener: &str) -> Option<OwnedSemaphorePermit> {
-        if self.free.available_permits() == 0 {
+    async fn take(&self, listener: &str, full: &mut Seldom) -> Option<OwnedSemaphorePermit> {
+        if self.free.available_permits() == 0 && full.is_due() {
             tracing::warn!(
                 event = events::LISTENER_FULL,
                 listener,
@@ -58,8 +62,9 @@ pub(super) async fn accept(
         Socket::Unix(socket, file) => Listening::Unix(UnixListener::from_std(socket)?, file),
     };
     let mut failures = 0u32;
+    let (mut full, mut failing) = (Seldom::default(), Seldom::default());
     loop {
-        let Some(slot) = slots.take(&name).await else {
+        let Some(slot) = slots.take(&name, &mut full).await else {
             return Ok(());
         };
         match socket.next().await {
@@ -78,7 +83,7 @@ pub(super) async fn accept(
                 failures = failures.saturating_add(1);
                 let pause = accept_pause(NonZeroU32::new(failures).unwrap_or(NonZeroU32::MIN));
                 // Once for a run of failures: the pauses that follow say no more.
-                if failures == 1 {
+                if failures == 1 && failing.is_due() {
                     tracing::error!(
                         event = events::ACCEPT_FAILED,
                         listener = name,
@@ -89,6 +94,21 @@ pub(super) async fn accept(
                 tokio::time::sleep(pause).await;
             }
         }
+    }
+}
+
+/// Says something at most every [`TELL_AGAIN`]: what callers can bring about
+/// as often as they like must not fill the log.
+#[derive(Debug, Default)]
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    fn is_due(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() >= TELL_AGAIN);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
     }
 }
 
