@@ -175,6 +175,46 @@ async fn certificate_sent_with_its_intermediate_is_served() {
     assert_eq!(client.get(proxy.public(), "/").await.unwrap().status, 200);
 }
 
+#[tokio::test]
+async fn certificate_signed_by_one_who_is_no_authority_is_refused() {
+    refuses_somehow(|pki| {
+        let pretender = pki.root().pretender("leaf that signs");
+        pretender.leaf().client().common_name("minted").issue()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn certificate_of_an_authority_in_the_hands_of_a_client_is_refused() {
+    refuses_somehow(|pki| {
+        let leaf = pki.root().leaf().client().authority();
+        leaf.common_name("authority").issue()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn longer_chain_than_anybody_has_is_refused() {
+    refuses_somehow(|pki| {
+        let numbers = 0..12;
+        let deepest = numbers.fold(pki.root().clone(), |above, number| {
+            above.intermediate(&format!("intermediate {number}"))
+        });
+        deepest.leaf().client().common_name("deep").issue()
+    })
+    .await;
+}
+
+/// Refused in the handshake, in every version, where a certificate is wanted.
+async fn refuses_somehow(certificate: impl Fn(&Pki) -> Leaf) {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let proxy = with_client_auth(&pki, &upstream, "want").start().await;
+    let client = Client::new(&pki).presenting(&certificate(&pki));
+    for client in client.in_every_version() {
+        client.refusal(proxy.public()).await.alert();
+    }
+}
+
 fn below_intermediate(pki: &Pki) -> Leaf {
     pki.root()
         .intermediate("Issuing")

@@ -19,6 +19,7 @@ mod fixtures;
 mod forwarding;
 mod framing;
 mod handshake;
+mod hostile;
 mod identity;
 mod life;
 mod limits;

@@ -6,6 +6,7 @@ use crate::support::body::Body;
 use crate::support::client::{Answer, Client, get, with};
 use crate::support::pki::{Leaf, Pki};
 use crate::support::proxy::{Proxy, Setup};
+use crate::support::raw::Raw;
 use crate::support::upstream::{Reply, Upstream};
 
 /// Two upstreams that tell their names, and a certificate for several hosts.
@@ -398,4 +399,70 @@ async fn admits_one(scene: &Scene, proxy: &Proxy, good: &Leaf, bad: &Leaf) {
         );
     }
     assert_eq!(proxy.access_line("/good").await["status"], 200);
+}
+
+/// A route that is closed to everybody, before an open one. A plaintext
+/// listener, `plain`, takes every host.
+async fn with_a_closed_route(upstream: &Upstream, closed: &str) -> Proxy {
+    Setup::new(&Pki::new(), upstream)
+        .with("listeners.plain.bind = '127.0.0.1:0'")
+        .with(&format!(
+            "routes = [
+                {{ {closed}, allow = [{{ dns = 'nobody.test' }}], upstream = 'orders' }},
+                {{ path = '/public', upstream = 'orders' }},
+            ]"
+        ))
+        .start()
+        .await
+}
+
+async fn status_of(proxy: &Proxy, host: &str, path: &str) -> u16 {
+    let mut raw = Raw::plain(proxy.listener("plain")).await;
+    raw.write(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+        .await;
+    raw.read_response().await.status
+}
+
+#[tokio::test]
+async fn address_in_another_spelling_takes_the_same_route() {
+    let upstream = Upstream::start().await;
+    let proxy = with_a_closed_route(&upstream, "host = '::1'").await;
+    for host in [
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::0001]:8443",
+        "[::0.0.0.1]",
+        "[0::1]:",
+    ] {
+        assert_eq!(status_of(&proxy, host, "/public").await, 403, "{host}");
+    }
+    assert_eq!(status_of(&proxy, "[::2]", "/public").await, 200);
+}
+
+#[tokio::test]
+async fn path_that_leads_elsewhere_in_another_reading_is_refused() {
+    let upstream = Upstream::start().await;
+    let proxy = with_a_closed_route(&upstream, "path = '/admin'").await;
+    for path in [
+        "/public/..%2fadmin/%2f..%2fpublic",
+        "/public/..%2f%2e%2e/admin",
+        "/public/.%252e/admin",
+        "/public%2f..%2fadmin",
+        "/public\\..\\admin",
+        "/public/%2e%2e%5cadmin",
+        "/public;/../admin",
+        "/public/..;x/admin",
+        "/public/%2561/../admin",
+        "//admin",
+        "/%61dmin",
+        "/admin%2f",
+        "/admin;x",
+    ] {
+        let status = status_of(&proxy, "any.test", path).await;
+        assert!(matches!(status, 400 | 403 | 404), "{path}: {status}");
+    }
+    for path in ["/public/a%20b", "/public/a.b/..c", "/public/x?/../../admin"] {
+        assert_eq!(status_of(&proxy, "any.test", path).await, 200, "{path}");
+    }
+    assert_eq!(upstream.requests().len(), 3);
 }

@@ -15,9 +15,8 @@ use super::deal::{Arrival, ArrivedSocket, Dealer};
 use crate::config::ListenerId;
 use crate::telemetry::events;
 
-/// How long it is not said again that a listener is full: at its limit each
-/// connection that ends and each that comes would be one more line.
-const FULL_PAUSE: Duration = Duration::from_secs(10);
+/// How long a listener that is full, or cannot accept, says so once.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// The connections that one listener may have at one time.
 #[derive(Clone, Debug)]
@@ -36,15 +35,8 @@ impl Slots {
         }
     }
 
-    /// `said`: when it was last said that there is none.
-    async fn take(
-        &self,
-        listener: &str,
-        said: &mut Option<Instant>,
-    ) -> Option<OwnedSemaphorePermit> {
-        let is_news = said.is_none_or(|said| said.elapsed() >= FULL_PAUSE);
-        if self.free.available_permits() == 0 && is_news {
-            *said = Some(Instant::now());
+    async fn take(&self, listener: &str, full: &mut Seldom) -> Option<OwnedSemaphorePermit> {
+        if self.free.available_permits() == 0 && full.is_due() {
             tracing::warn!(
                 event = events::LISTENER_FULL,
                 listener,
@@ -69,9 +61,9 @@ pub(super) async fn accept(
         Socket::Unix(socket, file) => Listening::Unix(UnixListener::from_std(socket)?, file),
     };
     let mut failures = 0u32;
-    let mut said_full = None;
+    let (mut full, mut failing) = (Seldom::default(), Seldom::default());
     loop {
-        let Some(slot) = slots.take(&name, &mut said_full).await else {
+        let Some(slot) = slots.take(&name, &mut full).await else {
             return Ok(());
         };
         match socket.next().await {
@@ -90,7 +82,7 @@ pub(super) async fn accept(
                 failures = failures.saturating_add(1);
                 let pause = accept_pause(NonZeroU32::new(failures).unwrap_or(NonZeroU32::MIN));
                 // Once for a run of failures: the pauses that follow say no more.
-                if failures == 1 {
+                if failures == 1 && failing.is_due() {
                     tracing::error!(
                         event = events::ACCEPT_FAILED,
                         listener = name,
@@ -101,6 +93,21 @@ pub(super) async fn accept(
                 tokio::time::sleep(pause).await;
             }
         }
+    }
+}
+
+/// Says something at most every [`TELL_AGAIN`]: what callers can bring about
+/// as often as they like must not fill the log.
+#[derive(Debug, Default)]
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    fn is_due(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() >= TELL_AGAIN);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
     }
 }
 

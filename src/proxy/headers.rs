@@ -1,8 +1,8 @@
 //! What of a head may pass.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -100,7 +100,8 @@ pub(super) fn strip_trailers(trailers: &mut HeaderMap, identity: &IdentityFields
         is_hop_by_hop(name)
             || *name == HOST
             || *name == CONTENT_LENGTH
-            || *name == http::header::AUTHORIZATION
+            || *name == AUTHORIZATION
+            || *name == COOKIE
             || identity.contains(name.as_str())
             || forwarding::is_forwarding_field(name.as_str())
     });

@@ -82,10 +82,10 @@ impl<B: UploadBody> Endpoint<B> {
         self.ejected_until.get().is_some_and(|until| until > now)
     }
 
-    /// It refused a connection: it is left alone for a while, which is
-    /// returned; `None`: it is already.
+    /// It refused a connection: it is left alone for a while, which is returned.
+    /// `None`: it is left alone already, and what was under way by then says
+    /// nothing new.
     pub(super) fn eject(&self, now: Instant) -> Option<Duration> {
-        // Requests that were under way together fail together, and count once.
         if self.is_ejected(now) {
             return None;
         }

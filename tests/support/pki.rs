@@ -98,8 +98,18 @@ impl Authority {
 
     /// Makes an authority below this one.
     pub(crate) fn intermediate(&self, name: &str) -> Self {
+        self.below(authority_params(name), name)
+    }
+
+    /// Makes somebody below this one who is no authority, and signs nevertheless.
+    pub(crate) fn pretender(&self, name: &str) -> Self {
+        let mut params = authority_params(name);
+        params.is_ca = IsCa::ExplicitNoCa;
+        self.below(params, name)
+    }
+
+    fn below(&self, params: CertificateParams, name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
-        let params = authority_params(name);
         let certificate = params.signed_by(&key, &*self.issuer).unwrap().der().clone();
         let mut intermediates = vec![certificate.clone()];
         intermediates.extend(self.intermediates.iter().cloned());
@@ -172,6 +182,12 @@ impl LeafBuilder {
     /// For the server side of TLS.
     pub(crate) fn server(mut self) -> Self {
         self.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self
+    }
+
+    /// An authority itself.
+    pub(crate) fn authority(mut self) -> Self {
+        self.params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         self
     }
 
