@@ -261,7 +261,8 @@ impl Proxy {
         let status = response.status();
         exchange.status(status);
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return switch(caller, response, downgrade, exchange);
+            let limit = self.body_timeout(caller);
+            return switch(caller, (response, downgrade), limit, exchange);
         }
         if let Err(rule) = headers::settle_length(response.headers_mut()) {
             let (side, phase) = (Side::Upstream, Phase::ResponseHead);
@@ -372,8 +373,11 @@ fn open_on_continue(request: &mut Request<RequestBody>, open: oneshot::Sender<()
 /// Passes on the upstream's change of protocol.
 fn switch(
     caller: &Rc<Caller>,
-    response: Response<UpstreamBody<RequestBody>>,
-    downgrade: Option<hyper::upgrade::OnUpgrade>,
+    (response, downgrade): (
+        Response<UpstreamBody<RequestBody>>,
+        Option<hyper::upgrade::OnUpgrade>,
+    ),
+    limit: Duration,
     exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     let Some(downstream) = downgrade else {
@@ -393,7 +397,9 @@ fn switch(
     if let Some(protocol) = protocol {
         tunnel::request(answer.headers_mut(), protocol);
     }
-    caller.set_tunnel(Box::pin(tunnel::carry(downstream, response, exchange)));
+    caller.set_tunnel(Box::pin(tunnel::carry(
+        downstream, response, limit, exchange,
+    )));
     answer
 }
 
