@@ -618,3 +618,78 @@ async fn full_listener_says_so_once_and_not_for_every_connection() {
     let told = proxy.logged("listener.full").len();
     assert!((1..=3).contains(&told), "{told} lines");
 }
+
+#[tokio::test]
+async fn tunnels_that_end_in_any_way_free_their_slot() {
+    let upstream = Upstream::answering(|received| match received.path.as_str() {
+        "/tunnel" => Reply::upgrade(),
+        _ => Reply::ok("hello"),
+    })
+    .await;
+    let (proxy, client) = scene(&upstream, "max_connections = 8").await;
+    let before = proxy.descriptors();
+    let mut half_closed = Vec::new();
+    for number in 0..16 {
+        let mut raw = client.raw(proxy.public()).await;
+        raw.write(
+            "GET /tunnel HTTP/1.1\r\nHost: proxy.test\r\nConnection: upgrade\r\n\
+             Upgrade: websocket\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        )
+        .await;
+        match number % 3 {
+            // Gone before the answer, after it, and half.
+            0 => drop(raw),
+            1 => assert_eq!(raw.read_head().await.status, 101),
+            _ => {
+                raw.finish().await;
+                half_closed.push(raw);
+            }
+        }
+    }
+    upstream.hang_up().await;
+    proxy
+        .metrics_where("no open connection", |metrics| {
+            metrics.sum("connections_open", &[]) == 0.0
+        })
+        .await;
+    eventually("descriptors back", || {
+        (proxy.descriptors() <= before + 1).then_some(())
+    })
+    .await;
+    assert_eq!(client.get(proxy.public(), "/").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn tunnel_whose_client_has_gone_ends_though_the_service_is_silent() {
+    let upstream = Upstream::scripted(|mut raw, _| async move {
+        raw.read_until("\r\n\r\n").await;
+        raw.write(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+             Upgrade: websocket\r\n\r\n",
+        )
+        .await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let (proxy, client) = scene(&upstream, "body_timeout = '500ms'").await;
+    let open = "GET /tunnel HTTP/1.1\r\nHost: proxy.test\r\nConnection: upgrade\r\n\
+                Upgrade: websocket\r\n\r\n";
+    let mut quiet = client.raw(proxy.public()).await;
+    quiet.write(open).await;
+    assert_eq!(quiet.read_head().await.status, 101);
+    for closes in [true, false] {
+        let mut raw = client.raw(proxy.public()).await;
+        raw.write(open).await;
+        assert_eq!(raw.read_head().await.status, 101);
+        if closes {
+            raw.finish().await;
+        }
+    }
+    // A tunnel in which nobody speaks is no reason to end it.
+    proxy
+        .metrics_where("the quiet one alone", |metrics| {
+            metrics.sum("connections_open", &[]) == 1.0
+        })
+        .await;
+    drop(quiet);
+}

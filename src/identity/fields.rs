@@ -92,7 +92,7 @@ fn has_prefix(name: &str, folded: &str) -> bool {
 
 /// Names under which proxies state the caller's identity, or pass on what only
 /// they can know of it.
-const WELL_KNOWN: [&str; 43] = [
+const WELL_KNOWN: [&str; 41] = [
     // RFC 9440
     "client-cert",
     "client-cert-chain",
@@ -137,16 +137,15 @@ const WELL_KNOWN: [&str; 43] = [
     "x-remote-groups",
     "x-remote-user",
     "x-webauth-user",
-    // WebSphere's plug-in
-    "$wscc",
-    "$wsru",
     // linkerd, Azure
     "l5d-client-id",
     "x-arr-clientcert",
 ];
 
 /// Beginnings of such names, folded.
-const WELL_KNOWN_PREFIXES: [&str; 11] = [
+const WELL_KNOWN_PREFIXES: [&str; 13] = [
+    // WebSphere's plug-in (`$WSCC`, `$WSRU`, `$WSIS`, …)
+    "-ws",
     "ssl-client-",
     "wl-proxy-client-",
     "x-amzn-mtls-",
@@ -159,6 +158,7 @@ const WELL_KNOWN_PREFIXES: [&str; 11] = [
     "x-ms-client-principal",
     "x-remote-extra-",
     "x-ssl-",
+    "x-tls-client-",
 ];
 
 #[cfg(test)]

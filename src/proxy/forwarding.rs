@@ -16,11 +16,24 @@ pub(super) fn is_forwarding_field(name: &str) -> bool {
     // Nearly no field begins so; the comparison ends at the first letter.
     folds_to(name, "forwarded", false)
         || folds_to(name, "x-forwarded-", true)
-        || folds_to(name, "x-real-ip", false)
+        || CLIENT_ADDRESS_FIELDS
+            .iter()
+            .any(|field| folds_to(name, field, false))
         || folds_to(name, "x-original-host", false)
         || folds_to(name, "x-original-url", false)
         || folds_to(name, "x-rewrite-url", false)
 }
+
+/// Other fields in which proxies and content networks tell a service the
+/// address of its client.
+const CLIENT_ADDRESS_FIELDS: [&str; 6] = [
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+];
 
 /// Whether `name` is `wanted`, or begins with it, when all that is neither letter
 /// nor digit counts as `-`, as it does for CGI and its kin (RFC 3875 §4.1.18).
@@ -191,6 +204,7 @@ mod tests {
             "x~forwarded~for",
             "forwarded",
             "x_real_ip",
+            "True-Client-IP",
         ] {
             assert!(is_forwarding_field(name), "{name}");
         }

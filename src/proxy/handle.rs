@@ -280,7 +280,8 @@ impl Proxy {
         let status = response.status();
         exchange.status(status);
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return switch(caller, response, changed, exchange);
+            let limit = self.body_timeout(caller);
+            return switch(caller, (response, changed), limit, exchange);
         }
         if let Err(rule) = headers::settle_length(response.headers_mut()) {
             return refusal(unreadable(rule), exchange);
@@ -384,8 +385,8 @@ fn open_on_continue(request: &mut Request<RequestBody>, open: oneshot::Sender<()
 /// Passes on the upstream's change of protocol.
 fn switch(
     caller: &Rc<Caller>,
-    response: Response<UpstreamBody<RequestBody>>,
-    changed: Option<OnUpgrade>,
+    (response, changed): (Response<UpstreamBody<RequestBody>>, Option<OnUpgrade>),
+    limit: Duration,
     exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     let Some(downstream) = changed else {
@@ -400,7 +401,9 @@ fn switch(
     if let Some(protocol) = protocol {
         tunnel::request(answer.headers_mut(), protocol);
     }
-    caller.set_tunnel(Box::pin(tunnel::carry(downstream, response, exchange)));
+    caller.set_tunnel(Box::pin(tunnel::carry(
+        downstream, response, limit, exchange,
+    )));
     answer
 }
 

@@ -1,14 +1,24 @@
 //! Connections that change their protocol, such as WebSockets (RFC 9110 §7.8).
 
+use std::cell::Cell;
+use std::io;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::body::RequestBody;
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use crate::upstream::UpstreamBody;
+
+/// The most bytes of a tunnel that are held each way.
+const PIECE: usize = 8 * 1024;
 
 /// Asks the upstream for the protocol that the client asked for.
 pub(super) fn request(headers: &mut HeaderMap, protocol: HeaderValue) {
@@ -18,9 +28,14 @@ pub(super) fn request(headers: &mut HeaderMap, protocol: HeaderValue) {
 
 /// Carries bytes both ways once both sides have changed their protocol, and
 /// then accounts for the request that began it.
+///
+/// A WebSocket is not half open: when one side has ended, the other has `limit`
+/// to end too. Else a client that hangs up would hold its slot for as long as
+/// the service is silent.
 pub(super) async fn carry(
     downstream: OnUpgrade,
     response: Response<UpstreamBody<RequestBody>>,
+    limit: Duration,
     mut exchange: Box<Exchange>,
 ) {
     // The body counts the request as under way at its endpoint: it stays.
@@ -40,14 +55,25 @@ pub(super) async fn carry(
             return;
         }
     };
-    let mut downstream = TokioIo::new(downstream);
-    let mut upstream = TokioIo::new(upstream);
-    match tokio::io::copy_bidirectional(&mut downstream, &mut upstream).await {
-        Ok((up, down)) => {
-            exchange.received().add(up);
-            exchange.sent(down);
-            exchange.complete();
+    let (from_client, to_client) = tokio::io::split(TokioIo::new(downstream));
+    let (from_service, to_service) = tokio::io::split(TokioIo::new(upstream));
+    let (received, sent) = (Cell::new(0), Cell::new(0));
+    let outcome = {
+        let mut up: Way<'_> = pin!(pass(from_client, to_service, &received));
+        let mut down: Way<'_> = pin!(pass(from_service, to_client, &sent));
+        let (first, other) = tokio::select! {
+            ended = &mut up => (ended, down),
+            ended = &mut down => (ended, up),
+        };
+        match first {
+            Ok(()) => timeout(limit, other).await.unwrap_or(Ok(())),
+            Err(cause) => Err(cause),
         }
+    };
+    exchange.received().add(received.get());
+    exchange.sent(sent.get());
+    match outcome {
+        Ok(()) => exchange.complete(),
         Err(cause) => exchange.note(Fault::new(
             Side::Downstream,
             Phase::ResponseBody,
@@ -55,4 +81,23 @@ pub(super) async fn carry(
             format!("the tunnel broke off: {cause}"),
         )),
     }
+}
+
+/// One of the two ways through a tunnel.
+type Way<'a> = Pin<&'a mut dyn Future<Output = io::Result<()>>>;
+
+/// Carries bytes one way to their end, and counts them.
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    count: &Cell<u64>,
+) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(PIECE);
+    while from.read_buf(&mut buffer).await? > 0 {
+        to.write_all(&buffer).await?;
+        to.flush().await?;
+        count.set(count.get().saturating_add(buffer.len() as u64));
+        buffer.clear();
+    }
+    to.shutdown().await
 }
