@@ -1,6 +1,7 @@
 //! How the proxy finds, verifies and gives up on the services behind it.
 
 use http::StatusCode;
+use rustls::SignatureScheme;
 
 use crate::support::client::{Answer, Client};
 use crate::support::pki::{Authority, Pki};
@@ -135,6 +136,42 @@ async fn upstream_that_does_not_ask_is_not_used_where_the_certificate_is_require
         );
     let proxy = setup.start().await;
     refused_as_bad_gateway(&pki, &proxy, &upstream).await;
+}
+
+#[tokio::test]
+async fn upstream_that_cannot_verify_our_key_is_not_used_where_the_certificate_is_required() {
+    let schemes = [
+        (SignatureScheme::RSA_PSS_SHA256, "required", 502),
+        (SignatureScheme::RSA_PSS_SHA256, "supported", 200),
+        (SignatureScheme::ECDSA_NISTP256_SHA256, "required", 200),
+    ];
+    for (scheme, layer, status) in schemes {
+        let (pki, internal) = (Pki::new(), Authority::root("Internal"));
+        let certificate = internal.leaf().server().dns("orders.internal").issue();
+        let upstream = Upstream::build(hello)
+            .tls(&certificate)
+            .clients_signing(&internal, vec![scheme])
+            .start()
+            .await;
+        // Its key is ECDSA.
+        let own = internal.leaf().client().common_name("countersign").issue();
+        let proxy = over_tls(&pki, &upstream, &internal)
+            .certificate("own", &own)
+            .with(&format!(
+                "[upstreams.orders]
+        tls.certificate = {{ chain = 'own.pem', key = 'own.key' }}
+        outbound.client_certificate_authentication = '{layer}'"
+            ))
+            .start()
+            .await;
+        assert_eq!(get(&pki, &proxy).await.status, status, "{scheme:?} {layer}");
+        if status == 502 {
+            assert!(upstream.requests().is_empty());
+            let line = proxy.access_line("/").await;
+            let cause = line["cause"].as_str().unwrap();
+            assert!(cause.contains("no signature that the key"), "{line}");
+        }
+    }
 }
 
 #[tokio::test]

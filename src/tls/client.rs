@@ -18,8 +18,19 @@ use super::stream::{Socket, Stream};
 use crate::config::{LayerMode, Protocol, UpstreamTls};
 
 tokio::task_local! {
-    /// Whether the server of the handshake under way asked for a certificate.
-    static ASKED: Rc<Cell<bool>>;
+    /// What became of our certificate in the handshake under way.
+    static OUTCOME: Rc<Cell<Presentation>>;
+}
+
+/// What became of our certificate in one handshake.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Presentation {
+    /// The server did not ask for one.
+    NotAsked,
+    /// It asked, and there was none that it could verify.
+    Withheld,
+    /// It asked, and was given ours.
+    Presented,
 }
 
 /// The TLS side of one upstream. Cheap to share; immutable.
@@ -53,6 +64,12 @@ pub enum UpstreamHandshakeError {
         "the upstream did not ask for a client certificate, and client_certificate_authentication is \"required\""
     )]
     NotAsked,
+    /// A certificate must be presented, and the upstream can verify no
+    /// signature that our key makes.
+    #[error(
+        "the upstream asked for a client certificate, but accepts no signature that the key of ours can make, and client_certificate_authentication is \"required\""
+    )]
+    NotPresented,
 }
 
 impl ClientTls {
@@ -72,7 +89,7 @@ impl ClientTls {
                 .enforce_revocation_expiration()
                 .build()
                 .map_err(|e| e.to_string())?;
-        let resolver = Arc::new(Presented {
+        let resolver = Arc::new(Presenter {
             key: certificate
                 .filter(|_| layer != LayerMode::Never)
                 .map(|chain| Arc::clone(&chain.key)),
@@ -87,7 +104,8 @@ impl ClientTls {
             Protocol::Http2 => vec![b"h2".to_vec()],
         };
         if layer == LayerMode::Required {
-            // On a resumed session nobody asks, and "asked" could not be known.
+            // On a resumed session nobody asks, and whether our certificate was
+            // presented could not be known.
             config.resumption = Resumption::disabled();
         }
         let server_name = match &tls.server_name {
@@ -105,7 +123,7 @@ impl ClientTls {
     ///
     /// # Errors
     ///
-    /// When the upstream is not who it must be, refuses us, or does not ask for
+    /// When the upstream is not who it must be, refuses us, or was not shown
     /// the certificate that must be presented.
     pub async fn connect(
         &self,
@@ -116,14 +134,18 @@ impl ClientTls {
             Some(name) => name.clone(),
             None => parse_name(host)?,
         };
-        let asked = Rc::new(Cell::new(false));
+        let outcome = Rc::new(Cell::new(Presentation::NotAsked));
         let connector = TlsConnector::from(Arc::clone(&self.connector));
-        let stream = ASKED
-            .scope(Rc::clone(&asked), connector.connect(name, socket))
+        let stream = OUTCOME
+            .scope(Rc::clone(&outcome), connector.connect(name, socket))
             .await
             .map_err(UpstreamHandshakeError::Failed)?;
-        if self.certificate == LayerMode::Required && !asked.get() {
-            return Err(UpstreamHandshakeError::NotAsked);
+        if self.certificate == LayerMode::Required {
+            match outcome.get() {
+                Presentation::NotAsked => return Err(UpstreamHandshakeError::NotAsked),
+                Presentation::Withheld => return Err(UpstreamHandshakeError::NotPresented),
+                Presentation::Presented => {}
+            }
         }
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok(UpstreamHandshake {
@@ -167,21 +189,28 @@ impl UpstreamRoots<'_> {
     }
 }
 
-/// Presents the certificate, if there is one, and notes that it was asked for.
+/// Presents the certificate, if there is one that the server can verify, and
+/// notes what became of it.
 #[derive(Debug)]
-struct Presented {
+struct Presenter {
     key: Option<Arc<CertifiedKey>>,
 }
 
-impl ResolvesClientCert for Presented {
+impl ResolvesClientCert for Presenter {
     fn resolve(&self, _hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        // Outside a handshake of ours nothing is noted: "asked" stays false,
-        // which is the stricter answer.
-        let noted = ASKED.try_with(|asked| asked.set(true));
-        debug_assert!(noted.is_ok(), "asked for a certificate outside a handshake");
-        self.key
+        let presented = self
+            .key
             .clone()
-            .filter(|key| key.key.choose_scheme(schemes).is_some())
+            .filter(|key| key.key.choose_scheme(schemes).is_some());
+        let outcome = match presented {
+            Some(_) => Presentation::Presented,
+            None => Presentation::Withheld,
+        };
+        // Outside a handshake of ours nothing is noted: it stays "not asked",
+        // which is the stricter answer.
+        let noted = OUTCOME.try_with(|noted| noted.set(outcome));
+        debug_assert!(noted.is_ok(), "asked for a certificate outside a handshake");
+        presented
     }
 
     fn has_certs(&self) -> bool {
