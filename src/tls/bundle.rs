@@ -9,6 +9,8 @@ use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, OwnedCertRevocationList,
     RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy, anchor_from_trusted_cert,
 };
+use x509_parser::certificate::X509CertificateParser;
+use x509_parser::nom::Parser;
 
 use super::pem;
 use crate::config::{self, Problem};
@@ -231,12 +233,10 @@ impl Bundle {
                 not_after: end,
             });
         }
-        Ok(path
-            .intermediate_certificates()
+        path.intermediate_certificates()
             .map(|certificate| certificate.der())
             .chain(std::iter::once(leaf_certificate.der()))
-            .map(|der| CertificateNames::read(&der).map_or(i64::MIN, |names| names.not_after()))
-            .fold(anchor_end, i64::min))
+            .try_fold(anchor_end, |end, der| Ok(end.min(not_after(&der)?)))
     }
 
     /// The end of an anchor's validity; webpki itself does not look at it.
@@ -253,3 +253,16 @@ impl Bundle {
             .unwrap_or(i64::MIN)
     }
 }
+
+/// The end of a certificate's validity, in seconds since 1970. Nothing else in
+/// it is judged here: the names of an intermediate are nobody's identity.
+fn not_after(der: &[u8]) -> Result<i64, webpki::Error> {
+    let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
+    match parser.parse(der) {
+        Ok(([], certificate)) => Ok(certificate.validity().not_after.timestamp()),
+        _ => Err(webpki::Error::BadDer),
+    }
+}
+
+#[cfg(test)]
+mod tests;
