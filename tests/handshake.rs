@@ -117,6 +117,20 @@ async fn expired_certificate_is_refused() {
 }
 
 #[tokio::test]
+async fn certificate_below_an_expired_authority_is_refused() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let old = Authority::expired_root("Old");
+    let leaf = old.leaf().client().common_name("orphan").issue();
+    let setup = Setup::new(&pki, &upstream).file("clients.pem", &old.pem());
+    let proxy = setup.start().await;
+    let client = Client::new(&pki).presenting(&leaf);
+    let refusal = client.refusal(proxy.public()).await;
+    assert_eq!(refusal.alert(), AlertDescription::CertificateExpired);
+    let line = proxy.log_line("handshake.refused", |_| true).await;
+    assert_eq!(line["reason"], "expired");
+}
+
+#[tokio::test]
 async fn certificate_that_is_not_yet_valid_is_refused() {
     let early = |pki: &Pki| {
         pki.root()

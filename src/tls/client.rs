@@ -5,16 +5,17 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
 use super::bundle::Bundle;
 use super::choices;
 use super::own_certificate::OwnChain;
 use super::stream::{Socket, Stream};
+use super::verifier::ServerVerifier;
 use crate::config::{LayerMode, Protocol, UpstreamTls};
 
 tokio::task_local! {
@@ -73,22 +74,16 @@ pub enum UpstreamHandshakeError {
 }
 
 impl ClientTls {
-    /// Puts an upstream's settings together. `roots` are what its certificate
+    /// Puts an upstream's settings together. `trust` is what its certificate
     /// is verified against; `certificate` is what is presented when it asks.
     pub(super) fn new(
         tls: &UpstreamTls,
         protocol: Protocol,
         layer: LayerMode,
-        trust: UpstreamRoots<'_>,
+        trust: Arc<Bundle>,
         certificate: Option<&OwnChain>,
     ) -> Result<Self, String> {
         let provider = choices::shared(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(trust.store()?, Arc::clone(&provider))
-                .with_crls(trust.revocation_lists())
-                .enforce_revocation_expiration()
-                .build()
-                .map_err(|e| e.to_string())?;
         let resolver = Arc::new(Presenter {
             key: certificate
                 .filter(|_| layer != LayerMode::Never)
@@ -97,7 +92,10 @@ impl ClientTls {
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&choices::versions(tls.versions))
             .map_err(|e| e.to_string())?
-            .with_webpki_verifier(verifier)
+            // The library's word for any verifier but its own; that one takes
+            // an anchor that has expired.
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(ServerVerifier::new(trust)))
             .with_client_cert_resolver(resolver);
         config.alpn_protocols = match protocol {
             Protocol::Http1 => vec![b"http/1.1".to_vec()],
@@ -157,36 +155,6 @@ impl ClientTls {
 
 fn parse_name(name: &str) -> Result<ServerName<'static>, UpstreamHandshakeError> {
     ServerName::try_from(name.to_owned()).map_err(|_| UpstreamHandshakeError::Name(name.to_owned()))
-}
-
-/// What an upstream's certificate is verified against.
-pub(super) enum UpstreamRoots<'a> {
-    /// A bundle of the config.
-    Bundle(&'a Bundle),
-    /// The machine's own authorities.
-    System(Arc<RootCertStore>),
-}
-
-impl UpstreamRoots<'_> {
-    fn store(&self) -> Result<Arc<RootCertStore>, String> {
-        match self {
-            Self::Bundle(bundle) => {
-                let mut store = RootCertStore::empty();
-                for certificate in bundle.certificates() {
-                    store.add(certificate.clone()).map_err(|e| e.to_string())?;
-                }
-                Ok(Arc::new(store))
-            }
-            Self::System(store) => Ok(Arc::clone(store)),
-        }
-    }
-
-    fn revocation_lists(&self) -> Vec<rustls::pki_types::CertificateRevocationListDer<'static>> {
-        match self {
-            Self::Bundle(bundle) => bundle.revocation_lists().to_vec(),
-            Self::System(_) => Vec::new(),
-        }
-    }
 }
 
 /// Presents the certificate, if there is one that the server can verify, and

@@ -79,8 +79,18 @@ pub(crate) struct Authority {
 impl Authority {
     /// Makes a root with this common name and a key of its own.
     pub(crate) fn root(name: &str) -> Self {
+        Self::self_signed(name, authority_params(name))
+    }
+
+    /// Makes a root whose own validity ended an hour ago.
+    pub(crate) fn expired_root(name: &str) -> Self {
+        let mut params = authority_params(name);
+        params.not_after = (SystemTime::now() - DAY / 24).into();
+        Self::self_signed(name, params)
+    }
+
+    fn self_signed(name: &str, params: CertificateParams) -> Self {
         let key = KeyPair::generate().unwrap();
-        let params = authority_params(name);
         let certificate = params.self_signed(&key).unwrap().der().clone();
         let issuer = Arc::new(Issuer::new(params, key));
         Self {

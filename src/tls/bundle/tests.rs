@@ -133,5 +133,5 @@ fn verify(
         .iter()
         .map(|der| (*der).clone().into_owned())
         .collect();
-    bundle.verify_client(leaf, &intermediates, now())
+    bundle.verify(leaf, &intermediates, KeyUsage::client_auth(), now())
 }
