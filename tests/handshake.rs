@@ -325,6 +325,49 @@ fn host(name: &str) -> http::Request<crate::support::body::Body> {
 }
 
 #[tokio::test]
+async fn certificate_with_addresses_alone_serves_callers_that_ask_for_no_name() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let leaf = pki.root().leaf().server().ip("127.0.0.1").issue();
+    let setup = Setup::new(&pki, &upstream).certificate("proxy", &leaf);
+    let proxy = setup.start().await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    // Whoever verifies an address sends no SNI.
+    for client in client.clone().sni("127.0.0.1").in_every_version() {
+        let answer = client.send(proxy.public(), host("127.0.0.1:8443")).await;
+        assert_eq!(answer.unwrap().status, 200);
+        let other_name = client.send(proxy.public(), host("proxy.test")).await;
+        assert_eq!(other_name.unwrap().status, 421);
+    }
+    for client in client.in_every_version() {
+        let refusal = client.refusal(proxy.public()).await;
+        assert_eq!(refusal.alert(), AlertDescription::UnrecognisedName);
+    }
+}
+
+#[tokio::test]
+async fn certificate_of_a_workload_serves_every_name_that_no_other_carries() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let workload = pki.root().leaf().server();
+    let workload = workload.uri("spiffe://prod.example/proxy").issue();
+    let setup = two_names(&pki, &upstream).certificate("second", &workload);
+    let proxy = setup.start().await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    let ours = client.get(proxy.public(), "/").await;
+    assert_eq!(ours.unwrap().status, 200);
+    // The client wants a DNS name in the certificate that it gets, and says so.
+    client.sni("other.test").refusal(proxy.public()).await;
+    let line = proxy.log_line("handshake.refused", |_| true).await;
+    assert_eq!(
+        (&line["sni"], &line["reason"]),
+        (&"other.test".into(), &"client_gone".into())
+    );
+    assert!(
+        line["cause"].as_str().unwrap().contains("BadCertificate"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
 async fn caller_without_sni_does_not_get_around_the_certificate() {
     let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
     let proxy = Setup::new(&pki, &upstream).start().await;

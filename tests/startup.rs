@@ -405,6 +405,42 @@ async fn own_certificate_that_has_expired_is_refused() {
 }
 
 #[tokio::test]
+async fn own_certificate_that_no_client_could_verify_is_refused() {
+    let (pki, setup) = good().await;
+    let leaf = || pki.root().leaf().server().common_name("proxy.test");
+    let words = ["proxy.pem", "common name", "subject alternative name"];
+    let setup = setup.certificate("proxy", &leaf().issue());
+    refuses_at_its_place(&setup, &words).await;
+    let setup = setup.certificate("proxy", &leaf().email("ops@proxy.test").issue());
+    refuses_at_its_place(&setup, &words).await;
+    for named in [
+        leaf().dns("proxy.test"),
+        leaf().ip("192.0.2.1"),
+        leaf().uri("spiffe://prod.example/proxy"),
+    ] {
+        let (_, setup) = good().await;
+        let setup = setup.certificate("proxy", &named.issue());
+        setup.run("check").await.expect_code(0);
+    }
+}
+
+#[tokio::test]
+async fn own_certificate_with_addresses_alone_is_refused_where_nobody_would_get_it() {
+    let (pki, setup) = good().await;
+    let leaf = || pki.root().leaf().server().ip("192.0.2.1").issue();
+    let certificates = |order: [&str; 3]| {
+        let entry = |name| format!("{{ chain = '{name}.pem', key = '{name}.key' }}");
+        let entries = order.map(entry).join(", ");
+        format!("listeners.public.tls.certificates = [{entries}]")
+    };
+    let setup = setup.certificate("a", &leaf()).certificate("b", &leaf());
+    let setup = setup.with(&certificates(["a", "b", "proxy"]));
+    setup.run("check").await.expect_code(0);
+    let setup = setup.with(&certificates(["proxy", "a", "b"]));
+    refuses_at_its_place(&setup, &["a.pem", "b.pem", "put it first"]).await;
+}
+
+#[tokio::test]
 async fn private_key_in_a_trust_bundle_is_refused() {
     let (pki, setup) = good().await;
     let both = pki.root().pem() + &pki.client().key_pem();

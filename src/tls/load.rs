@@ -7,6 +7,7 @@ use super::choices;
 use super::client::ClientTls;
 use super::own_certificate::{OwnChain, describe, unix_now};
 use super::server::ServerTls;
+use super::sni;
 use super::verifier::ClientVerifier;
 use crate::config::{self, ClientAuth, Config, Place, Problem, UpstreamTrust};
 use crate::identity::CertificateNames;
@@ -146,6 +147,7 @@ impl Loader {
             .collect();
         self.problems
             .extend(choices::unusable(tls, &whose, &borrowed, &provider));
+        self.problems.extend(sni::unservable(&whose, &borrowed));
         let verifier = match (tls.client_auth, tls.trust) {
             (ClientAuth::None, _) => None,
             (asked, Some(bundle)) => Some(ClientVerifier::new(

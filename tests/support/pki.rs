@@ -197,6 +197,12 @@ impl LeafBuilder {
         self.san(name)
     }
 
+    /// Adds an IP address SAN.
+    pub(crate) fn ip(self, address: &str) -> Self {
+        let name = SanType::IpAddress(address.parse().unwrap());
+        self.san(name)
+    }
+
     /// Adds an email SAN.
     pub(crate) fn email(self, address: &str) -> Self {
         let name = SanType::Rfc822Name(address.try_into().unwrap());
