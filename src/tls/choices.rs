@@ -1,7 +1,5 @@
 //! The versions, cipher suites and key exchange groups that a config chooses.
 
-use std::sync::Arc;
-
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
@@ -91,11 +89,6 @@ fn fits(suite: SupportedCipherSuite, chain: &OwnChain) -> bool {
         SupportedCipherSuite::Tls12(suite) => chain.key.key.choose_scheme(suite.sign).is_some(),
         SupportedCipherSuite::Tls13(_) => false,
     }
-}
-
-/// A provider behind a pointer, as the library's builders want it.
-pub(super) fn shared(provider: CryptoProvider) -> Arc<CryptoProvider> {
-    Arc::new(provider)
 }
 
 fn known_suite(suite: CipherSuite) -> SupportedCipherSuite {

@@ -83,7 +83,7 @@ impl ClientTls {
         trust: Arc<Bundle>,
         certificate: Option<&OwnChain>,
     ) -> Result<Self, String> {
-        let provider = choices::shared(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let resolver = Arc::new(Presenter {
             key: certificate
                 .filter(|_| layer != LayerMode::Never)

@@ -193,8 +193,7 @@ impl Loader {
         name: &str,
         whose: &str,
     ) -> Option<OwnChain> {
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let chain = self.kept(OwnChain::load(config, whose, &provider))?;
+        let chain = self.kept(OwnChain::load(config, whose))?;
         let index = self
             .expiries
             .iter()
