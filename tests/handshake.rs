@@ -1,5 +1,9 @@
 //! Who gets through the handshake, who does not, and what each side is told.
 
+use rcgen::{
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519,
+    PKCS_RSA_SHA256,
+};
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, CipherSuite, NamedGroup};
 use serde_json::Value;
@@ -433,6 +437,38 @@ async fn key_exchange_against_quantum_computers_is_preferred() {
     let client = Client::new(&pki).presenting(&pki.client()).version(&TLS13);
     let session = client.connect(proxy.public()).await.unwrap();
     assert_eq!(session.tls().key_exchange, NamedGroup::X25519MLKEM768);
+}
+
+#[tokio::test]
+async fn every_kind_of_key_serves_and_calls_in_every_version() {
+    let kinds = [
+        &PKCS_ECDSA_P256_SHA256,
+        &PKCS_ECDSA_P384_SHA384,
+        &PKCS_ECDSA_P521_SHA512,
+        &PKCS_ED25519,
+        &PKCS_RSA_SHA256,
+    ];
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let clients = kinds.map(|kind| {
+        pki.root()
+            .leaf()
+            .client()
+            .common_name("x")
+            .key(kind)
+            .issue()
+    });
+    for kind in kinds {
+        let own = pki.root().leaf().server().dns("proxy.test").key(kind);
+        let setup = Setup::new(&pki, &upstream).certificate("proxy", &own.issue());
+        let proxy = setup.start().await;
+        for leaf in &clients {
+            for version in [&TLS12, &TLS13] {
+                let client = Client::new(&pki).presenting(leaf).version(version);
+                let answer = client.get(proxy.public(), "/").await.unwrap();
+                assert_eq!(answer.status, 200, "{kind:?} {version:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -277,6 +277,38 @@ async fn cipher_suites_that_do_not_fit_the_key_are_refused() {
 }
 
 #[tokio::test]
+async fn cipher_suites_for_tls_1_3_alone_do_not_excuse_those_that_do_not_fit_the_key() {
+    let (pki, setup) = good().await;
+    let leaf = pki.root().leaf().server().dns("proxy.test");
+    let leaf = leaf.key(&rcgen::PKCS_RSA_SHA256).issue();
+    let setup = setup.certificate("proxy", &leaf).with(
+        "listeners.public.tls.cipher_suites = ['TLS_AES_128_GCM_SHA256', 'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256']",
+    );
+    let words = [
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        "the RSA key of",
+        "add one such as TLS_ECDHE_RSA_",
+    ];
+    refuses_at_its_place(&setup, &words).await;
+    let setup = setup.with("listeners.public.tls.cipher_suites = ['TLS_AES_128_GCM_SHA256', 'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256']");
+    setup.run("check").await.expect_code(0);
+}
+
+#[tokio::test]
+async fn key_exchange_for_tls_1_3_alone_is_refused_where_tls_1_2_is_allowed() {
+    let (_pki, setup) = good().await;
+    let setup = setup
+        .with("listeners.public.tls = { min_version = '1.2', key_exchange = ['X25519MLKEM768'] }");
+    refuses_at_its_place(
+        &setup,
+        &["key_exchange", "TLS 1.2", "min_version = \"1.3\""],
+    )
+    .await;
+    let setup = setup.with("listeners.public.tls.min_version = '1.3'");
+    setup.run("check").await.expect_code(0);
+}
+
+#[tokio::test]
 async fn rule_that_could_never_match_is_refused() {
     let rules = [
         ("[{ fingerprint = 'abc' }]", "fingerprint"),

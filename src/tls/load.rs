@@ -135,7 +135,6 @@ impl Loader {
     ) -> Option<Arc<ServerTls>> {
         let tls = listener.tls.as_ref()?;
         let whose = format!("listeners.{}.tls", listener.name);
-        let provider = choices::provider(tls);
         let mut chains = Vec::new();
         for certificate in &tls.certificates {
             let chain = self.chain(certificate, &listener.name, &whose);
@@ -146,7 +145,7 @@ impl Loader {
             .map(|(config, chain)| (*config, chain))
             .collect();
         self.problems
-            .extend(choices::unusable(tls, &whose, &borrowed, &provider));
+            .extend(choices::unusable(tls, &whose, &borrowed));
         self.problems.extend(sni::unservable(&whose, &borrowed));
         let verifier = match (tls.client_auth, tls.trust) {
             (ClientAuth::None, _) => None,

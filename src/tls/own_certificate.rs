@@ -37,6 +37,12 @@ impl OwnChain {
             names,
         })
     }
+
+    /// Whether it stands for the same names as another, for clients that verify them.
+    pub(super) fn has_names_of(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.names, &other.names);
+        ours.dns() == theirs.dns() && ours.ip() == theirs.ip() && ours.uri() == theirs.uri()
+    }
 }
 
 type Chain = Vec<CertificateDer<'static>>;

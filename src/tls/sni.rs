@@ -53,7 +53,7 @@ impl Certificates {
         if let Some(first) = chains.first() {
             sorted.default = chains
                 .iter()
-                .filter(|chain| same_names(chain, first))
+                .filter(|chain| chain.has_names_of(first))
                 .map(|chain| Arc::clone(&chain.key))
                 .collect();
         }
@@ -116,7 +116,7 @@ pub(super) fn unservable(whose: &str, chains: &[(&OwnCertificate, &OwnChain)]) -
                 "no client would accept it: the common name counts for nothing (RFC 9525 §2)",
                 "have it issued again with the DNS names, or addresses, that clients connect to",
             ),
-            ([], [_, ..], _) if !same_names(chain, first) => (
+            ([], [_, ..], _) if !chain.has_names_of(first) => (
                 "has addresses, but no DNS name, and is not the first certificate",
                 "no client would get it: those that connect to an address ask for no name, and get the first",
                 "put it first",
@@ -128,11 +128,6 @@ pub(super) fn unservable(whose: &str, chains: &[(&OwnCertificate, &OwnChain)]) -
         Some(problem.causes(consequence).remedy(remedy))
     };
     chains.iter().filter_map(unservable).collect()
-}
-
-fn same_names(one: &OwnChain, other: &OwnChain) -> bool {
-    let (one, other) = (&one.names, &other.names);
-    one.dns() == other.dns() && one.ip() == other.ip() && one.uri() == other.uri()
 }
 
 /// The one form in which names are compared: lower case, no final dot.

@@ -9,7 +9,8 @@ use data_encoding::{BASE64, HEXLOWER};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    OtherNameValue, RevokedCertParams, SanType, SerialNumber,
+    OtherNameValue, PKCS_ECDSA_P256_SHA256, RevokedCertParams, SanType, SerialNumber,
+    SignatureAlgorithm,
 };
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -131,6 +132,7 @@ impl Authority {
         LeafBuilder {
             authority: self.clone(),
             params,
+            key: &PKCS_ECDSA_P256_SHA256,
         }
     }
 
@@ -170,6 +172,7 @@ impl Authority {
 pub(crate) struct LeafBuilder {
     authority: Authority,
     params: CertificateParams,
+    key: &'static SignatureAlgorithm,
 }
 
 impl LeafBuilder {
@@ -182,6 +185,12 @@ impl LeafBuilder {
     /// For the server side of TLS.
     pub(crate) fn server(mut self) -> Self {
         self.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self
+    }
+
+    /// Has a key of this kind; else it is ECDSA on P-256.
+    pub(crate) fn key(mut self, kind: &'static SignatureAlgorithm) -> Self {
+        self.key = kind;
         self
     }
 
@@ -248,7 +257,7 @@ impl LeafBuilder {
         static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0x0C05_0001);
         let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
         self.params.serial_number = Some(SerialNumber::from(serial));
-        let key = KeyPair::generate().unwrap();
+        let key = KeyPair::generate_for(self.key).unwrap();
         let leaf = self
             .params
             .signed_by(&key, &*self.authority.issuer)
