@@ -1,10 +1,13 @@
 //! The commands that end by themselves.
 
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::support::PATIENCE;
 use crate::support::command::{BINARY, countersign, countersign_on, finish};
 use crate::support::pki::Pki;
 use crate::support::proxy::Setup;
@@ -143,18 +146,103 @@ async fn demo_keeps_its_files_where_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn demo_overwrites_nothing() {
+async fn demo_keeps_its_keys_from_others() {
     let folder = TempDir::new().unwrap();
-    let mine = folder.path().join("countersign.toml");
-    std::fs::write(&mine, "mine").unwrap();
     let mut demo = Command::new(BINARY);
     demo.args(["demo", "--once", "--dir"]).arg(folder.path());
-    finish(&mut demo)
-        .await
-        .expect_code(1)
-        .expect_words(&["overwrites nothing"]);
-    assert_eq!(std::fs::read(&mine).unwrap(), b"mine");
+    finish(&mut demo).await.expect_code(0);
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", entry.path());
+    }
+}
+
+#[tokio::test]
+async fn demo_overwrites_nothing_and_writes_nothing_beside_it() {
+    for name in ["countersign.toml", "server.key", "ca.pem"] {
+        let folder = TempDir::new().unwrap();
+        let mine = folder.path().join(name);
+        std::fs::write(&mine, "mine").unwrap();
+        let mut demo = Command::new(BINARY);
+        demo.args(["demo", "--once", "--dir"]).arg(folder.path());
+        let finished = finish(&mut demo).await;
+        finished
+            .expect_code(2)
+            .expect_words(&[&mine.to_string_lossy(), "overwrites nothing"]);
+        assert_eq!(std::fs::read_to_string(&mine).unwrap(), "mine");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+    // Not through a link either, wherever it leads.
+    let folder = TempDir::new().unwrap();
+    let link = folder.path().join("client.key");
+    std::os::unix::fs::symlink(folder.path().join("elsewhere"), &link).unwrap();
+    let mut demo = Command::new(BINARY);
+    demo.args(["demo", "--once", "--dir"]).arg(folder.path());
+    finish(&mut demo).await.expect_code(2);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn demo_does_not_take_a_file_for_a_folder() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "mine").unwrap();
+    let mut demo = Command::new(BINARY);
+    demo.args(["demo", "--once", "--dir"]).arg(&file);
+    let finished = finish(&mut demo).await;
+    finished
+        .expect_code(2)
+        .expect_words(&[&file.to_string_lossy()]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+}
+
+#[test]
+fn demo_invites_to_the_port_that_it_serves_until_it_is_told_to_stop() {
+    let mut demo = Command::new(BINARY)
+        .arg("demo")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (said, lines) = std::sync::mpsc::channel();
+    let stdout = BufReader::new(demo.stdout.take().unwrap());
+    std::thread::spawn(move || {
+        stdout
+            .lines()
+            .map_while(Result::ok)
+            .try_for_each(|line| said.send(line))
+    });
+    let connected = (0..20).find_map(|_| {
+        let line = lines.recv_timeout(PATIENCE).ok()?;
+        let (_, rest) = line.split_once("https://localhost:")?;
+        let port: u16 = rest.trim_end_matches('/').parse().ok()?;
+        Some(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
+    });
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&demo),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
+    assert_eq!(connected, Some(true));
+}
+
+#[tokio::test]
+async fn demo_that_is_kept_has_ports_that_stay() {
+    let folder = TempDir::new().unwrap();
+    let mut demo = Command::new(BINARY);
+    demo.args(["demo", "--once", "--dir"]).arg(folder.path());
+    finish(&mut demo).await.expect_code(0);
+    let text = std::fs::read_to_string(folder.path().join("countersign.toml")).unwrap();
+    let config: toml::Table = text.parse().unwrap();
+    let (admin, public) = (&config["admin"], &config["listeners"]["public"]);
+    let ports = [admin, public].map(|table| {
+        let bind: std::net::SocketAddr = table["bind"].as_str().unwrap().parse().unwrap();
+        bind.port()
+    });
+    assert!(!ports.contains(&0) && ports[0] != ports[1], "{text}");
+    assert_eq!(text.matches("any free port will do").count(), 2, "{text}");
 }
 
 #[tokio::test]

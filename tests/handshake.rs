@@ -1,5 +1,9 @@
 //! Who gets through the handshake, who does not, and what each side is told.
 
+use rcgen::{
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519,
+    PKCS_RSA_SHA256,
+};
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, CipherSuite, NamedGroup};
 use serde_json::Value;
@@ -115,6 +119,20 @@ async fn expired_certificate_is_refused() {
             .issue()
     };
     refuses(expired, AlertDescription::CertificateExpired, "expired").await;
+}
+
+#[tokio::test]
+async fn certificate_below_an_expired_authority_is_refused() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let old = Authority::expired_root("Old");
+    let leaf = old.leaf().client().common_name("orphan").issue();
+    let setup = Setup::new(&pki, &upstream).file("clients.pem", &old.pem());
+    let proxy = setup.start().await;
+    let client = Client::new(&pki).presenting(&leaf);
+    let refusal = client.refusal(proxy.public()).await;
+    assert_eq!(refusal.alert(), AlertDescription::CertificateExpired);
+    let line = proxy.log_line("handshake.refused", |_| true).await;
+    assert_eq!(line["reason"], "expired");
 }
 
 #[tokio::test]
@@ -361,6 +379,49 @@ fn host(name: &str) -> http::Request<crate::support::body::Body> {
 }
 
 #[tokio::test]
+async fn certificate_with_addresses_alone_serves_callers_that_ask_for_no_name() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let leaf = pki.root().leaf().server().ip("127.0.0.1").issue();
+    let setup = Setup::new(&pki, &upstream).certificate("proxy", &leaf);
+    let proxy = setup.start().await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    // Whoever verifies an address sends no SNI.
+    for client in client.clone().sni("127.0.0.1").in_every_version() {
+        let answer = client.send(proxy.public(), host("127.0.0.1:8443")).await;
+        assert_eq!(answer.unwrap().status, 200);
+        let other_name = client.send(proxy.public(), host("proxy.test")).await;
+        assert_eq!(other_name.unwrap().status, 421);
+    }
+    for client in client.in_every_version() {
+        let refusal = client.refusal(proxy.public()).await;
+        assert_eq!(refusal.alert(), AlertDescription::UnrecognisedName);
+    }
+}
+
+#[tokio::test]
+async fn certificate_of_a_workload_serves_every_name_that_no_other_carries() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let workload = pki.root().leaf().server();
+    let workload = workload.uri("spiffe://prod.example/proxy").issue();
+    let setup = two_names(&pki, &upstream).certificate("second", &workload);
+    let proxy = setup.start().await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    let ours = client.get(proxy.public(), "/").await;
+    assert_eq!(ours.unwrap().status, 200);
+    // The client wants a DNS name in the certificate that it gets, and says so.
+    client.sni("other.test").refusal(proxy.public()).await;
+    let line = proxy.log_line("handshake.refused", |_| true).await;
+    assert_eq!(
+        (&line["sni"], &line["reason"]),
+        (&"other.test".into(), &"client_gone".into())
+    );
+    assert!(
+        line["cause"].as_str().unwrap().contains("bad_certificate"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
 async fn caller_without_sni_does_not_get_around_the_certificate() {
     let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
     let proxy = Setup::new(&pki, &upstream).start().await;
@@ -442,6 +503,38 @@ async fn key_exchange_against_quantum_computers_is_preferred() {
     let client = Client::new(&pki).presenting(&pki.client()).version(&TLS13);
     let session = client.connect(proxy.public()).await.unwrap();
     assert_eq!(session.tls().key_exchange, NamedGroup::X25519MLKEM768);
+}
+
+#[tokio::test]
+async fn every_kind_of_key_serves_and_calls_in_every_version() {
+    let kinds = [
+        &PKCS_ECDSA_P256_SHA256,
+        &PKCS_ECDSA_P384_SHA384,
+        &PKCS_ECDSA_P521_SHA512,
+        &PKCS_ED25519,
+        &PKCS_RSA_SHA256,
+    ];
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let clients = kinds.map(|kind| {
+        pki.root()
+            .leaf()
+            .client()
+            .common_name("x")
+            .key(kind)
+            .issue()
+    });
+    for kind in kinds {
+        let own = pki.root().leaf().server().dns("proxy.test").key(kind);
+        let setup = Setup::new(&pki, &upstream).certificate("proxy", &own.issue());
+        let proxy = setup.start().await;
+        for leaf in &clients {
+            for version in [&TLS12, &TLS13] {
+                let client = Client::new(&pki).presenting(leaf).version(version);
+                let answer = client.get(proxy.public(), "/").await.unwrap();
+                assert_eq!(answer.status, 200, "{kind:?} {version:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -277,6 +277,38 @@ async fn cipher_suites_that_do_not_fit_the_key_are_refused() {
 }
 
 #[tokio::test]
+async fn cipher_suites_for_tls_1_3_alone_do_not_excuse_those_that_do_not_fit_the_key() {
+    let (pki, setup) = good().await;
+    let leaf = pki.root().leaf().server().dns("proxy.test");
+    let leaf = leaf.key(&rcgen::PKCS_RSA_SHA256).issue();
+    let setup = setup.certificate("proxy", &leaf).with(
+        "listeners.public.tls.cipher_suites = ['TLS_AES_128_GCM_SHA256', 'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256']",
+    );
+    let words = [
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        "the RSA key of",
+        "add one such as TLS_ECDHE_RSA_",
+    ];
+    refuses_at_its_place(&setup, &words).await;
+    let setup = setup.with("listeners.public.tls.cipher_suites = ['TLS_AES_128_GCM_SHA256', 'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256']");
+    setup.run("check").await.expect_code(0);
+}
+
+#[tokio::test]
+async fn key_exchange_for_tls_1_3_alone_is_refused_where_tls_1_2_is_allowed() {
+    let (_pki, setup) = good().await;
+    let setup = setup
+        .with("listeners.public.tls = { min_version = '1.2', key_exchange = ['X25519MLKEM768'] }");
+    refuses_at_its_place(
+        &setup,
+        &["key_exchange", "TLS 1.2", "min_version = \"1.3\""],
+    )
+    .await;
+    let setup = setup.with("listeners.public.tls.min_version = '1.3'");
+    setup.run("check").await.expect_code(0);
+}
+
+#[tokio::test]
 async fn rule_that_could_never_match_is_refused() {
     let rules = [
         ("[{ fingerprint = 'abc' }]", "fingerprint"),
@@ -402,6 +434,42 @@ async fn own_certificate_that_has_expired_is_refused() {
         &["proxy.pem", "expired"],
     )
     .await;
+}
+
+#[tokio::test]
+async fn own_certificate_that_no_client_could_verify_is_refused() {
+    let (pki, setup) = good().await;
+    let leaf = || pki.root().leaf().server().common_name("proxy.test");
+    let words = ["proxy.pem", "common name", "subject alternative name"];
+    let setup = setup.certificate("proxy", &leaf().issue());
+    refuses_at_its_place(&setup, &words).await;
+    let setup = setup.certificate("proxy", &leaf().email("ops@proxy.test").issue());
+    refuses_at_its_place(&setup, &words).await;
+    for named in [
+        leaf().dns("proxy.test"),
+        leaf().ip("192.0.2.1"),
+        leaf().uri("spiffe://prod.example/proxy"),
+    ] {
+        let (_, setup) = good().await;
+        let setup = setup.certificate("proxy", &named.issue());
+        setup.run("check").await.expect_code(0);
+    }
+}
+
+#[tokio::test]
+async fn own_certificate_with_addresses_alone_is_refused_where_nobody_would_get_it() {
+    let (pki, setup) = good().await;
+    let leaf = || pki.root().leaf().server().ip("192.0.2.1").issue();
+    let certificates = |order: [&str; 3]| {
+        let entry = |name| format!("{{ chain = '{name}.pem', key = '{name}.key' }}");
+        let entries = order.map(entry).join(", ");
+        format!("listeners.public.tls.certificates = [{entries}]")
+    };
+    let setup = setup.certificate("a", &leaf()).certificate("b", &leaf());
+    let setup = setup.with(&certificates(["a", "b", "proxy"]));
+    setup.run("check").await.expect_code(0);
+    let setup = setup.with(&certificates(["proxy", "a", "b"]));
+    refuses_at_its_place(&setup, &["a.pem", "b.pem", "put it first"]).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! How the proxy finds, verifies and gives up on the services behind it.
 
 use http::StatusCode;
+use rustls::SignatureScheme;
 
 use crate::support::client::{Answer, Client};
 use crate::support::pki::{Authority, Pki};
@@ -72,6 +73,74 @@ async fn upstream_with_an_expired_certificate_is_not_used() {
     refused_as_bad_gateway(&pki, &proxy, &upstream).await;
 }
 
+#[tokio::test]
+async fn upstream_below_an_expired_authority_is_not_used() {
+    let (pki, internal) = (Pki::new(), Authority::expired_root("Internal"));
+    let certificate = internal.leaf().server().dns("orders.internal").issue();
+    let upstream = Upstream::build(hello).tls(&certificate).start().await;
+    let proxy = over_tls(&pki, &upstream, &internal).start().await;
+    refused_as_bad_gateway(&pki, &proxy, &upstream).await;
+    let line = proxy.access_line("/").await;
+    assert!(
+        line["cause"].as_str().unwrap().contains("expired"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn authorities_of_the_machine_are_trusted_by_the_same_rules() {
+    let authorities = [
+        (Authority::root("Machine"), true),
+        (Authority::expired_root("Machine"), false),
+    ];
+    for (machine, is_used) in authorities {
+        let pki = Pki::new();
+        let certificate = machine.leaf().server().dns("orders.internal").issue();
+        let upstream = Upstream::build(hello).tls(&certificate).start().await;
+        // A leaf among them is passed over.
+        let leaf = pki.server("leaf.test");
+        let setup = Setup::new(&pki, &upstream)
+            .file("machine.pem", &(leaf.chain_pem() + &machine.pem()))
+            .with("upstreams.orders.tls = { trust = 'system', server_name = 'orders.internal' }");
+        let file = setup.path("machine.pem");
+        let setup = setup.after_shell(&format!("export SSL_CERT_FILE='{}'", file.display()));
+        let proxy = setup.start().await;
+        if is_used {
+            assert_eq!(get(&pki, &proxy).await.text(), "hello");
+        } else {
+            refused_as_bad_gateway(&pki, &proxy, &upstream).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn upstream_with_a_revoked_certificate_is_not_used_and_its_sibling_is() {
+    let (pki, internal) = (Pki::new(), Authority::root("Internal"));
+    let server = || internal.leaf().server().dns("orders.internal").issue();
+    let (revoked, good) = (server(), server());
+    let crl = internal.crl(&[&revoked]);
+    for (certificate, is_used) in [(&revoked, false), (&good, true)] {
+        let upstream = Upstream::build(hello).tls(certificate).start().await;
+        let setup = over_tls(&pki, &upstream, &internal).file("internal.crl", &crl);
+        let setup = setup.with("trust.internal.crl = ['internal.crl']");
+        let proxy = setup.start().await;
+        if is_used {
+            assert_eq!(get(&pki, &proxy).await.text(), "hello");
+        } else {
+            refused_as_bad_gateway(&pki, &proxy, &upstream).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn client_certificate_at_an_upstream_is_not_used() {
+    let (pki, internal) = (Pki::new(), Authority::root("Internal"));
+    let certificate = internal.leaf().client().dns("orders.internal").issue();
+    let upstream = Upstream::build(hello).tls(&certificate).start().await;
+    let proxy = over_tls(&pki, &upstream, &internal).start().await;
+    refused_as_bad_gateway(&pki, &proxy, &upstream).await;
+}
+
 async fn refused_as_bad_gateway(pki: &Pki, proxy: &Proxy, upstream: &Upstream) {
     assert_eq!(get(pki, proxy).await.status, StatusCode::BAD_GATEWAY);
     assert!(upstream.requests().is_empty());
@@ -135,6 +204,42 @@ async fn upstream_that_does_not_ask_is_not_used_where_the_certificate_is_require
         );
     let proxy = setup.start().await;
     refused_as_bad_gateway(&pki, &proxy, &upstream).await;
+}
+
+#[tokio::test]
+async fn upstream_that_cannot_verify_our_key_is_not_used_where_the_certificate_is_required() {
+    let schemes = [
+        (SignatureScheme::RSA_PSS_SHA256, "required", 502),
+        (SignatureScheme::RSA_PSS_SHA256, "supported", 200),
+        (SignatureScheme::ECDSA_NISTP256_SHA256, "required", 200),
+    ];
+    for (scheme, layer, status) in schemes {
+        let (pki, internal) = (Pki::new(), Authority::root("Internal"));
+        let certificate = internal.leaf().server().dns("orders.internal").issue();
+        let upstream = Upstream::build(hello)
+            .tls(&certificate)
+            .clients_signing(&internal, vec![scheme])
+            .start()
+            .await;
+        // Its key is ECDSA.
+        let own = internal.leaf().client().common_name("countersign").issue();
+        let proxy = over_tls(&pki, &upstream, &internal)
+            .certificate("own", &own)
+            .with(&format!(
+                "[upstreams.orders]
+        tls.certificate = {{ chain = 'own.pem', key = 'own.key' }}
+        outbound.client_certificate_authentication = '{layer}'"
+            ))
+            .start()
+            .await;
+        assert_eq!(get(&pki, &proxy).await.status, status, "{scheme:?} {layer}");
+        if status == 502 {
+            assert!(upstream.requests().is_empty());
+            let line = proxy.access_line("/").await;
+            let cause = line["cause"].as_str().unwrap();
+            assert!(cause.contains("no signature that the key"), "{line}");
+        }
+    }
 }
 
 #[tokio::test]

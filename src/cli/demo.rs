@@ -1,27 +1,28 @@
 //! `countersign demo`: mutual TLS at work, in under a minute and without a trace.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Exit, complain, print, run};
+use crate::listener::Address;
 use crate::telemetry::{AccessLog, Format, Level, log};
-use crate::{Ended, config, prepare, serve};
+use crate::{Addresses, Ended, config, prepare, serve};
 
 mod backend;
 mod files;
 mod visits;
 
-use files::Files;
+use files::{Binds, Files, FilesError};
 
 /// What the demo could not do.
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
     #[error("the demo's files cannot be written: {0}")]
-    Files(#[from] files::FilesError),
+    Files(#[from] FilesError),
     #[error("the demo's own config is refused:\n{0}")]
     Config(#[from] config::Problems),
     #[error(transparent)]
@@ -36,44 +37,36 @@ pub(super) fn demo(once: bool, dir: Option<&Path>) -> Exit {
     match stage(once, dir) {
         Ok(exit) => exit,
         Err(cause) => {
-            complain(cause);
-            Exit::Failure
+            complain(&cause);
+            match cause {
+                // Another `--dir` is all that it takes, and nothing was done yet.
+                DemoError::Files(FilesError::InTheWay(_)) => Exit::Usage,
+                _ => Exit::Failure,
+            }
         }
     }
 }
 
-/// The addresses of the demo, all on this machine's loopback.
-#[derive(Clone, Copy, Debug)]
-struct Ports {
-    proxy: SocketAddr,
-    backend: SocketAddr,
-    admin: SocketAddr,
-}
-
 fn stage(once: bool, dir: Option<&Path>) -> Result<Exit, DemoError> {
-    let temporary = match dir {
-        Some(_) => None,
-        None => Some(
-            tempfile::Builder::new()
+    let backend = TcpListener::bind(ANY_PORT)?;
+    let service = backend.local_addr()?;
+    // Kept until the end, which removes it.
+    let mut _temporary = None;
+    let files = match dir {
+        Some(dir) => Files::write(dir, free_binds(service)?)?,
+        None => {
+            let made = tempfile::Builder::new()
                 .prefix("countersign-demo-")
-                .tempdir()?,
-        ),
+                .tempdir()?;
+            let binds = Binds {
+                service,
+                proxy: ANY_PORT,
+                admin: ANY_PORT,
+            };
+            Files::write(_temporary.insert(made).path(), binds)?
+        }
     };
-    let dir: PathBuf = dir
-        .map(Path::to_owned)
-        .or_else(|| {
-            temporary
-                .as_ref()
-                .map(|temporary| temporary.path().to_owned())
-        })
-        .unwrap_or_default();
-    let backend = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let ports = Ports {
-        backend: backend.local_addr()?,
-        proxy: free_address()?,
-        admin: free_address()?,
-    };
-    let files = Files::write(&dir, ports)?;
+    let kept = dir.is_some();
     let prepared = prepare(config::read(&files.config))?;
     // Alone, the demo shows what happens; with `--once` its own words suffice.
     let _log = log::start(Format::Text, if once { Level::Error } else { Level::Info });
@@ -84,15 +77,13 @@ fn stage(once: bool, dir: Option<&Path>) -> Result<Exit, DemoError> {
     runtime.block_on(async {
         tokio::task::spawn_local(backend::serve(backend));
         if once {
-            visit(prepared, &access, &files, ports.proxy).await
+            visit(prepared, &access, &files).await
         } else {
             let stop = run::signals()?;
-            let ended = serve(prepared, &access, stop, |_| {
-                print(
-                    files
-                        .invitation(ports.proxy, temporary.is_none())
-                        .as_bytes(),
-                );
+            let ended = serve(prepared, &access, stop, |addresses| {
+                if let Some(proxy) = proxy_of(addresses) {
+                    print(files.invitation(proxy, kept).as_bytes());
+                }
             })
             .await?;
             Ok(if ended == Ended::Drained {
@@ -104,9 +95,24 @@ fn stage(once: bool, dir: Option<&Path>) -> Result<Exit, DemoError> {
     })
 }
 
-/// An address that nobody uses at the moment.
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+/// What a config that is kept binds: a person who runs it again, or reads it,
+/// wants ports that stay. They are free now, which is the most that can be known.
+fn free_binds(service: SocketAddr) -> io::Result<Binds> {
+    // Both at once, so that they differ.
+    let (proxy, admin) = (TcpListener::bind(ANY_PORT)?, TcpListener::bind(ANY_PORT)?);
+    Ok(Binds {
+        service,
+        proxy: proxy.local_addr()?,
+        admin: admin.local_addr()?,
+    })
+}
+
+/// Where the demo's one listener is.
+fn proxy_of(addresses: &Addresses) -> Option<SocketAddr> {
+    match addresses.listeners.first() {
+        Some((_, Address::Tcp(address))) => Some(*address),
+        Some((_, Address::Unix(_))) | None => None,
+    }
 }
 
 /// Makes the demo's requests, and says of each whether it ended as it should.
@@ -114,7 +120,6 @@ async fn visit(
     prepared: crate::Prepared,
     access: &AccessLog,
     files: &Files,
-    proxy: SocketAddr,
 ) -> Result<Exit, DemoError> {
     let (stop, stopped) = mpsc::channel(1);
     let (open, opened) = oneshot::channel();
@@ -122,16 +127,16 @@ async fn visit(
         let files = files.clone();
         tokio::task::spawn_local(async move {
             let report = match opened.await {
-                Ok(()) => visits::make(&files, proxy).await,
-                Err(_) => visits::Report::unopened(),
+                Ok(Some(proxy)) => visits::make(&files, proxy).await,
+                Ok(None) | Err(_) => visits::Report::unopened(),
             };
             // The end of the channel stops the proxy as well.
             stop.send(()).await.ok();
             report
         })
     };
-    serve(prepared, access, stopped, |_| {
-        open.send(()).ok();
+    serve(prepared, access, stopped, |addresses| {
+        open.send(proxy_of(addresses)).ok();
     })
     .await?;
     let report = visits.await.unwrap_or_else(|_| visits::Report::unopened());
@@ -142,3 +147,6 @@ async fn visit(
         Exit::Failure
     })
 }
+
+/// The demo stays on this machine.
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

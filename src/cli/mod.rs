@@ -70,7 +70,8 @@ enum Command {
         /// Make the requests, print what came of them, and end.
         #[arg(long)]
         once: bool,
-        /// Keep the files here, config included, as a start for a setup of your own.
+        /// Keep the files here, config included, as a start for a setup of your
+        /// own. The folder is made if it is missing; no file is overwritten.
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },

@@ -1,14 +1,13 @@
 //! A trust bundle as it is in force: anchors, revocation lists, and the verdict on a chain.
 
 use rustls::DistinguishedName;
-use rustls_pki_types::{
-    CertificateDer, CertificateRevocationListDer, SignatureVerificationAlgorithm, TrustAnchor,
-    UnixTime,
-};
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, OwnedCertRevocationList,
     RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy, anchor_from_trusted_cert,
 };
+use x509_parser::certificate::X509CertificateParser;
+use x509_parser::nom::Parser;
 
 use super::pem;
 use super::words;
@@ -39,11 +38,7 @@ pub struct Bundle {
     anchors: Vec<Anchor>,
     /// In the order of `anchors`.
     trust_anchors: Vec<TrustAnchor<'static>>,
-    /// The DER of each anchor, for verifiers that build their own store.
-    certificates: Vec<CertificateDer<'static>>,
     revocation_lists: Vec<CertRevocationList<'static>>,
-    /// The DER of each list, likewise.
-    revocation_ders: Vec<CertificateRevocationListDer<'static>>,
     subjects: Vec<DistinguishedName>,
     algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
 }
@@ -52,18 +47,7 @@ impl Bundle {
     /// Loads the files of a bundle, or says of each what is wrong with it.
     pub(super) fn load(config: &config::TrustBundle) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let mut bundle = Self {
-            name: config.name.clone(),
-            anchors: Vec::new(),
-            trust_anchors: Vec::new(),
-            certificates: Vec::new(),
-            revocation_lists: Vec::new(),
-            revocation_ders: Vec::new(),
-            subjects: Vec::new(),
-            algorithms: rustls::crypto::aws_lc_rs::default_provider()
-                .signature_verification_algorithms
-                .all,
-        };
+        let mut bundle = Self::empty(&config.name);
         for ca in &config.ca {
             if let Err(cause) = bundle.add_anchors(&ca.value) {
                 problems.push(bundle.problem(
@@ -89,6 +73,31 @@ impl Bundle {
         }
     }
 
+    /// The machine's own authorities. What cannot be an anchor here is passed
+    /// over: these files are not the operator's to correct.
+    pub(super) fn of_system(certificates: Vec<CertificateDer<'static>>) -> Self {
+        let mut bundle = Self::empty("system");
+        for certificate in certificates {
+            if let Err(cause) = bundle.add_anchor(&certificate) {
+                tracing::debug!("an authority of this machine {cause}");
+            }
+        }
+        bundle
+    }
+
+    fn empty(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            anchors: Vec::new(),
+            trust_anchors: Vec::new(),
+            revocation_lists: Vec::new(),
+            subjects: Vec::new(),
+            algorithms: rustls::crypto::aws_lc_rs::default_provider()
+                .signature_verification_algorithms
+                .all,
+        }
+    }
+
     fn problem(&self, place: config::Place, cause: &str, consequence: &str) -> Problem {
         Problem::at(place, format!("trust.{}: {cause}", self.name))
             .causes(consequence)
@@ -99,7 +108,7 @@ impl Bundle {
         let before = self.anchors.len();
         for file in pem::files_of(path).map_err(|e| e.to_string())? {
             let certificates = pem::certificates(&file).map_err(|e| e.to_string())?;
-            for (index, der) in certificates.into_iter().enumerate() {
+            for (index, der) in certificates.iter().enumerate() {
                 self.add_anchor(der).map_err(|cause| {
                     format!("certificate {} of {} {cause}", index + 1, file.display())
                 })?;
@@ -111,8 +120,8 @@ impl Bundle {
         Ok(())
     }
 
-    fn add_anchor(&mut self, der: CertificateDer<'static>) -> Result<(), String> {
-        let names = CertificateNames::read(&der).map_err(|e| format!("cannot be used: {e}"))?;
+    fn add_anchor(&mut self, der: &CertificateDer<'_>) -> Result<(), String> {
+        let names = CertificateNames::read(der).map_err(|e| format!("cannot be used: {e}"))?;
         let who = names.subject();
         // webpki would take any certificate here for an authority: a pinned
         // leaf could then mint identities of its own.
@@ -121,10 +130,11 @@ impl Bundle {
                 "({who}) is not an authority (no basicConstraints CA:TRUE), so it cannot be a trust anchor"
             ));
         }
-        let anchor = anchor_from_trusted_cert(&der)
+        let anchor = anchor_from_trusted_cert(der)
             .map_err(|e| format!("({who}) cannot be used: {e}"))?
             .to_owned();
-        if self.certificates.contains(&der) {
+        let fingerprint = *names.fingerprint();
+        if self.anchors.iter().any(|a| a.fingerprint == fingerprint) {
             return Ok(());
         }
         self.subjects
@@ -132,10 +142,9 @@ impl Bundle {
         self.trust_anchors.push(anchor);
         self.anchors.push(Anchor {
             subject: who.to_owned(),
-            fingerprint: *names.fingerprint(),
+            fingerprint,
             not_after: names.not_after(),
         });
-        self.certificates.push(der);
         Ok(())
     }
 
@@ -151,7 +160,6 @@ impl Bundle {
                     )
                 })?;
                 self.revocation_lists.push(list.into());
-                self.revocation_ders.push(der);
             }
         }
         if self.revocation_lists.len() == before {
@@ -175,29 +183,21 @@ impl Bundle {
         self.revocation_lists.len()
     }
 
-    /// The anchors as certificates.
-    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
-        &self.certificates
-    }
-
-    /// The revocation lists as they were read.
-    pub(super) fn revocation_lists(&self) -> &[CertificateRevocationListDer<'static>] {
-        &self.revocation_ders
-    }
-
     /// The names sent to clients as a hint which certificate to present.
     pub(super) fn subjects(&self) -> &[DistinguishedName] {
         &self.subjects
     }
 
-    /// Judges the chain of a TLS client at `now`.
+    /// Judges a peer's chain at `now`: one rule for clients and for upstreams,
+    /// which `usage` tells apart. Whose names the leaf carries is not judged here.
     ///
     /// Returns when the verdict ceases to hold: the earliest `notAfter` of the
     /// path that was found, the anchor's included, in seconds since 1970.
-    pub(super) fn verify_client(
+    pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        usage: KeyUsage,
         now: UnixTime,
     ) -> Result<i64, webpki::Error> {
         if intermediates.len() >= MAX_CHAIN {
@@ -219,7 +219,7 @@ impl Bundle {
             &self.trust_anchors,
             intermediates,
             now,
-            KeyUsage::client_auth(),
+            usage,
             revocation,
             None,
         )?;
@@ -233,12 +233,10 @@ impl Bundle {
                 not_after: end,
             });
         }
-        Ok(path
-            .intermediate_certificates()
+        path.intermediate_certificates()
             .map(|certificate| certificate.der())
             .chain(std::iter::once(leaf_certificate.der()))
-            .map(|der| CertificateNames::read(&der).map_or(i64::MIN, |names| names.not_after()))
-            .fold(anchor_end, i64::min))
+            .try_fold(anchor_end, |end, der| Ok(end.min(not_after(&der)?)))
     }
 
     /// The end of an anchor's validity; webpki itself does not look at it.
@@ -255,3 +253,16 @@ impl Bundle {
             .unwrap_or(i64::MIN)
     }
 }
+
+/// The end of a certificate's validity, in seconds since 1970. Nothing else in
+/// it is judged here: the names of an intermediate are nobody's identity.
+fn not_after(der: &[u8]) -> Result<i64, webpki::Error> {
+    let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
+    match parser.parse(der) {
+        Ok(([], certificate)) => Ok(certificate.validity().not_after.timestamp()),
+        _ => Err(webpki::Error::BadDer),
+    }
+}
+
+#[cfg(test)]
+mod tests;

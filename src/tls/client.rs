@@ -5,22 +5,34 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
 use super::bundle::Bundle;
 use super::choices;
 use super::own_certificate::OwnChain;
 use super::stream::{Socket, Stream};
+use super::verifier::ServerVerifier;
 use super::words;
 use crate::config::{LayerMode, Protocol, UpstreamTls};
 
 tokio::task_local! {
-    /// Whether the server of the handshake under way asked for a certificate.
-    static ASKED: Rc<Cell<bool>>;
+    /// What became of our certificate in the handshake under way.
+    static OUTCOME: Rc<Cell<Presentation>>;
+}
+
+/// What became of our certificate in one handshake.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Presentation {
+    /// The server did not ask for one.
+    NotAsked,
+    /// It asked, and there was none that it could verify.
+    Withheld,
+    /// It asked, and was given ours.
+    Presented,
 }
 
 /// The TLS side of one upstream. Cheap to share; immutable.
@@ -54,26 +66,26 @@ pub enum UpstreamHandshakeError {
         "the upstream did not ask for a client certificate, and client_certificate_authentication is \"required\""
     )]
     NotAsked,
+    /// A certificate must be presented, and the upstream can verify no
+    /// signature that our key makes.
+    #[error(
+        "the upstream asked for a client certificate, but accepts no signature that the key of ours can make, and client_certificate_authentication is \"required\""
+    )]
+    NotPresented,
 }
 
 impl ClientTls {
-    /// Puts an upstream's settings together. `roots` are what its certificate
+    /// Puts an upstream's settings together. `trust` is what its certificate
     /// is verified against; `certificate` is what is presented when it asks.
     pub(super) fn new(
         tls: &UpstreamTls,
         protocol: Protocol,
         layer: LayerMode,
-        trust: UpstreamRoots<'_>,
+        trust: Arc<Bundle>,
         certificate: Option<&OwnChain>,
     ) -> Result<Self, String> {
-        let provider = choices::shared(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(trust.store()?, Arc::clone(&provider))
-                .with_crls(trust.revocation_lists())
-                .enforce_revocation_expiration()
-                .build()
-                .map_err(|e| e.to_string())?;
-        let resolver = Arc::new(Presented {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let resolver = Arc::new(Presenter {
             key: certificate
                 .filter(|_| layer != LayerMode::Never)
                 .map(|chain| Arc::clone(&chain.key)),
@@ -81,14 +93,18 @@ impl ClientTls {
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&choices::versions(tls.versions))
             .map_err(|e| e.to_string())?
-            .with_webpki_verifier(verifier)
+            // The library's word for any verifier but its own; that one takes
+            // an anchor that has expired.
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(ServerVerifier::new(trust)))
             .with_client_cert_resolver(resolver);
         config.alpn_protocols = match protocol {
             Protocol::Http1 => vec![b"http/1.1".to_vec()],
             Protocol::Http2 => vec![b"h2".to_vec()],
         };
         if layer == LayerMode::Required {
-            // On a resumed session nobody asks, and "asked" could not be known.
+            // On a resumed session nobody asks, and whether our certificate was
+            // presented could not be known.
             config.resumption = Resumption::disabled();
         }
         let server_name = match &tls.server_name {
@@ -106,7 +122,7 @@ impl ClientTls {
     ///
     /// # Errors
     ///
-    /// When the upstream is not who it must be, refuses us, or does not ask for
+    /// When the upstream is not who it must be, refuses us, or was not shown
     /// the certificate that must be presented.
     pub async fn connect(
         &self,
@@ -117,14 +133,18 @@ impl ClientTls {
             Some(name) => name.clone(),
             None => parse_name(host)?,
         };
-        let asked = Rc::new(Cell::new(false));
+        let outcome = Rc::new(Cell::new(Presentation::NotAsked));
         let connector = TlsConnector::from(Arc::clone(&self.connector));
-        let stream = ASKED
-            .scope(Rc::clone(&asked), connector.connect(name, socket))
+        let stream = OUTCOME
+            .scope(Rc::clone(&outcome), connector.connect(name, socket))
             .await
             .map_err(UpstreamHandshakeError::Failed)?;
-        if self.certificate == LayerMode::Required && !asked.get() {
-            return Err(UpstreamHandshakeError::NotAsked);
+        if self.certificate == LayerMode::Required {
+            match outcome.get() {
+                Presentation::NotAsked => return Err(UpstreamHandshakeError::NotAsked),
+                Presentation::Withheld => return Err(UpstreamHandshakeError::NotPresented),
+                Presentation::Presented => {}
+            }
         }
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok(UpstreamHandshake {
@@ -146,51 +166,28 @@ fn parse_name(name: &str) -> Result<ServerName<'static>, UpstreamHandshakeError>
     ServerName::try_from(name.to_owned()).map_err(|_| UpstreamHandshakeError::Name(name.to_owned()))
 }
 
-/// What an upstream's certificate is verified against.
-pub(super) enum UpstreamRoots<'a> {
-    /// A bundle of the config.
-    Bundle(&'a Bundle),
-    /// The machine's own authorities.
-    System(Arc<RootCertStore>),
-}
-
-impl UpstreamRoots<'_> {
-    fn store(&self) -> Result<Arc<RootCertStore>, String> {
-        match self {
-            Self::Bundle(bundle) => {
-                let mut store = RootCertStore::empty();
-                for certificate in bundle.certificates() {
-                    store.add(certificate.clone()).map_err(|e| e.to_string())?;
-                }
-                Ok(Arc::new(store))
-            }
-            Self::System(store) => Ok(Arc::clone(store)),
-        }
-    }
-
-    fn revocation_lists(&self) -> Vec<rustls::pki_types::CertificateRevocationListDer<'static>> {
-        match self {
-            Self::Bundle(bundle) => bundle.revocation_lists().to_vec(),
-            Self::System(_) => Vec::new(),
-        }
-    }
-}
-
-/// Presents the certificate, if there is one, and notes that it was asked for.
+/// Presents the certificate, if there is one that the server can verify, and
+/// notes what became of it.
 #[derive(Debug)]
-struct Presented {
+struct Presenter {
     key: Option<Arc<CertifiedKey>>,
 }
 
-impl ResolvesClientCert for Presented {
+impl ResolvesClientCert for Presenter {
     fn resolve(&self, _hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        // Outside a handshake of ours nothing is noted: "asked" stays false,
-        // which is the stricter answer.
-        let noted = ASKED.try_with(|asked| asked.set(true));
-        debug_assert!(noted.is_ok(), "asked for a certificate outside a handshake");
-        self.key
+        let presented = self
+            .key
             .clone()
-            .filter(|key| key.key.choose_scheme(schemes).is_some())
+            .filter(|key| key.key.choose_scheme(schemes).is_some());
+        let outcome = match presented {
+            Some(_) => Presentation::Presented,
+            None => Presentation::Withheld,
+        };
+        // Outside a handshake of ours nothing is noted: it stays "not asked",
+        // which is the stricter answer.
+        let noted = OUTCOME.try_with(|noted| noted.set(outcome));
+        debug_assert!(noted.is_ok(), "asked for a certificate outside a handshake");
+        presented
     }
 
     fn has_certs(&self) -> bool {

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use rustls::RootCertStore;
-
 use super::bundle::Bundle;
 use super::choices;
-use super::client::{ClientTls, UpstreamRoots};
+use super::client::ClientTls;
 use super::own_certificate::{OwnChain, describe, unix_now};
 use super::server::ServerTls;
+use super::sni;
 use super::verifier::ClientVerifier;
 use crate::config::{self, ClientAuth, Config, Place, Problem, UpstreamTrust};
 use crate::identity::CertificateNames;
@@ -111,7 +110,7 @@ pub fn load(config: &Config) -> Result<Material, Vec<Problem>> {
 struct Loader {
     problems: Vec<Problem>,
     expiries: Vec<Expiry>,
-    system: Option<Arc<RootCertStore>>,
+    system: Option<Arc<Bundle>>,
 }
 
 impl Loader {
@@ -136,7 +135,6 @@ impl Loader {
     ) -> Option<Arc<ServerTls>> {
         let tls = listener.tls.as_ref()?;
         let whose = format!("listeners.{}.tls", listener.name);
-        let provider = choices::provider(tls);
         let mut chains = Vec::new();
         for certificate in &tls.certificates {
             let chain = self.chain(certificate, &listener.name, &whose);
@@ -147,7 +145,8 @@ impl Loader {
             .map(|(config, chain)| (*config, chain))
             .collect();
         self.problems
-            .extend(choices::unusable(tls, &whose, &borrowed, &provider));
+            .extend(choices::unusable(tls, &whose, &borrowed));
+        self.problems.extend(sni::unservable(&whose, &borrowed));
         let verifier = match (tls.client_auth, tls.trust) {
             (ClientAuth::None, _) => None,
             (asked, Some(bundle)) => Some(ClientVerifier::new(
@@ -177,14 +176,12 @@ impl Loader {
             Some(certificate) => Some(self.chain(certificate, &upstream.name, &whose)?),
             None => None,
         };
-        let roots = match tls.trust {
-            UpstreamTrust::Bundle(bundle) => {
-                UpstreamRoots::Bundle(bundles.get(bundle.0)?.as_ref()?)
-            }
-            UpstreamTrust::System(place) => UpstreamRoots::System(self.system(place, &whose)?),
+        let trust = match tls.trust {
+            UpstreamTrust::Bundle(bundle) => Arc::clone(bundles.get(bundle.0)?.as_ref()?),
+            UpstreamTrust::System(place) => self.system(place, &whose)?,
         };
         let layer = upstream.outbound.client_certificate;
-        let built = ClientTls::new(tls, upstream.protocol, layer, roots, chain.as_ref())
+        let built = ClientTls::new(tls, upstream.protocol, layer, trust, chain.as_ref())
             .map_err(|e| vec![unusable(tls.place, &whose, &e)]);
         self.kept(built).map(Arc::new)
     }
@@ -195,8 +192,7 @@ impl Loader {
         name: &str,
         whose: &str,
     ) -> Option<OwnChain> {
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let chain = self.kept(OwnChain::load(config, whose, &provider))?;
+        let chain = self.kept(OwnChain::load(config, whose))?;
         let index = self
             .expiries
             .iter()
@@ -213,14 +209,13 @@ impl Loader {
     }
 
     /// The machine's own authorities, read once.
-    fn system(&mut self, place: Place, whose: &str) -> Option<Arc<RootCertStore>> {
-        if let Some(store) = &self.system {
-            return Some(Arc::clone(store));
+    fn system(&mut self, place: Place, whose: &str) -> Option<Arc<Bundle>> {
+        if let Some(bundle) = &self.system {
+            return Some(Arc::clone(bundle));
         }
         let found = rustls_native_certs::load_native_certs();
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(found.certs);
-        if store.is_empty() {
+        let bundle = Bundle::of_system(found.certs);
+        if bundle.anchors().is_empty() {
             let causes: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
             self.problems.push(
                 Problem::at(
@@ -235,7 +230,7 @@ impl Loader {
             );
             return None;
         }
-        self.system = Some(Arc::new(store));
+        self.system = Some(Arc::new(bundle));
         self.system.clone()
     }
 

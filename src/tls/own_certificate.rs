@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::pem::{self, PemError};
+use super::pem;
 use crate::config::{OwnCertificate, Place, Problem};
 use crate::identity::CertificateNames;
 
@@ -22,75 +22,90 @@ pub(super) struct OwnChain {
 
 impl OwnChain {
     /// Loads a chain and its key and checks that they can be presented: the key
-    /// is the leaf's, each certificate is followed by its issuer, and the leaf is valid now.
+    /// is the leaf's, each certificate is followed by its issuer, and all are valid now.
     ///
     /// `whose` names the table it belongs to, for problems.
-    pub(super) fn load(
-        config: &OwnCertificate,
-        whose: &str,
-        provider: &CryptoProvider,
-    ) -> Result<Self, Vec<Problem>> {
-        let problem = |place: Place, what: String| {
-            Problem::at(place, format!("{whose}: {what}"))
-                .causes("no handshake with this certificate would succeed")
-        };
-        let chain =
-            pem::chain(&config.chain.value).map_err(|e| {
-                vec![problem(config.chain.place, e.to_string()).remedy(
-                    "write the path of a PEM file with the leaf first, then its intermediates",
-                )]
-            });
-        let key = pem::private_key(&config.key.value).map_err(|e| {
-            let remedy = match e {
-                PemError::Encrypted { .. } => {
-                    "decrypt it, such as with `openssl pkey -in OLD -out NEW`, and let nobody else read it"
-                }
-                _ => "write the path of a PEM file with the leaf's private key, readable by this user",
-            };
-            vec![problem(config.key.place, e.to_string()).remedy(remedy)]
-        });
-        // Both at once, so that both are reported.
-        let (chain, key) = match (chain, key) {
-            (Ok(chain), Ok(key)) => (chain, key),
-            (chain, key) => {
-                let mut all = chain.err().unwrap_or_default();
-                all.extend(key.err().unwrap_or_default());
-                return Err(all);
-            }
-        };
-        let path = config.chain.value.display();
-        let names = chain
-            .iter()
-            .map(|der| CertificateNames::read(der))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| {
-                vec![problem(
-                    config.chain.place,
-                    format!("{path} cannot be used: {e}"),
-                )]
-            })?;
-        check_order(&names)
-            .and_then(|()| check_dates(&names))
-            .map_err(|(what, remedy)| {
-                vec![problem(config.chain.place, format!("{path} {what}")).remedy(remedy)]
-            })?;
-        let certified = CertifiedKey::from_der(chain, key, provider).map_err(|e| {
-            let key_path = config.key.value.display();
-            vec![match e {
-                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => problem(
-                    config.key.place,
-                    format!("{key_path} does not belong to the leaf in {path}"),
-                )
-                .remedy("name the key that was made with this certificate; if both are being replaced, put both in place first"),
-                other => problem(config.key.place, format!("{key_path} cannot be used: {other}")),
-            }]
+    pub(super) fn load(config: &OwnCertificate, whose: &str) -> Result<Self, Vec<Problem>> {
+        let (chain, key) = read(config, whose)?;
+        let names = check(&chain).map_err(|(what, remedy)| {
+            let what = format!("{} {what}", config.chain.value.display());
+            vec![problem(whose, config.chain.place, &what).remedy(remedy)]
         })?;
-        let leaf = names.into_iter().next().ok_or_else(Vec::new)?;
+        let key = certify(config, whose, chain, key).map_err(|problem| vec![problem])?;
         Ok(Self {
-            key: Arc::new(certified),
-            names: leaf,
+            key: Arc::new(key),
+            names,
         })
     }
+
+    /// Whether it stands for the same names as another, for clients that verify them.
+    pub(super) fn has_names_of(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.names, &other.names);
+        ours.dns() == theirs.dns() && ours.ip() == theirs.ip() && ours.uri() == theirs.uri()
+    }
+}
+
+/// What to do about a certificate that nobody can mend.
+const ISSUE_ANOTHER: &str = "have another certificate issued for this key";
+
+type Chain = Vec<CertificateDer<'static>>;
+type Key = PrivateKeyDer<'static>;
+
+/// Reads both files, so that what is wrong with either is reported.
+fn read(config: &OwnCertificate, whose: &str) -> Result<(Chain, Key), Vec<Problem>> {
+    let chain = pem::chain(&config.chain.value).map_err(|e| {
+        problem(whose, config.chain.place, &e.to_string())
+            .remedy("write the path of a PEM file with the leaf first, then its intermediates")
+    });
+    let key = pem::private_key(&config.key.value).map_err(|e| {
+        problem(whose, config.key.place, &e.to_string()).remedy(
+            "write the path of a PEM file with the leaf's private key, readable by this user",
+        )
+    });
+    match (chain, key) {
+        (Ok(chain), Ok(key)) => Ok((chain, key)),
+        (chain, key) => Err(chain.err().into_iter().chain(key.err()).collect()),
+    }
+}
+
+/// What the leaf says of itself, if the chain is one that can be presented now.
+fn check(chain: &[CertificateDer<'_>]) -> Result<CertificateNames, ChainFault> {
+    let names = chain
+        .iter()
+        .map(|der| CertificateNames::read(der))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| (format!("cannot be used: {e}"), ISSUE_ANOTHER))?;
+    check_order(&names)?;
+    check_dates(&names)?;
+    let leaf = names.into_iter().next();
+    leaf.ok_or_else(|| ("holds no certificate".to_owned(), ISSUE_ANOTHER))
+}
+
+/// Joins a chain with its key, for the TLS library.
+fn certify(
+    config: &OwnCertificate,
+    whose: &str,
+    chain: Chain,
+    key: Key,
+) -> Result<CertifiedKey, Problem> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    CertifiedKey::from_der(chain, key, &provider).map_err(|e| {
+        let (path, key) = (config.chain.value.display(), config.key.value.display());
+        match e {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => problem(
+                whose,
+                config.key.place,
+                &format!("{key} does not belong to the leaf in {path}"),
+            )
+            .remedy("name the key that was made with this certificate; if both are being replaced, put both in place first"),
+            other => problem(whose, config.key.place, &format!("{key} cannot be used: {other}")),
+        }
+    })
+}
+
+fn problem(whose: &str, place: Place, what: &str) -> Problem {
+    Problem::at(place, format!("{whose}: {what}"))
+        .causes("no handshake with this certificate would succeed")
 }
 
 /// What is wrong with a chain, and what to do about it.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
@@ -15,9 +15,26 @@ const MAX_CRL_FILE: u64 = 256 * 1024 * 1024;
 /// The most files that one directory may hold.
 const MAX_FILES: usize = 10_000;
 
-/// Why a file could not be used. The text is complete but for the path.
+/// Why a file could not be used. The text is complete, remedy included.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PemError {
+    /// It is binary.
+    #[error(
+        "{path} is DER, not PEM; convert it with `openssl {command} -inform der -in {path} -out FILE.pem` (or, if it is PKCS #12, with `openssl pkcs12 -nodes`)",
+        path = path.display()
+    )]
+    Der {
+        /// The file.
+        path: PathBuf,
+        /// What OpenSSL's command for the kind wanted is called.
+        command: &'static str,
+    },
+    /// It is a directory, where one file is wanted.
+    #[error("{} is a directory; write the path of a file", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
     /// No block of the kind wanted is in it.
     #[error("{} holds no {wanted}", path.display())]
     Empty {
@@ -26,8 +43,11 @@ pub(super) enum PemError {
         /// What was looked for.
         wanted: &'static str,
     },
-    /// The private key in it takes a password.
-    #[error("{} is encrypted, and there is nobody to ask for its password", path.display())]
+    /// Its key is encrypted.
+    #[error(
+        "{path} holds an encrypted private key, and nobody is there to type the password; decrypt it with `openssl pkey -in {path} -out FILE.key`, and let only this user read that file",
+        path = path.display()
+    )]
     Encrypted {
         /// The file.
         path: PathBuf,
@@ -39,8 +59,14 @@ pub(super) enum PemError {
         path: PathBuf,
         /// What was looked for.
         wanted: &'static str,
-        /// What the decoder says.
+        /// What is wrong with it.
         cause: String,
+    },
+    /// It has no content at all.
+    #[error("{} is an empty file", path.display())]
+    Nothing {
+        /// The file.
+        path: PathBuf,
     },
     /// It cannot be opened or read.
     #[error("{} cannot be read: {cause}", path.display())]
@@ -59,7 +85,7 @@ pub(super) enum PemError {
         limit: u64,
     },
     /// It holds a private key where only certificates belong.
-    #[error("{} holds a private key among its certificates", path.display())]
+    #[error("{} holds a private key among its certificates; take it out", path.display())]
     UnexpectedKey {
         /// The file.
         path: PathBuf,
@@ -68,10 +94,10 @@ pub(super) enum PemError {
 
 /// The certificates of one PEM file, in order. Other blocks are passed over,
 /// since `openssl` and others write text and parameters beside them; a private
-/// key is refused, since nobody means to have one in a bundle.
+/// key of any kind is refused, since nobody means to have one in a bundle.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let text = read(path, MAX_FILE)?;
-    if PrivateKeyDer::from_pem_slice(&text).is_ok() {
+    let text = read_pem(path, "x509")?;
+    if labels(&text).any(|label| label.ends_with(b"PRIVATE KEY")) {
         return Err(PemError::UnexpectedKey { path: path.into() });
     }
     certificates_of(path, &text)
@@ -80,14 +106,26 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 /// The certificate chain in a PEM file; a key beside it is allowed, since one
 /// file for both is common.
 pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    certificates_of(path, &read(path, MAX_FILE)?)
+    certificates_of(path, &read_pem(path, "x509")?)
 }
 
 fn certificates_of(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
     const WANTED: &str = "PEM certificate";
     let found = CertificateDer::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| malformed(path, WANTED, &e))?;
+        .map_err(|e| malformed(path, WANTED, explain(&e)))?;
+    // The decoder passes over a block that does not begin its line, and over
+    // OpenSSL's own kinds (TRUSTED CERTIFICATE): each would be missed.
+    let meant = labels(text)
+        .filter(|label| label.ends_with(b"CERTIFICATE"))
+        .count();
+    if found.len() != meant {
+        let cause = format!(
+            "of its {meant} certificates {} can be read; each must be between lines of their own, -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----",
+            found.len()
+        );
+        return Err(malformed(path, WANTED, cause));
+    }
     if found.is_empty() {
         return Err(PemError::Empty {
             path: path.into(),
@@ -97,28 +135,38 @@ fn certificates_of(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'stati
     Ok(found)
 }
 
-/// The private key in a PEM file: PKCS #8, PKCS #1 or SEC 1, not encrypted.
+/// The first private key in a PEM file: PKCS #8, PKCS #1 or SEC 1, not encrypted.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
     const WANTED: &str = "PEM private key";
-    let text = Zeroizing::new(read(path, MAX_FILE)?);
-    if is_encrypted(&text) {
-        return Err(PemError::Encrypted { path: path.into() });
-    }
+    let text = read_pem(path, "pkey")?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|e| match e {
-        rustls_pki_types::pem::Error::NoItemsFound => PemError::Empty {
+        _ if is_encrypted(&text) => PemError::Encrypted { path: path.into() },
+        pem::Error::NoItemsFound => PemError::Empty {
             path: path.into(),
             wanted: WANTED,
         },
-        other => malformed(path, WANTED, &other),
+        other => malformed(path, WANTED, explain(&other)),
     })
 }
 
-/// Whether a key's block says that it is encrypted: PKCS #8 in its label, the
-/// older forms in a field behind it (RFC 1421 §4.6.1.1).
+/// PKCS #8 says it in the label, OpenSSL's older forms in a header (RFC 1421 §4.6.1.1).
 fn is_encrypted(text: &[u8]) -> bool {
-    text.split(|byte| *byte == b'\n').any(|line| {
-        line.starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-            || line.starts_with(b"Proc-Type: 4,ENCRYPTED")
+    const HEADER: &[u8] = b"Proc-Type: 4,ENCRYPTED";
+    labels(text).any(|label| label == b"ENCRYPTED PRIVATE KEY")
+        || text.windows(HEADER.len()).any(|window| window == HEADER)
+}
+
+/// The labels of all blocks, wherever in a line they begin (RFC 7468 §2).
+fn labels(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    let lines = text.split(|byte| matches!(byte, b'\n' | b'\r'));
+    lines.filter_map(|line| {
+        let at = line.windows(BEGIN.len()).position(|part| part == BEGIN)?;
+        let label = line.get(at + BEGIN.len()..)?;
+        let end = label.iter().position(|byte| *byte == b'-');
+        label
+            .get(..end.unwrap_or(label.len()))
+            .map(<[u8]>::trim_ascii)
     })
 }
 
@@ -128,13 +176,12 @@ pub(super) fn revocation_lists(
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, PemError> {
     const WANTED: &str = "revocation list";
     let bytes = read(path, MAX_CRL_FILE)?;
-    // DER begins with a SEQUENCE; PEM is text.
-    if bytes.first() == Some(&0x30) {
+    if is_der(&bytes) {
         return Ok(vec![bytes.into()]);
     }
     let found = CertificateRevocationListDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| malformed(path, WANTED, &e))?;
+        .map_err(|e| malformed(path, WANTED, explain(&e)))?;
     if found.is_empty() {
         return Err(PemError::Empty {
             path: path.into(),
@@ -173,15 +220,42 @@ pub(super) fn files_of(path: &Path) -> Result<Vec<PathBuf>, PemError> {
     Ok(files)
 }
 
+/// Reads a PEM file, which may hold a key, without a byte order mark. `command`
+/// is what OpenSSL calls its command for what should be in it.
+fn read_pem(path: &Path, command: &'static str) -> Result<Zeroizing<Vec<u8>>, PemError> {
+    let mut bytes = Zeroizing::new(read(path, MAX_FILE)?);
+    if is_der(&bytes) {
+        return Err(PemError::Der {
+            path: path.into(),
+            command,
+        });
+    }
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    Ok(bytes)
+}
+
+/// A SEQUENCE whose length takes several bytes, or which begins with a number,
+/// as a short key does. Text that begins with a zero is neither.
+fn is_der(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x30, 0x81..=0x84, ..] | [0x30, _, 0x02, 0x01, ..])
+}
+
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, PemError> {
     let fault = |cause| PemError::Read {
         path: path.into(),
         cause,
     };
-    let mut bytes = Vec::new();
-    File::open(path)
-        .map_err(fault)?
-        .take(limit + 1)
+    let file = File::open(path).map_err(fault)?;
+    let metadata = file.metadata().map_err(fault)?;
+    if metadata.is_dir() {
+        return Err(PemError::Directory { path: path.into() });
+    }
+    // In one piece: what grows leaves copies of a key behind.
+    let size = usize::try_from(metadata.len().min(limit)).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(size.saturating_add(1));
+    file.take(limit + 1)
         .read_to_end(&mut bytes)
         .map_err(fault)?;
     if bytes.len() as u64 > limit {
@@ -190,13 +264,30 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, PemError> {
             limit,
         });
     }
+    if bytes.is_empty() {
+        return Err(PemError::Nothing { path: path.into() });
+    }
     Ok(bytes)
 }
 
-fn malformed(path: &Path, wanted: &'static str, cause: &dyn std::fmt::Display) -> PemError {
+/// The decoder's error in words of our own: it quotes the line, which may be a key.
+fn explain(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a block does not end",
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN line is not complete",
+        pem::Error::Base64Decode(_) => "what stands between BEGIN and END is not base64",
+        _ => "it cannot be decoded",
+    }
+    .to_owned()
+}
+
+fn malformed(path: &Path, wanted: &'static str, cause: String) -> PemError {
     PemError::Malformed {
         path: path.into(),
         wanted,
-        cause: cause.to_string(),
+        cause,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,7 +140,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The two bytes of a fatal alert record's payload, framed for the wire.
+/// A fatal alert as it goes over the wire: the header of a record and its two
+/// bytes (RFC 9846 §6).
 ///
 /// For refusals that happen before the TLS library has a connection to send
 /// an alert on.

@@ -46,7 +46,7 @@ impl ServerTls {
     ) -> Result<Self, rustls::Error> {
         let certificates = Arc::new(Certificates::new(chains));
         let versions: Vec<&'static SupportedProtocolVersion> = choices::versions(tls.versions);
-        let builder = ServerConfig::builder_with_provider(choices::shared(choices::provider(tls)))
+        let builder = ServerConfig::builder_with_provider(Arc::new(choices::provider(tls)))
             .with_protocol_versions(&versions)?;
         let resolver: Arc<Certificates> = Arc::clone(&certificates);
         let mut config = match verifier {

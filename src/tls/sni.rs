@@ -8,13 +8,15 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::own_certificate::OwnChain;
+use crate::config::{OwnCertificate, Problem};
 
 /// The certificates of one listener, by the names in them.
 ///
 /// A client that asks for a name gets a certificate that carries it, exactly or
 /// by a wildcard, or none at all. A client that asks for no name gets the first
-/// one. A certificate without any DNS name (such as a SPIFFE identity) serves
-/// every name that no other certificate carries.
+/// one: those that connect to an address cannot ask for it (RFC 6066 §3). A
+/// certificate with neither DNS names nor addresses, but a URI (such as a SPIFFE
+/// identity), serves every name that no other certificate carries.
 #[derive(Debug)]
 pub(super) struct Certificates {
     exact: HashMap<String, Vec<Arc<CertifiedKey>>>,
@@ -44,14 +46,14 @@ impl Certificates {
                 }
                 .push(Arc::clone(&chain.key));
             }
-            if names.is_empty() {
+            if names.is_empty() && chain.names.ip().is_empty() {
                 sorted.nameless.push(Arc::clone(&chain.key));
             }
         }
         if let Some(first) = chains.first() {
             sorted.default = chains
                 .iter()
-                .filter(|chain| chain.names.dns() == first.names.dns())
+                .filter(|chain| chain.has_names_of(first))
                 .map(|chain| Arc::clone(&chain.key))
                 .collect();
         }
@@ -99,6 +101,33 @@ impl ResolvesServerCert for Certificates {
             .or_else(|| candidates.first())
             .cloned()
     }
+}
+
+/// The chains of a listener that no client could verify, or that none would get.
+pub(super) fn unservable(whose: &str, chains: &[(&OwnCertificate, &OwnChain)]) -> Vec<Problem> {
+    let Some((_, first)) = chains.first() else {
+        return Vec::new();
+    };
+    let unservable = |(config, chain): &(&OwnCertificate, &OwnChain)| {
+        let names = &chain.names;
+        let (what, consequence, remedy) = match (names.dns(), names.ip(), names.uri()) {
+            ([], [], []) => (
+                "has no subject alternative name that says whose it is",
+                "no client would accept it: the common name counts for nothing (RFC 9525 §2)",
+                "have it issued again with the DNS names, or addresses, that clients connect to",
+            ),
+            ([], [_, ..], _) if !chain.has_names_of(first) => (
+                "has addresses, but no DNS name, and is not the first certificate",
+                "no client would get it: those that connect to an address ask for no name, and get the first",
+                "put it first",
+            ),
+            _ => return None,
+        };
+        let what = format!("{whose}: {} {what}", config.chain.value.display());
+        let problem = Problem::at(config.chain.place, what);
+        Some(problem.causes(consequence).remedy(remedy))
+    };
+    chains.iter().filter_map(unservable).collect()
 }
 
 /// The one form in which names are compared: lower case, no final dot.

@@ -1,12 +1,13 @@
-//! The verdict on a client's certificate, as the TLS library asks for it.
+//! The verdict on a peer's certificate, as the TLS library asks for it.
 
 use std::sync::Arc;
 
-use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
 
 use super::bundle::Bundle;
 use super::handshake;
@@ -25,12 +26,10 @@ pub(super) struct ClientVerifier {
 impl ClientVerifier {
     /// `mandatory`: whether a client without a certificate is refused.
     pub(super) fn new(bundle: Arc<Bundle>, mandatory: bool) -> Self {
-        let algorithms =
-            rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
         Self {
             bundle,
             mandatory,
-            algorithms,
+            algorithms: algorithms(),
         }
     }
 }
@@ -54,7 +53,7 @@ impl ClientCertVerifier for ClientVerifier {
         handshake::note_presented(end_entity);
         let good_until = self
             .bundle
-            .verify_client(end_entity, intermediates, now)
+            .verify(end_entity, intermediates, KeyUsage::client_auth(), now)
             .map_err(|cause| {
                 handshake::note_verdict(&words::of_verdict(&cause, self.bundle.name()));
                 library_error(cause)
@@ -91,6 +90,66 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
+/// Checks an upstream's certificate against one bundle and the name that it must carry.
+#[derive(Debug)]
+pub(super) struct ServerVerifier {
+    bundle: Arc<Bundle>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerVerifier {
+    pub(super) fn new(bundle: Arc<Bundle>) -> Self {
+        Self {
+            bundle,
+            algorithms: algorithms(),
+        }
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.bundle
+            .verify(end_entity, intermediates, KeyUsage::server_auth(), now)
+            .and_then(|_good_until| EndEntityCert::try_from(end_entity))
+            .and_then(|leaf| leaf.verify_is_valid_for_subject_name(server_name))
+            .map_err(library_error)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+fn algorithms() -> WebPkiSupportedAlgorithms {
+    rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms
+}
+
 /// Gives each of webpki's causes the error from which the TLS library derives
 /// the right alert (certificate_expired, certificate_revoked, unknown_ca, …).
 fn library_error(cause: webpki::Error) -> Error {
@@ -104,6 +163,10 @@ fn library_error(cause: webpki::Error) -> Error {
             CertificateError::NotValidYetContext { time, not_before }
         }
         Cause::InvalidCertValidity => CertificateError::Expired,
+        Cause::CertNotValidForName(names) => CertificateError::NotValidForNameContext {
+            expected: names.expected,
+            presented: names.presented,
+        },
         Cause::CertRevoked => CertificateError::Revoked,
         Cause::CrlExpired { time, next_update } => {
             CertificateError::ExpiredRevocationListContext { time, next_update }

@@ -53,7 +53,9 @@ async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> 
     };
     let done = tls.connect(socket, host).await.map_err(|e| {
         let kind = match e {
-            UpstreamHandshakeError::NotAsked => SendFaultKind::NotAsked,
+            UpstreamHandshakeError::NotAsked | UpstreamHandshakeError::NotPresented => {
+                SendFaultKind::NotAsked
+            }
             UpstreamHandshakeError::Failed(_) | UpstreamHandshakeError::Name(_) => {
                 SendFaultKind::Handshake
             }

@@ -9,7 +9,8 @@ use data_encoding::{BASE64, HEXLOWER};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    OtherNameValue, RevokedCertParams, SanType, SerialNumber,
+    OtherNameValue, PKCS_ECDSA_P256_SHA256, RevokedCertParams, SanType, SerialNumber,
+    SignatureAlgorithm,
 };
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -79,8 +80,18 @@ pub(crate) struct Authority {
 impl Authority {
     /// Makes a root with this common name and a key of its own.
     pub(crate) fn root(name: &str) -> Self {
+        Self::self_signed(name, authority_params(name))
+    }
+
+    /// Makes a root whose own validity ended an hour ago.
+    pub(crate) fn expired_root(name: &str) -> Self {
+        let mut params = authority_params(name);
+        params.not_after = (SystemTime::now() - DAY / 24).into();
+        Self::self_signed(name, params)
+    }
+
+    fn self_signed(name: &str, params: CertificateParams) -> Self {
         let key = KeyPair::generate().unwrap();
-        let params = authority_params(name);
         let certificate = params.self_signed(&key).unwrap().der().clone();
         let issuer = Arc::new(Issuer::new(params, key));
         Self {
@@ -131,6 +142,7 @@ impl Authority {
         LeafBuilder {
             authority: self.clone(),
             params,
+            key: &PKCS_ECDSA_P256_SHA256,
         }
     }
 
@@ -170,6 +182,7 @@ impl Authority {
 pub(crate) struct LeafBuilder {
     authority: Authority,
     params: CertificateParams,
+    key: &'static SignatureAlgorithm,
 }
 
 impl LeafBuilder {
@@ -191,6 +204,12 @@ impl LeafBuilder {
         self
     }
 
+    /// Has a key of this kind; else it is ECDSA on P-256.
+    pub(crate) fn key(mut self, kind: &'static SignatureAlgorithm) -> Self {
+        self.key = kind;
+        self
+    }
+
     /// Adds a URI SAN.
     pub(crate) fn uri(self, uri: &str) -> Self {
         let name = SanType::URI(uri.try_into().unwrap());
@@ -200,6 +219,12 @@ impl LeafBuilder {
     /// Adds a DNS SAN.
     pub(crate) fn dns(self, name: &str) -> Self {
         let name = SanType::DnsName(name.try_into().unwrap());
+        self.san(name)
+    }
+
+    /// Adds an IP address SAN.
+    pub(crate) fn ip(self, address: &str) -> Self {
+        let name = SanType::IpAddress(address.parse().unwrap());
         self.san(name)
     }
 
@@ -254,7 +279,7 @@ impl LeafBuilder {
         static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0x0C05_0001);
         let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
         self.params.serial_number = Some(SerialNumber::from(serial));
-        let key = KeyPair::generate().unwrap();
+        let key = KeyPair::generate_for(self.key).unwrap();
         let leaf = self
             .params
             .signed_by(&key, &*self.authority.issuer)

@@ -18,9 +18,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::ServerConfig;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::server::WebPkiClientVerifier;
-use rustls_pki_types::CertificateDer;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tempfile::TempDir;
 use tokio::io::copy;
 use tokio::net::{TcpListener, UnixListener};
@@ -298,6 +300,7 @@ pub(crate) struct Builder {
     reply: Answering,
     tls: Option<Leaf>,
     clients: Option<Authority>,
+    client_schemes: Option<Vec<SignatureScheme>>,
     h2: bool,
     unix: bool,
 }
@@ -308,6 +311,7 @@ impl Builder {
             reply: Arc::new(reply),
             tls: None,
             clients: None,
+            client_schemes: None,
             h2: false,
             unix: false,
         }
@@ -326,6 +330,19 @@ impl Builder {
         Self {
             clients: Some(authority.clone()),
             ..self
+        }
+    }
+
+    /// Asks for a certificate from this authority that signs in one of these
+    /// ways, and goes on without one.
+    pub(crate) fn clients_signing(
+        self,
+        authority: &Authority,
+        schemes: Vec<SignatureScheme>,
+    ) -> Self {
+        Self {
+            client_schemes: Some(schemes),
+            ..self.clients(authority)
         }
     }
 
@@ -378,10 +395,14 @@ impl Builder {
             None => builder.with_no_client_auth(),
             Some(authority) => {
                 let roots = Arc::new(authority.store());
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
-                    .build()
-                    .unwrap();
-                builder.with_client_cert_verifier(verifier)
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+                match self.client_schemes.clone() {
+                    None => builder.with_client_cert_verifier(verifier.build().unwrap()),
+                    Some(schemes) => builder.with_client_cert_verifier(Arc::new(Choosy {
+                        inner: verifier.allow_unauthenticated().build().unwrap(),
+                        schemes,
+                    })),
+                }
             }
         };
         let mut config = builder.with_single_cert(leaf.chain(), leaf.key()).unwrap();
@@ -391,6 +412,54 @@ impl Builder {
             b"http/1.1".to_vec()
         }];
         Arc::new(config)
+    }
+}
+
+/// A verifier that accepts only some ways of signing.
+#[derive(Debug)]
+struct Choosy {
+    inner: Arc<dyn ClientCertVerifier>,
+    schemes: Vec<SignatureScheme>,
+}
+
+impl ClientCertVerifier for Choosy {
+    fn client_auth_mandatory(&self) -> bool {
+        self.inner.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.inner.verify_client_cert(leaf, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
     }
 }
 

@@ -11,12 +11,13 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-use super::Ports;
-
 /// The identity of the client that may do everything.
 pub(super) const CLIENT: &str = "spiffe://demo.example/client";
 /// The identity of the client that may not see `/admin`.
 pub(super) const OTHER: &str = "spiffe://demo.example/other";
+
+/// The config's name in the folder.
+const CONFIG: &str = "countersign.toml";
 
 /// Where the demo's files are.
 #[derive(Clone, Debug)]
@@ -26,45 +27,56 @@ pub(super) struct Files {
     pub(super) config: PathBuf,
 }
 
+/// What stands in the config, all on this machine's loopback.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Binds {
+    /// Where the service is.
+    pub(super) service: SocketAddr,
+    /// Where the proxy is to be; port 0 lets the system choose.
+    pub(super) proxy: SocketAddr,
+    /// Where health and metrics are to be, likewise.
+    pub(super) admin: SocketAddr,
+}
+
 /// Why they could not be made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FilesError {
+    /// Something of this name is there already.
+    #[error("{} is there already, and the demo overwrites nothing; name another folder", .0.display())]
+    InTheWay(PathBuf),
+    /// The system refuses it.
     #[error("{}: {cause}", path.display())]
     Write { path: PathBuf, cause: io::Error },
-    #[error(
-        "{}: there are files here already, and the demo overwrites nothing; name a new or an empty directory",
-        .0.display()
-    )]
-    InUse(PathBuf),
+    /// A certificate cannot be made.
     #[error("a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
 }
 
 impl Files {
     /// Makes an authority with a server and two clients, another authority with
-    /// a stranger, and the config.
-    pub(super) fn write(dir: &Path, ports: Ports) -> Result<Self, FilesError> {
-        let fault = |cause| FilesError::Write {
-            path: dir.to_owned(),
-            cause,
-        };
-        fs::create_dir_all(dir).map_err(fault)?;
-        if fs::read_dir(dir).map_err(fault)?.next().is_some() {
-            return Err(FilesError::InUse(dir.to_owned()));
-        }
+    /// a stranger, and the config. A folder that is not there is made.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError::InTheWay`] before anything is written, if one of the files
+    /// is there already.
+    pub(super) fn write(dir: &Path, binds: Binds) -> Result<Self, FilesError> {
+        let contents = Contents::make(binds)?;
         // What is pasted into another terminal starts from another directory.
-        let dir = &std::path::absolute(dir).map_err(fault)?;
+        let dir = std::path::absolute(dir).map_err(|cause| refused(dir.to_owned(), cause))?;
         let files = Self {
-            dir: dir.to_owned(),
-            config: dir.join("countersign.toml"),
+            config: dir.join(CONFIG),
+            dir: dir.clone(),
         };
-        let authority = files.authority("ca", "countersign demo authority")?;
-        files.server(&authority)?;
-        files.client("client", CLIENT, &authority)?;
-        files.client("other-client", OTHER, &authority)?;
-        let unknown = files.authority("stranger-ca", "an authority nobody here trusts")?;
-        files.client("stranger", CLIENT, &unknown)?;
-        files.put("countersign.toml", config(ports).as_bytes())?;
+        let taken = |path: &PathBuf| path.symlink_metadata().is_ok();
+        let mut paths = contents.0.iter().map(|(name, _)| files.path(name));
+        if let Some(path) = paths.find(taken) {
+            return Err(FilesError::InTheWay(path));
+        }
+        fs::create_dir_all(&dir).map_err(|cause| refused(dir, cause))?;
+        for (name, content) in &contents.0 {
+            files.put(name, content)?;
+        }
         Ok(files)
     }
 
@@ -101,8 +113,44 @@ impl Files {
         .concat()
     }
 
+    /// Writes one file that is new and that only its owner can read.
+    fn put(&self, name: &str, content: &str) -> Result<(), FilesError> {
+        let path = self.path(name);
+        fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(content.as_bytes()))
+            .map_err(|cause| refused(path, cause))
+    }
+}
+
+fn refused(path: PathBuf, cause: io::Error) -> FilesError {
+    match cause.kind() {
+        io::ErrorKind::AlreadyExists => FilesError::InTheWay(path),
+        _ => FilesError::Write { path, cause },
+    }
+}
+
+/// The names and texts of the files, before there are any.
+struct Contents(Vec<(String, String)>);
+
+impl Contents {
+    fn make(binds: Binds) -> Result<Self, FilesError> {
+        let mut contents = Self(Vec::new());
+        let authority = contents.authority("ca", "countersign demo authority")?;
+        contents.server(&authority)?;
+        contents.client("client", CLIENT, &authority)?;
+        contents.client("other-client", OTHER, &authority)?;
+        let unknown = contents.authority("stranger-ca", "an authority nobody here trusts")?;
+        contents.client("stranger", CLIENT, &unknown)?;
+        contents.add(CONFIG, config(binds));
+        Ok(contents)
+    }
+
     fn authority(
-        &self,
+        &mut self,
         name: &str,
         common_name: &str,
     ) -> Result<Issuer<'static, KeyPair>, FilesError> {
@@ -111,11 +159,11 @@ impl Files {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?;
-        self.put(&format!("{name}.pem"), certificate.pem().as_bytes())?;
+        self.add(&format!("{name}.pem"), certificate.pem());
         Ok(Issuer::new(params, key))
     }
 
-    fn server(&self, issuer: &Issuer<'static, KeyPair>) -> Result<(), FilesError> {
+    fn server(&mut self, issuer: &Issuer<'static, KeyPair>) -> Result<(), FilesError> {
         let names = vec![
             SanType::DnsName("localhost".try_into()?),
             SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()),
@@ -126,7 +174,7 @@ impl Files {
     }
 
     fn client(
-        &self,
+        &mut self,
         name: &str,
         identity: &str,
         issuer: &Issuer<'static, KeyPair>,
@@ -137,28 +185,20 @@ impl Files {
     }
 
     fn leaf(
-        &self,
+        &mut self,
         name: &str,
         params: &CertificateParams,
         issuer: &Issuer<'static, KeyPair>,
     ) -> Result<(), FilesError> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, issuer)?;
-        self.put(&format!("{name}.pem"), certificate.pem().as_bytes())?;
-        self.put(&format!("{name}.key"), key.serialize_pem().as_bytes())
+        self.add(&format!("{name}.pem"), certificate.pem());
+        self.add(&format!("{name}.key"), key.serialize_pem());
+        Ok(())
     }
 
-    /// Writes one file that only its owner can read.
-    fn put(&self, name: &str, content: &[u8]) -> Result<(), FilesError> {
-        let path = self.path(name);
-        fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|mut file| file.write_all(content))
-            .map_err(|cause| FilesError::Write { path, cause })
+    fn add(&mut self, name: &str, content: String) {
+        self.0.push((name.to_owned(), content));
     }
 }
 
@@ -174,24 +214,24 @@ fn named(common_name: &str, names: Vec<SanType>) -> CertificateParams {
 }
 
 fn config(
-    Ports {
+    Binds {
+        service,
         proxy,
-        backend,
         admin,
-    }: Ports,
+    }: Binds,
 ) -> String {
     format!(
         r#"# Made by `countersign demo`. Every option stands in config/reference.toml,
 # and is explained in config/README.md.
 
 [admin]
-bind = "{admin}"                  # /healthz, /readyz, /metrics
+bind = "{admin}"                  # /healthz, /readyz, /metrics; any free port will do
 
 [trust.clients]
 ca = ["ca.pem"]                           # whoever this authority has certified
 
 [listeners.public]
-bind = "{proxy}"
+bind = "{proxy}"                  # any free port will do
 
 [listeners.public.tls]
 certificates = [{{ chain = "server.pem", key = "server.key" }}]
@@ -210,7 +250,7 @@ name = "all"
 upstream = "service"
 
 [upstreams.service]
-endpoints = ["http://{backend}"]   # put your own service here
+endpoints = ["http://{service}"]   # put your own service here
 
 # The service reads who is calling from these fields. Whatever a client sends
 # under such names is removed.

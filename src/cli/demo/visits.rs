@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -17,6 +18,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::files::{CLIENT, Files};
+
+/// How long a visit may take. On this machine it takes milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -125,9 +129,11 @@ impl std::fmt::Display for Outcome {
 }
 
 async fn visit(files: &Files, proxy: SocketAddr, who: Option<&str>, path: &str) -> Outcome {
-    match exchange(files, proxy, who, path).await {
-        Ok((status, body)) => Outcome::Answered(status, body),
-        Err(cause) => match alert_of(&*cause) {
+    let exchanged = tokio::time::timeout(TIMEOUT, exchange(files, proxy, who, path)).await;
+    match exchanged {
+        Err(_elapsed) => Outcome::Failed(format!("no answer within {TIMEOUT:?}")),
+        Ok(Ok((status, body))) => Outcome::Answered(status, body),
+        Ok(Err(cause)) => match alert_of(&*cause) {
             Some(alert) => Outcome::Alert(alert),
             None => Outcome::Failed(cause.to_string()),
         },
@@ -206,4 +212,27 @@ fn alert_of(error: &(dyn Error + 'static)) -> Option<AlertDescription> {
         next = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::files::Binds;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn proxy_that_never_answers_is_given_up_and_reported() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let binds = Binds {
+            service: address,
+            proxy: address,
+            admin: address,
+        };
+        let files = Files::write(folder.path(), binds).unwrap();
+        let report = make(&files, address).await;
+        assert!(!report.as_expected);
+        let given_up = report.text.matches("failed: no answer within 10s").count();
+        assert_eq!(given_up, 4, "{}", report.text);
+    }
 }
