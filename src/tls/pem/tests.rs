@@ -171,7 +171,7 @@ fn file_that_cannot_be_what_it_should_says_what_it_is() {
 #[test]
 fn file_that_this_user_may_not_read_is_refused() {
     let file = TestFile::new(certificate());
-    fs::set_permissions(&file.path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file.path, fs::Permissions::from_mode(0o000)).unwrap();
     // Nothing is closed to root.
     if !rustix::process::geteuid().is_root() {
         let cause = file.cause(chain(&file.path));
