@@ -4,8 +4,10 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519,
     PKCS_RSA_SHA256,
 };
+use rustls::crypto::aws_lc_rs::{cipher_suite, kx_group};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::version::{TLS12, TLS13};
-use rustls::{AlertDescription, CipherSuite, NamedGroup};
+use rustls::{AlertDescription, CipherSuite, NamedGroup, SignatureScheme, SupportedCipherSuite};
 use serde_json::Value;
 
 use crate::support::client::{Client, get};
@@ -271,11 +273,7 @@ async fn refuses(certificate: impl Fn(&Pki) -> Leaf, alert: AlertDescription, re
                 metrics.sum("handshake", &[&refused]) == 4.0
             })
             .await;
-        // A refusal is counted before its line is written.
-        eventually("one line each", || {
-            (proxy.logged("handshake.refused").len() == 4).then_some(())
-        })
-        .await;
+        refusals(&proxy, 4).await;
     }
 }
 
@@ -575,6 +573,162 @@ async fn greeting_in_fragments_is_read_whole() {
         let refusal = client.sni("third.test").refusal(proxy.public()).await;
         assert_eq!(refusal.alert(), AlertDescription::UnrecognisedName);
     }
+}
+
+#[tokio::test]
+async fn caller_without_a_cipher_suite_in_common_is_refused_as_protocol() {
+    let change = |client: Client| client.offering(|p| p.cipher_suites = without_aes_128());
+    let cause = "no cipher suite in common";
+    has_nothing_in_common(CHOSEN, change, AlertDescription::HandshakeFailure, cause).await;
+}
+
+#[tokio::test]
+async fn caller_without_a_group_in_common_is_refused_as_protocol() {
+    let change = |client: Client| client.offering(|p| p.kx_groups = vec![kx_group::X25519]);
+    let cause = "no key exchange group in common";
+    has_nothing_in_common(CHOSEN, change, AlertDescription::HandshakeFailure, cause).await;
+}
+
+#[tokio::test]
+async fn caller_that_cannot_verify_the_listeners_key_is_refused_as_protocol() {
+    let change = |client: Client| client.offering(verify_rsa_alone);
+    let cause = "in common";
+    has_nothing_in_common(CHOSEN, change, AlertDescription::HandshakeFailure, cause).await;
+}
+
+#[tokio::test]
+async fn caller_that_names_another_protocol_is_refused_as_protocol() {
+    let change = |client: Client| client.alpn("foo");
+    let cause = "none of the listener's protocols";
+    has_nothing_in_common("", change, AlertDescription::NoApplicationProtocol, cause).await;
+}
+
+#[tokio::test]
+async fn caller_without_a_version_in_common_is_refused_as_protocol() {
+    for (max, version) in [("1.3", &TLS12), ("1.2", &TLS13)] {
+        let settings =
+            format!("listeners.public.tls = {{ min_version = '{max}', max_version = '{max}' }}");
+        let change = |client: Client| client.version(version);
+        let alert = AlertDescription::ProtocolVersion;
+        has_nothing_in_common(&settings, change, alert, "Tls1").await;
+    }
+}
+
+const CHOSEN: &str = "listeners.public.tls = {
+    key_exchange = ['secp256r1'],
+    cipher_suites = ['TLS_AES_128_GCM_SHA256', 'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256'],
+}";
+
+/// With these settings a client, changed so, gets this alert in every version;
+/// each time there is one line, and one more `protocol` is counted.
+async fn has_nothing_in_common(
+    settings: &str,
+    change: impl Fn(Client) -> Client,
+    alert: AlertDescription,
+    cause: &str,
+) {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let proxy = Setup::new(&pki, &upstream).with(settings).start().await;
+    let clients = Client::new(&pki).presenting(&pki.client());
+    for client in clients.in_every_version() {
+        let refusal = change(client).refusal(proxy.public()).await;
+        assert_eq!(refusal.alert(), alert);
+    }
+    proxy
+        .metrics_where("4 refusals", |metrics| {
+            metrics.sum("handshake", &["reason=\"protocol\""]) == 4.0
+        })
+        .await;
+    for line in refusals(&proxy, 4).await {
+        assert_eq!(line["reason"], "protocol", "{line}");
+        assert!(line["cause"].as_str().unwrap().contains(cause), "{line}");
+    }
+}
+
+/// The lines of refused handshakes, once there are so many; one more is too many.
+async fn refusals(proxy: &Proxy, count: usize) -> Vec<Value> {
+    let lines = eventually("a line for each refusal", || {
+        Some(proxy.logged("handshake.refused")).filter(|lines| lines.len() >= count)
+    })
+    .await;
+    assert_eq!(lines.len(), count, "one line each");
+    lines
+}
+
+fn without_aes_128() -> Vec<SupportedCipherSuite> {
+    vec![
+        cipher_suite::TLS13_AES_256_GCM_SHA384,
+        cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    ]
+}
+
+/// Accepts from servers what an RSA key has signed, and nothing else.
+fn verify_rsa_alone(provider: &mut CryptoProvider) {
+    let known = provider.signature_verification_algorithms;
+    let rsa = known
+        .mapping
+        .iter()
+        .filter(|(scheme, _)| *scheme == SignatureScheme::RSA_PSS_SHA256);
+    provider.signature_verification_algorithms = WebPkiSupportedAlgorithms {
+        all: known.all,
+        mapping: rsa.copied().collect::<Vec<_>>().leak(),
+    };
+}
+
+#[tokio::test]
+async fn caller_that_does_not_trust_the_listener_is_told_by_its_own_alert() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let proxy = Setup::new(&pki, &upstream).start().await;
+    let stranger = Authority::root("Stranger");
+    for client in Client::trusting(&stranger).in_every_version() {
+        client.refusal(proxy.public()).await;
+    }
+    proxy
+        .metrics_where("4 clients gone", |metrics| {
+            metrics.sum("handshake", &["reason=\"client_gone\""]) == 4.0
+        })
+        .await;
+    for line in refusals(&proxy, 4).await {
+        assert_eq!(line["reason"], "client_gone");
+        assert!(
+            line["cause"].as_str().unwrap().contains("unknown_ca"),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn certificate_whose_issuer_has_no_revocation_list_is_refused() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let setup = Setup::new(&pki, &upstream).file("clients.crl", &pki.root().crl(&[]));
+    let setup = setup.with("trust.clients.crl = ['clients.crl']");
+    let proxy = setup.start().await;
+    // The list of the root says nothing of what the intermediate has issued.
+    let client = Client::new(&pki).presenting(&below_intermediate(&pki));
+    for client in client.in_every_version() {
+        let refusal = client.refusal(proxy.public()).await;
+        assert_eq!(refusal.alert(), AlertDescription::UnknownCA);
+    }
+    let line = proxy.log_line("handshake.refused", |_| true).await;
+    assert_eq!(line["reason"], "revocation_unknown");
+}
+
+#[tokio::test]
+async fn certificate_with_two_workload_names_is_refused_as_malformed() {
+    let two = |pki: &Pki| {
+        let leaf = pki.root().leaf().client().common_name("two");
+        leaf.uri("spiffe://a.example/x")
+            .uri("spiffe://b.example/x")
+            .issue()
+    };
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let proxy = Setup::new(&pki, &upstream).start().await;
+    for client in Client::new(&pki).presenting(&two(&pki)).in_every_version() {
+        let refusal = client.refusal(proxy.public()).await;
+        assert_eq!(refusal.alert(), AlertDescription::BadCertificate);
+    }
+    let line = proxy.log_line("handshake.refused", |_| true).await;
+    assert_eq!(line["reason"], "malformed");
 }
 
 #[tokio::test]

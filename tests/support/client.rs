@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
 use rustls::{
     AlertDescription, CipherSuite, ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion,
     RootCertStore, SupportedProtocolVersion,
@@ -37,7 +38,9 @@ pub(crate) struct Client {
     server_name: String,
     sends_sni: bool,
     versions: Vec<&'static SupportedProtocolVersion>,
+    provider: CryptoProvider,
     protocol: HttpVersion,
+    alpn: Option<&'static str>,
     resumes: bool,
     fragments: bool,
     config: OnceLock<Arc<ClientConfig>>,
@@ -87,7 +90,9 @@ impl Client {
             server_name: PROXY_NAME.to_owned(),
             sends_sni: true,
             versions: vec![&rustls::version::TLS12, &rustls::version::TLS13],
+            provider: rustls::crypto::aws_lc_rs::default_provider(),
             protocol: HttpVersion::Http1,
+            alpn: None,
             resumes: false,
             fragments: false,
             config: OnceLock::new(),
@@ -107,6 +112,16 @@ impl Client {
     /// Offers this TLS version alone.
     pub(crate) fn version(self, version: &'static SupportedProtocolVersion) -> Self {
         self.change(|client| client.versions = vec![version])
+    }
+
+    /// Offers other algorithms.
+    pub(crate) fn offering(self, change: impl FnOnce(&mut CryptoProvider)) -> Self {
+        self.change(|client| change(&mut client.provider))
+    }
+
+    /// Names this protocol in ALPN, whatever it speaks.
+    pub(crate) fn alpn(self, name: &'static str) -> Self {
+        self.change(|client| client.alpn = Some(name))
     }
 
     /// Speaks this HTTP version.
@@ -254,7 +269,7 @@ impl Client {
     /// One configuration for the life of a client: rustls resumes only within one.
     fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(self.config.get_or_init(|| {
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let provider = Arc::new(self.provider.clone());
             let builder = ClientConfig::builder_with_provider(provider)
                 .with_protocol_versions(&self.versions)
                 .unwrap()
@@ -265,10 +280,11 @@ impl Client {
                     .unwrap(),
                 None => builder.with_no_client_auth(),
             };
-            config.alpn_protocols = vec![match self.protocol {
-                HttpVersion::Http1 => b"http/1.1".to_vec(),
-                HttpVersion::Http2 => b"h2".to_vec(),
-            }];
+            let spoken = match self.protocol {
+                HttpVersion::Http1 => "http/1.1",
+                HttpVersion::Http2 => "h2",
+            };
+            config.alpn_protocols = vec![self.alpn.unwrap_or(spoken).into()];
             config.enable_sni = self.sends_sni;
             config.max_fragment_size = self.fragments.then_some(64);
             if !self.resumes {
