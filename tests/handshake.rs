@@ -5,6 +5,7 @@ use rustls::{AlertDescription, CipherSuite, NamedGroup};
 use serde_json::Value;
 
 use crate::support::client::{Client, get};
+use crate::support::eventually;
 use crate::support::pki::{Authority, CLIENT_URI, Leaf, Pki, plain_hex};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
@@ -207,7 +208,10 @@ async fn refuses(certificate: impl Fn(&Pki) -> Leaf, alert: AlertDescription, re
                 metrics.sum("handshake", &[&refused]) == 4.0
             })
             .await;
-        assert_eq!(proxy.logged("handshake.refused").len(), 4, "one line each");
+        let lines = eventually("the line of the last one", || {
+            Some(proxy.logged("handshake.refused")).filter(|lines| lines.len() >= 4)
+        });
+        assert_eq!(lines.await.len(), 4, "one line each");
     }
 }
 
