@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::bind::{Socket, SocketFile};
+use super::bind::Socket;
 use super::deal::{Arrival, ArrivedSocket, Dealer};
 use crate::config::ListenerId;
-use crate::telemetry::events;
+use crate::telemetry::{SocketFile, events};
 
 /// The connections that one listener may have at one time.
 #[derive(Clone, Debug)]

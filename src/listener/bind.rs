@@ -3,13 +3,13 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Type};
 
 use crate::config::Bind;
+use crate::telemetry::{SocketFile, SocketFileError};
 
 /// How many connections the kernel holds ready for a listener that is busy.
 const BACKLOG: i32 = 4096;
@@ -22,10 +22,6 @@ pub enum Socket {
     /// A unix socket; its file is removed when this is dropped.
     Unix(UnixListener, SocketFile),
 }
-
-/// The file of a unix socket, removed when dropped.
-#[derive(Debug)]
-pub struct SocketFile(PathBuf);
 
 /// Where a socket is bound.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -80,7 +76,7 @@ impl Socket {
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(socket) => socket.local_addr().map(Address::Tcp),
-            Self::Unix(_, file) => Ok(Address::Unix(file.0.clone())),
+            Self::Unix(_, file) => Ok(Address::Unix(file.path().into())),
         }
     }
 }
@@ -105,27 +101,12 @@ fn unix(path: &Path) -> Result<Socket, BindError> {
         address: format!("unix:{}", path.display()),
         cause,
     };
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(BindError::NotASocket(path.into()));
-        }
-        // Somebody answers: it is in use. Nobody does: a dead process left it.
-        Ok(_) if UnixStream::connect(path).is_ok() => return Err(BindError::InUse(path.into())),
-        Ok(_) => std::fs::remove_file(path).map_err(system)?,
-        Err(_) => {}
-    }
-    let socket = UnixListener::bind(path).map_err(system)?;
-    let file = SocketFile(path.into());
-    socket.set_nonblocking(true).map_err(system)?;
+    let (socket, file) = SocketFile::bind(path).map_err(|error| match error {
+        SocketFileError::InUse => BindError::InUse(path.into()),
+        SocketFileError::NotASocket => BindError::NotASocket(path.into()),
+        SocketFileError::System(cause) => system(cause),
+    })?;
     Ok(Socket::Unix(socket, file))
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if let Err(cause) = std::fs::remove_file(&self.0) {
-            tracing::debug!(path = %self.0.display(), %cause, "the socket file could not be removed");
-        }
-    }
 }
 
 impl fmt::Display for Address {
