@@ -5,14 +5,21 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, TcpKeepalive, Type};
 
 use crate::config::Bind;
 use crate::telemetry::{SocketFile, SocketFileError};
 
 /// How many connections the kernel holds ready for a listener that is busy.
 const BACKLOG: i32 = 4096;
+/// A client that answers none of four probes, the first after a minute of
+/// silence, has vanished.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 
 /// A bound socket that does not block.
 #[derive(Debug)]
@@ -90,6 +97,9 @@ fn tcp(address: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit it, which saves a system call for each.
     socket.set_tcp_nodelay(true)?;
+    // For tunnels, which have no deadline of their own: a client that has
+    // vanished gives back its slot.
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -115,5 +125,34 @@ impl fmt::Display for Address {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn accepted_sockets_find_out_that_their_client_has_vanished() {
+        let Ok(Socket::Tcp(listening)) = tcp(SocketAddr::from(([127, 0, 0, 1], 0))) else {
+            panic!("loopback can be bound");
+        };
+        listening.set_nonblocking(false).unwrap();
+        let client = std::net::TcpStream::connect(listening.local_addr().unwrap()).unwrap();
+        let accepted = listening.incoming().next().unwrap().unwrap();
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.keepalive().unwrap());
+        assert_eq!(
+            accepted.tcp_keepalive_time().unwrap(),
+            Duration::from_secs(60)
+        );
+        assert_eq!(
+            accepted.tcp_keepalive_interval().unwrap(),
+            Duration::from_secs(15)
+        );
+        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 4);
+        drop(client);
     }
 }
