@@ -194,3 +194,16 @@ async fn several_listeners_have_policies_of_their_own() {
     );
     anonymous.refusal(proxy.public()).await;
 }
+
+#[tokio::test]
+async fn worker_that_cannot_start_ends_the_process_before_it_is_ready() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let setup = Setup::new(&pki, &upstream)
+        .with("server.workers = 64")
+        .after_shell("ulimit -n 64");
+    let finished = setup.run_to_its_end().await;
+    finished
+        .expect_code(1)
+        .expect_words(&["nothing was started"]);
+    assert!(!finished.stderr.contains("server.started"), "{finished:#?}");
+}

@@ -48,20 +48,13 @@ impl Slots {
 
 /// Accepts on `socket` for as long as it is polled, and deals out what comes.
 pub(super) async fn accept(
-    socket: Socket,
+    socket: Listening,
     (listener, name): (ListenerId, String),
     slots: Slots,
     mut dealer: Dealer,
-) -> io::Result<()> {
-    let socket = match socket {
-        Socket::Tcp(socket) => Listening::Tcp(TcpListener::from_std(socket)?),
-        Socket::Unix(socket, file) => Listening::Unix(UnixListener::from_std(socket)?, file),
-    };
+) {
     let mut failures = 0u32;
-    loop {
-        let Some(slot) = slots.take(&name).await else {
-            return Ok(());
-        };
+    while let Some(slot) = slots.take(&name).await {
         match socket.next().await {
             Ok((socket, address)) => {
                 failures = 0;
@@ -93,7 +86,7 @@ pub(super) async fn accept(
 }
 
 /// A listening socket that is asked by polling.
-enum Listening {
+pub(super) enum Listening {
     Tcp(TcpListener),
     Unix(
         UnixListener,
@@ -102,6 +95,14 @@ enum Listening {
 }
 
 impl Listening {
+    /// Puts a bound socket on the runtime that this is called on.
+    pub(super) fn on_runtime(socket: Socket) -> io::Result<Self> {
+        Ok(match socket {
+            Socket::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
+            Socket::Unix(socket, file) => Self::Unix(UnixListener::from_std(socket)?, file),
+        })
+    }
+
     /// The next connection, free of this worker's runtime: another worker may
     /// be the one to serve it.
     async fn next(&self) -> io::Result<(ArrivedSocket, Option<SocketAddr>)> {
