@@ -132,6 +132,19 @@ async fn connection_beyond_the_limit_waits_for_a_slot() {
 }
 
 #[tokio::test]
+async fn full_listener_says_so_once_and_not_for_every_connection() {
+    let upstream = Upstream::start().await;
+    let (proxy, client) = with_limits(&upstream, "max_connections = 1").await;
+    for _ in 0..20 {
+        let answer = client.get(proxy.public(), "/").await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    let lines = proxy.logged("listener.full");
+    // A slow machine may see a second one, ten seconds later.
+    assert!((1..=2).contains(&lines.len()), "{lines:#?}");
+}
+
+#[tokio::test]
 async fn accept_loop_survives_a_full_descriptor_table() {
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let setup = Setup::new(&pki, &upstream).after_shell("ulimit -n 64");

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::bind::Socket;
 use super::deal::{Arrival, ArrivedSocket, Dealer};
@@ -32,12 +33,15 @@ impl Slots {
         }
     }
 
-    async fn take(&self, listener: &str) -> Option<OwnedSemaphorePermit> {
-        if self.free.available_permits() == 0 {
+    async fn take(&self, listener: &str, full: &mut Sparing) -> Option<OwnedSemaphorePermit> {
+        if self.free.available_permits() == 0
+            && let Some(left_out) = full.may_say()
+        {
             tracing::warn!(
                 event = events::LISTENER_FULL,
                 listener,
                 max_connections = self.most,
+                left_out,
                 "as many connections are open as limits.max_connections allows; others wait in the kernel"
             );
         }
@@ -54,7 +58,8 @@ pub(super) async fn accept(
     mut dealer: Dealer,
 ) {
     let mut failures = 0u32;
-    while let Some(slot) = slots.take(&name).await {
+    let (mut full, mut refused) = (Sparing::default(), Sparing::default());
+    while let Some(slot) = slots.take(&name, &mut full).await {
         match socket.next().await {
             Ok((socket, address)) => {
                 failures = 0;
@@ -70,18 +75,41 @@ pub(super) async fn accept(
             Err(cause) => {
                 failures = failures.saturating_add(1);
                 let pause = accept_pause(NonZeroU32::new(failures).unwrap_or(NonZeroU32::MIN));
-                // Once for a run of failures: the pauses that follow say no more.
-                if failures == 1 {
+                if let Some(left_out) = refused.may_say() {
                     tracing::error!(
                         event = events::ACCEPT_FAILED,
                         listener = name,
                         cause = %cause,
+                        left_out,
                         "connections cannot be accepted; trying again (is LimitNOFILE or ulimit -n too low?)"
                     );
                 }
                 tokio::time::sleep(pause).await;
             }
         }
+    }
+}
+
+/// Keeps what happens again and again from filling the log.
+#[derive(Debug, Default)]
+struct Sparing {
+    said: Option<Instant>,
+    left_out: u64,
+}
+
+impl Sparing {
+    /// How far apart two lines are at least.
+    const APART: Duration = Duration::from_secs(10);
+
+    /// It has happened: whether to say so now, and how many times it happened
+    /// without a line since the last one.
+    fn may_say(&mut self) -> Option<u64> {
+        if self.said.is_some_and(|said| said.elapsed() < Self::APART) {
+            self.left_out = self.left_out.saturating_add(1);
+            return None;
+        }
+        self.said = Some(Instant::now());
+        Some(std::mem::take(&mut self.left_out))
     }
 }
 
@@ -157,5 +185,19 @@ mod tests {
             [1, 2, 3, 8, 9, 40, u32::MAX].map(pause),
             [5, 10, 20, 640, 1000, 1000, 1000]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happens_again_and_again_is_said_once_in_ten_seconds_with_a_count() {
+        let mut sparing = Sparing::default();
+        assert_eq!(sparing.may_say(), Some(0));
+        for _ in 0..1000 {
+            assert_eq!(sparing.may_say(), None);
+        }
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(sparing.may_say(), None);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(sparing.may_say(), Some(1001));
+        assert_eq!(sparing.may_say(), None);
     }
 }
