@@ -1,12 +1,17 @@
 //! What a caller cannot hold on to, and what the machine running out does.
 
+use std::time::Duration;
+
+use tokio::time::interval;
+
 use crate::support::body::Body;
 use crate::support::client::{Client, Session, get, post};
-use crate::support::eventually;
+use crate::support::frames::Frames;
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
 use crate::support::upstream::{Gate, Reply, Upstream};
+use crate::support::eventually;
 
 async fn with_limits(upstream: &Upstream, limits: &str) -> (Proxy, Client) {
     let pki = Pki::new();
@@ -161,4 +166,58 @@ async fn accept_loop_survives_a_full_descriptor_table() {
     assert_eq!(answer.status, 200);
     let noise = proxy.diagnostics().len();
     assert!(noise < 400, "{noise} lines: an error storm");
+}
+
+#[tokio::test]
+async fn http2_client_that_gives_no_room_for_its_response_is_cut() {
+    let upstream = Upstream::answering(|_| Reply::ok(&"x".repeat(100_000))).await;
+    let (proxy, client) = with_limits(&upstream, "body_timeout = '1s'").await;
+    for (count, window) in [0, 10].into_iter().enumerate() {
+        let raw = client.clone().h2().raw(proxy.public()).await;
+        let mut frames = Frames::begin(raw, window).await;
+        for stream in [1, 3, 5] {
+            frames.get(stream, "/").await;
+        }
+        // It reads, and so the socket takes all there is.
+        while frames.next().await.is_some() {}
+        let lines = eventually("the line that says so", || {
+            Some(proxy.logged("connection.fault")).filter(|lines| lines.len() > count)
+        })
+        .await;
+        assert_eq!(
+            lines[count]["fault"],
+            "downstream/response_body/body_timeout"
+        );
+    }
+}
+
+#[tokio::test]
+async fn http2_client_that_reads_slowly_gets_it_all() {
+    const PIECE: u32 = 1000;
+    let upstream = Upstream::answering(|_| Reply::ok(&"x".repeat(30_000))).await;
+    let (proxy, client) = with_limits(&upstream, "body_timeout = '1s'").await;
+    let raw = client.h2().raw(proxy.public()).await;
+    let mut frames = Frames::begin(raw, 0).await;
+    frames.get(1, "/").await;
+    // Three seconds in all.
+    let mut pace = interval(Duration::from_millis(100));
+    let mut read = 0;
+    while read < 30_000 {
+        pace.tick().await;
+        frames.grant(1, PIECE).await;
+        read += frames.next_data().await.length;
+    }
+}
+
+#[tokio::test]
+async fn head_that_was_begun_behind_another_request_has_a_deadline() {
+    let upstream = Upstream::start().await;
+    let (proxy, client) = with_limits(&upstream, "header_timeout = '500ms'").await;
+    let mut raw = client.raw(proxy.public()).await;
+    raw.write("GET / HTTP/1.1\r\nHost: proxy.test\r\n\r\nGET /never HTTP/1.1\r\nHo")
+        .await;
+    assert_eq!(raw.read_response().await.status, 200);
+    raw.read_to_end().await;
+    let line = proxy.log_line("connection.fault", |_| true).await;
+    assert_eq!(line["fault"], "downstream/request_head/header_timeout");
 }

@@ -21,7 +21,7 @@ use super::refusal;
 use super::watch::{Ended, Watch};
 use super::worker::{Local, Worker};
 use crate::config::{Limits, Listener, ListenerId, Protocol};
-use crate::proxy::Caller;
+use crate::proxy::{Caller, Tunnel};
 use crate::telemetry::events;
 use crate::tls::{Handshaken, Socket, Stream};
 
@@ -33,6 +33,13 @@ const MAX_FIELDS: usize = 128;
 const MAX_STREAMS: u32 = 200;
 /// Streams that an HTTP/2 client may have had reset before it is cut off.
 const MAX_RESETS: usize = 256;
+/// How long an HTTP/2 client may be silent before it is asked whether it is
+/// still there, and how long it may take to say so.
+const PING_AFTER: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// The fault of a connection that outlived its peer's certificate.
+const CERTIFICATE_EXPIRED: &str = "downstream/connection/certificate_expired";
+const EXPIRED_CAUSE: &str = "the peer's certificate expired while its connection was open";
 
 /// A connection that is ready for HTTP.
 struct Established {
@@ -70,8 +77,10 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         let caller = Rc::clone(&established.caller);
         let expires = established.expires;
         carry_http(&worker, &listener, established).await;
-        if let Some(tunnel) = caller.take_tunnel() {
-            until(expires, tunnel).await;
+        if let Some(tunnel) = caller.take_tunnel()
+            && !finished(expires, tunnel).await
+        {
+            log_fault((&listener, &caller), CERTIFICATE_EXPIRED, EXPIRED_CAUSE, 0);
         }
     }
     drop((slot, load));
@@ -188,7 +197,7 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
         ahead,
         expires,
     } = established;
-    let activity = Activity::new();
+    let activity = Activity::new(http2);
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity), http2, ahead));
     let service = service_fn({
         let (worker, caller, activity) =
@@ -205,7 +214,7 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
             }
         }
     });
-    let watch = Watch::new(&activity, listener.limits, http2, expires);
+    let watch = Watch::new(&activity, listener.limits, expires);
     let outcome = if http2 {
         let connection = http2_builder(&listener.limits).serve_connection(io, service);
         let connection = Box::pin(connection);
@@ -244,21 +253,24 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
     let mut builder = http2::Builder::new(Local);
     builder
         .timer(TokioTimer::new())
+        .keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(limits.max_header_bytes.get())
         .max_concurrent_streams(MAX_STREAMS)
         .max_local_error_reset_streams(MAX_RESETS);
     builder
 }
 
-/// Carries a tunnel until it ends, or until the certificate it rests on does.
-async fn until(expires: Option<Instant>, tunnel: crate::proxy::Tunnel) {
+/// Carries a tunnel to its end, or until the certificate that it rests on
+/// expires, and tells which. What it carries has no end that the drain could
+/// ask for: it goes on until then, and is cut at the drain's deadline.
+async fn finished(expires: Option<Instant>, tunnel: Tunnel) -> bool {
     match expires {
-        Some(expires) => {
-            if tokio::time::timeout_at(expires, tunnel).await.is_err() {
-                tracing::debug!("a tunnel was cut when its peer's certificate expired");
-            }
+        Some(expires) => tokio::time::timeout_at(expires, tunnel).await.is_ok(),
+        None => {
+            tunnel.await;
+            true
         }
-        None => tunnel.await,
     }
 }
 
@@ -275,6 +287,12 @@ fn record_end(worker: &Worker, (listener, caller): (&Listener, &Caller), ended: 
         Ended::Overdue(Overdue::Blocked) => (
             "downstream/response_body/body_timeout",
             "the client took nothing of the response within limits.body_timeout".to_owned(),
+            0,
+        ),
+        Ended::Expired => (CERTIFICATE_EXPIRED, EXPIRED_CAUSE.to_owned(), 0),
+        Ended::Faulty(error) if error.is_timeout() => (
+            "downstream/connection/ping_timeout",
+            format!("the client did not answer a ping within {PING_TIMEOUT:?}"),
             0,
         ),
         Ended::Faulty(error) if error.is_parse_too_large() => {
@@ -295,6 +313,10 @@ fn record_end(worker: &Worker, (listener, caller): (&Listener, &Caller), ended: 
             .no_route()
             .request(status, Some("downstream"), Duration::ZERO);
     }
+    log_fault((listener, caller), fault, &cause, status);
+}
+
+fn log_fault((listener, caller): (&Listener, &Caller), fault: &str, cause: &str, status: u16) {
     tracing::info!(
         event = events::CONNECTION_FAULT,
         listener = listener.name,
@@ -325,5 +347,32 @@ impl Drop for Counting<'_> {
             .metrics()
             .listener(self.listener.0)
             .connection_closed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Empty;
+    use tokio::io::AsyncWriteExt;
+
+    use super::super::activity::tests::limits;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn http2_client_that_has_vanished_is_found_out() {
+        let (mut client, server) = tokio::io::duplex(64 * 1024);
+        client.write_all(PREFACE).await.unwrap();
+        // Empty settings (RFC 9113 §6.5), and then nothing any more.
+        client
+            .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
+            .await
+            .unwrap();
+        let service =
+            service_fn(|_| async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) });
+        let connection = http2_builder(&limits()).serve_connection(TokioIo::new(server), service);
+        let patience = PING_AFTER + PING_TIMEOUT + Duration::from_secs(1);
+        let ended = tokio::time::timeout(patience, connection).await.unwrap();
+        assert!(ended.unwrap_err().is_timeout());
     }
 }

@@ -6,11 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::activity::{Activity, OpenRequest};
+use super::activity::{Activity, OpenRequest, Untaken};
 use crate::proxy::{BodyFault, Framing, ResponseBody};
 use crate::tls::Stream;
 
@@ -43,11 +43,11 @@ impl Watched {
     }
 
     fn read_along(&mut self, bytes: &[u8]) {
-        self.activity.received();
-        if let Some(framing) = &mut self.framing
-            && let Err(reason) = framing.read(bytes)
-        {
-            self.activity.ambiguous(reason);
+        if let Some(framing) = &mut self.framing {
+            if let Err(reason) = framing.read(bytes) {
+                self.activity.ambiguous(reason);
+            }
+            self.activity.head(framing.in_head());
         }
     }
 
@@ -121,28 +121,44 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// A response body that counts its request as under way until it is dropped.
+/// A response body that counts its request as under way until it is dropped
+/// and what it has handed out is written.
 #[derive(Debug)]
 pub(super) struct Counted {
     body: ResponseBody,
-    _open: OpenRequest,
+    open: OpenRequest,
+}
+
+/// A piece of a response body, which tells when it is written.
+#[derive(Debug)]
+pub(super) struct Piece {
+    bytes: Bytes,
+    untaken: Untaken,
 }
 
 impl Counted {
     pub(super) fn new(body: ResponseBody, open: OpenRequest) -> Self {
-        Self { body, _open: open }
+        Self { body, open }
     }
 }
 
 impl Body for Counted {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = BodyFault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Piece>, BodyFault>>> {
+        let this = &mut *self;
+        let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(cx));
+        let counted = |frame: Frame<Bytes>| {
+            frame.map_data(|bytes| Piece {
+                bytes,
+                untaken: this.open.hand_out(),
+            })
+        };
+        Poll::Ready(frame.map(|frame| frame.map(counted)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -151,5 +167,25 @@ impl Body for Counted {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.untaken.moved();
+    }
+
+    fn copy_to_bytes(&mut self, length: usize) -> Bytes {
+        self.untaken.moved();
+        self.bytes.copy_to_bytes(length)
     }
 }

@@ -221,6 +221,12 @@ impl LeafBuilder {
         self
     }
 
+    /// Its validity ends so soon, at the full second before.
+    pub(crate) fn expiring_in(mut self, time: Duration) -> Self {
+        self.params.not_after = (SystemTime::now() + time).into();
+        self
+    }
+
     /// Its validity begins tomorrow.
     pub(crate) fn not_yet_valid(mut self) -> Self {
         self.params.not_before = (SystemTime::now() + DAY).into();
