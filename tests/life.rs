@@ -190,6 +190,36 @@ async fn http2_client_that_does_not_say_goodbye_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
+async fn silent_connections_do_not_hold_up_the_end() {
+    let mut scene = Scene::new(
+        "[listeners.public.limits]
+        handshake_timeout = '60s'
+        [listeners.local]
+        bind = '127.0.0.1:0'
+        protocols = ['h2', 'http/1.1']
+        limits = { header_timeout = '60s' }",
+    )
+    .await;
+    let mut silent = Vec::new();
+    for listener in ["public", "local"] {
+        silent.push(Raw::plain(scene.proxy.listener(listener)).await);
+    }
+    // Accepted by now, since the one that came later is served.
+    for address in [scene.proxy.public(), scene.proxy.listener("local")] {
+        let client = match address == scene.proxy.public() {
+            true => scene.client(),
+            false => Client::plaintext(&scene.pki),
+        };
+        assert_eq!(client.get(address, "/fast").await.unwrap().status, 200);
+    }
+    scene.proxy.terminate();
+    assert_eq!(scene.proxy.exit_code().await, Some(0));
+    for mut silent in silent {
+        assert_eq!(silent.read_to_end().await, "");
+    }
+}
+
+#[tokio::test]
 async fn tunnel_is_cut_at_the_drain_deadline() {
     let mut scene = Scene::new("server.drain_timeout = '500ms'").await;
     let mut raw = scene.client().raw(scene.proxy.public()).await;

@@ -102,8 +102,12 @@ async fn establish(
 ) -> Option<Established> {
     let site = worker.site();
     let Some(tls) = site.server(id) else {
-        let (socket, http2, ahead) = prior_knowledge(listener, socket).await?;
+        let known = prior_knowledge(worker, listener, socket).await;
+        let http2 = known.as_ref().is_ok_and(|(_, http2, _)| *http2);
         let caller = Caller::new(site, id, address, None, http2);
+        let (socket, http2, ahead) = known
+            .map_err(|ended| record_end(worker, (listener, &caller), ended))
+            .ok()?;
         let stream = Stream::Plain(socket);
         return Some(Established {
             stream,
@@ -115,6 +119,9 @@ async fn establish(
     };
 
     let deadline = Instant::now() + listener.limits.handshake_timeout;
+    if !has_begun(worker, &socket, deadline).await {
+        return None;
+    }
     match tls.accept(socket, deadline).await {
         Ok(done) => {
             worker.metrics().listener(id.0).handshake_accepted(false);
@@ -143,17 +150,42 @@ async fn establish(
     }
 }
 
+/// Waits for the client's first byte. False: the drain began before it came,
+/// so nobody needs to wait for it. At the deadline it may as well begin, for
+/// whatever waits next to find that it is too late.
+async fn has_begun(worker: &Worker, socket: &Socket, deadline: Instant) -> bool {
+    let readable = async {
+        // A broken socket is found out by reading from it.
+        let ready = match socket {
+            Socket::Tcp(socket) => socket.readable().await,
+            Socket::Unix(socket) => socket.readable().await,
+        };
+        ready.is_ok()
+    };
+    tokio::select! {
+        biased;
+        _ = readable => true,
+        () = worker.life().wait_for_end() => false,
+        () = tokio::time::sleep_until(deadline) => true,
+    }
+}
+
 /// Without ALPN the first bytes tell the protocol: an HTTP/2 client with prior
 /// knowledge begins with its preface (RFC 9113 §3.4), which no request does.
 async fn prior_knowledge(
+    worker: &Worker,
     listener: &Listener,
     mut socket: Socket,
-) -> Option<(Socket, bool, Vec<u8>)> {
+) -> Result<(Socket, bool, Vec<u8>), Ended> {
     if !listener.protocols.contains(&Protocol::Http2) {
-        return Some((socket, false, Vec::new()));
+        return Ok((socket, false, Vec::new()));
     }
     if !listener.protocols.contains(&Protocol::Http1) {
-        return Some((socket, true, Vec::new()));
+        return Ok((socket, true, Vec::new()));
+    }
+    let deadline = Instant::now() + listener.limits.header_timeout;
+    if !has_begun(worker, &socket, deadline).await {
+        return Err(Ended::Well);
     }
     let mut ahead = Vec::with_capacity(PREFACE.len());
     let read = async {
@@ -166,13 +198,14 @@ async fn prior_knowledge(
         }
         Ok::<_, std::io::Error>(())
     };
-    match tokio::time::timeout(listener.limits.header_timeout, read).await {
+    match tokio::time::timeout_at(deadline, read).await {
         Ok(Ok(())) => {}
-        // It went away, or said nothing for too long: as it would be ended later.
-        Ok(Err(_)) | Err(_) => return None,
+        // It went away.
+        Ok(Err(_)) => return Err(Ended::Well),
+        Err(_) => return Err(Ended::Overdue(Overdue::Head)),
     }
     let http2 = ahead == PREFACE;
-    Some((socket, http2, ahead))
+    Ok((socket, http2, ahead))
 }
 
 /// The moment at which a certificate that ends `unix` seconds after 1970 ends.
