@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tokio::time::interval;
 
 use crate::support::body::Body;
@@ -11,7 +13,7 @@ use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
 use crate::support::upstream::{Gate, Reply, Upstream};
-use crate::support::eventually;
+use crate::support::{eventually, within};
 
 async fn with_limits(upstream: &Upstream, limits: &str) -> (Proxy, Client) {
     let pki = Pki::new();
@@ -220,4 +222,35 @@ async fn head_that_was_begun_behind_another_request_has_a_deadline() {
     raw.read_to_end().await;
     let line = proxy.log_line("connection.fault", |_| true).await;
     assert_eq!(line["fault"], "downstream/request_head/header_timeout");
+}
+
+#[tokio::test]
+async fn denied_upload_gets_its_answer_though_it_was_sent_whole() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let proxy = Setup::new(&pki, &upstream)
+        .with("routes = [{ upstream = 'orders', allow = [{ uri = 'spiffe://prod.example/*' }] }]")
+        .with("listeners.local = { bind = '127.0.0.1:0', protocols = ['http/1.1'] }")
+        .start()
+        .await;
+    let upload = "x".repeat(1_000_000);
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: {}\r\n\r\n",
+        upload.len()
+    );
+    for _ in 0..10 {
+        // With little room of its own, so that it sends while it is answered.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(16 * 1024).unwrap();
+        let connecting = socket.connect(proxy.listener("local"));
+        let mut stream = connecting.await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        within("the upload", stream.write_all(upload.as_bytes()))
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        within("the answer", stream.read_to_string(&mut answer))
+            .await
+            .unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    }
 }

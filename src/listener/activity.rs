@@ -1,7 +1,7 @@
 //! What a connection is doing, and until when it may.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(super) struct Activity {
     /// What HTTP/2 streams hold that the client gives them no room to send, by
     /// the request's number.
     held: Mutex<BTreeMap<u32, Held>>,
+    /// HTTP on it has ended; what comes now is a tunnel's.
+    http_over: AtomicBool,
     /// What makes its requests ambiguous.
     ambiguous: OnceLock<&'static str>,
 }
@@ -76,6 +78,7 @@ impl Activity {
             head_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(0),
             held: Mutex::default(),
+            http_over: AtomicBool::new(false),
             ambiguous: OnceLock::new(),
         })
     }
@@ -119,6 +122,16 @@ impl Activity {
             number: self.requests.fetch_add(1, Ordering::Relaxed),
             activity: Arc::clone(self),
         }
+    }
+
+    /// HTTP on it has ended: what comes now is not HTTP's.
+    pub(super) fn end_http(&self) {
+        self.http_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether HTTP on it has ended.
+    pub(super) fn is_http_over(&self) -> bool {
+        self.http_over.load(Ordering::Relaxed)
     }
 
     /// What came can be read in two ways; the first reason counts.

@@ -267,6 +267,7 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
             )
             .await
     };
+    activity.end_http();
     record_end(worker, (listener, &caller), outcome);
 }
 

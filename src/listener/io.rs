@@ -11,6 +11,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::{Activity, OpenRequest, Untaken};
+use super::linger::Linger;
 use crate::proxy::{BodyFault, Framing, ResponseBody};
 use crate::tls::Stream;
 
@@ -23,6 +24,10 @@ pub(super) struct Watched {
     framing: Option<Framing>,
     /// What was read before it was clear which protocol this is.
     ahead: Vec<u8>,
+    /// The client has sent all that it will.
+    ended: bool,
+    /// Once writing has ended before the request.
+    linger: Option<Linger>,
 }
 
 impl Watched {
@@ -39,16 +44,26 @@ impl Watched {
             activity,
             framing,
             ahead,
+            ended: false,
+            linger: None,
         }
     }
 
     fn read_along(&mut self, bytes: &[u8]) {
-        if let Some(framing) = &mut self.framing {
+        if let Some(framing) = &mut self.framing
+            && !self.activity.is_http_over()
+        {
             if let Err(reason) = framing.read(bytes) {
                 self.activity.ambiguous(reason);
             }
             self.activity.head(framing.in_head());
         }
+    }
+
+    /// Whether the client is in the middle of a request, as far as is known.
+    fn is_being_told(&self) -> bool {
+        let between = self.framing.as_ref().is_none_or(Framing::is_between);
+        !between && !self.ended && !self.activity.is_http_over()
     }
 
     /// Hands out what was read ahead.
@@ -81,7 +96,7 @@ impl AsyncRead for Watched {
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
         match buf.filled().get(before..) {
             Some(fresh) if !fresh.is_empty() => this.read_along(fresh),
-            _ => {}
+            _ => this.ended |= read.is_ready() && buf.remaining() > 0,
         }
         read
     }
@@ -103,8 +118,20 @@ impl AsyncWrite for Watched {
         flushed
     }
 
+    /// Ends writing; if the client is still sending its request, reads on for
+    /// a while.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            std::task::ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            if !this.is_being_told() {
+                return Poll::Ready(Ok(()));
+            }
+            // What comes is not waited for any more.
+            this.activity.head(false);
+        }
+        let linger = this.linger.get_or_insert_with(Linger::begin);
+        linger.poll(cx, &mut this.stream).map(Ok)
     }
 
     fn poll_write_vectored(
