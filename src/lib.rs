@@ -27,6 +27,7 @@ pub mod tls;
 pub mod upstream;
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +112,9 @@ pub enum RunError {
     /// The system gives no thread, no runtime or no socket.
     #[error("the system refuses what is needed to run: {0}")]
     System(#[from] io::Error),
+    /// A worker has failed while it served; the others have finished their work.
+    #[error("a worker has failed: {0}")]
+    Worker(#[source] io::Error),
 }
 
 /// How a run ended.
@@ -140,7 +144,8 @@ pub struct Addresses {
 ///
 /// # Errors
 ///
-/// [`RunError`], before any connection was accepted.
+/// [`RunError`]: before `ready` was called, except for [`RunError::Worker`],
+/// which is returned after a drain.
 pub async fn serve(
     prepared: Prepared,
     access: &AccessLog,
@@ -172,13 +177,17 @@ pub async fn serve(
     });
     let (control, life) = Life::begin();
     let mut workers = Workers::start(&site, sockets, access, &metrics, &life)?;
+    workers.all_ready().await?;
     // The admin server has its turn, and says where it is before "started" is said.
     tokio::task::yield_now().await;
     readiness.ready();
     announce(&addresses, &config);
     ready(&addresses);
 
-    stop.recv().await;
+    tokio::select! {
+        _ = stop.recv() => {}
+        () = workers.failure() => {}
+    }
     readiness.draining();
     let ended = workers
         .drain(&control, &mut stop, config.server().drain_timeout)
@@ -188,6 +197,9 @@ pub async fn serve(
         && let Err(cause) = admin.await
     {
         tracing::debug!(%cause, "the admin server did not end well");
+    }
+    if let Some(cause) = workers.failed {
+        return Err(RunError::Worker(cause));
     }
     match ended {
         Ended::Drained => tracing::info!(event = events::STOPPED, "everything was finished"),
@@ -204,10 +216,24 @@ pub async fn serve(
 
 /// The worker threads, as the main thread sees them.
 struct Workers {
+    /// How many are not ready yet.
+    starting: usize,
     /// How many still run.
     running: usize,
-    /// How many connections each that ended has cut.
-    done: mpsc::UnboundedReceiver<usize>,
+    /// How many connections were cut by those that have ended.
+    cut: usize,
+    /// Why the first of those that failed did.
+    failed: Option<io::Error>,
+    news: mpsc::UnboundedReceiver<News>,
+}
+
+/// What a worker thread tells.
+#[derive(Debug)]
+enum News {
+    /// It accepts for its listeners.
+    Ready,
+    /// It has ended: how many connections it has cut, or why it failed.
+    Ended(io::Result<usize>),
 }
 
 impl Workers {
@@ -237,7 +263,7 @@ impl Workers {
             }
         }
         drop(lanes);
-        let (finished, done) = mpsc::unbounded_channel();
+        let (teller, news) = mpsc::unbounded_channel();
         for (index, (inbox, accepts)) in inboxes.into_iter().zip(accepts).enumerate() {
             let parts = WorkerParts {
                 site: Arc::clone(site),
@@ -247,22 +273,54 @@ impl Workers {
                 accepts,
                 life: life.clone(),
             };
-            let finished = finished.clone();
+            let teller = teller.clone();
             std::thread::Builder::new()
                 .name(format!("worker-{index}"))
-                .spawn(move || {
-                    let cut = Worker::run(parts).unwrap_or_else(|cause| {
-                        tracing::error!(event = events::STOPPED, %cause, "a worker has no runtime");
-                        0
-                    });
-                    // The main thread waits for it; if it does not, the process ends.
-                    finished.send(cut).ok();
-                })?;
+                .spawn(move || run_worker(parts, &teller))?;
         }
         Ok(Self {
+            starting: count,
             running: count,
-            done,
+            cut: 0,
+            failed: None,
+            news,
         })
+    }
+
+    /// Waits until every worker accepts.
+    async fn all_ready(&mut self) -> Result<(), RunError> {
+        while self.starting > 0 {
+            self.hear().await;
+            if let Some(cause) = self.failed.take() {
+                return Err(RunError::System(cause));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a worker has failed.
+    async fn failure(&mut self) {
+        while self.failed.is_none() {
+            self.hear().await;
+        }
+    }
+
+    /// Waits for the next news.
+    async fn hear(&mut self) {
+        let lost = || News::Ended(Err(io::Error::other("no worker is left")));
+        match self.news.recv().await.unwrap_or_else(lost) {
+            News::Ready => self.starting = self.starting.saturating_sub(1),
+            News::Ended(outcome) => {
+                self.running = self.running.saturating_sub(1);
+                match outcome {
+                    Ok(cut) => self.cut = self.cut.saturating_add(cut),
+                    Err(cause) => {
+                        tracing::error!(event = events::STOPPED, %cause, "a worker has failed");
+                        self.failed.get_or_insert(cause);
+                    }
+                }
+            }
+        }
     }
 
     /// Lets what is under way finish, until `timeout` or another word on `stop`.
@@ -279,36 +337,34 @@ impl Workers {
         );
         control.drain();
         let deadline = Instant::now() + timeout;
-        let cut = tokio::select! {
-            cut = self.all() => cut,
-            () = tokio::time::sleep_until(deadline) => self.cut(control).await,
-            _ = stop.recv() => self.cut(control).await,
-        };
-        if cut == 0 {
-            Ended::Drained
-        } else {
-            Ended::Cut(cut)
+        tokio::select! {
+            () = self.all() => {}
+            () = tokio::time::sleep_until(deadline) => control.end(),
+            _ = stop.recv() => control.end(),
+        }
+        self.all().await;
+        match self.cut {
+            0 => Ended::Drained,
+            cut => Ended::Cut(cut),
         }
     }
 
-    async fn cut(&mut self, control: &LifeControl) -> usize {
-        control.end();
-        self.all().await
-    }
-
-    /// Waits for every worker.
-    async fn all(&mut self) -> usize {
-        let mut cut = 0;
+    /// Waits until every worker has ended.
+    async fn all(&mut self) {
         while self.running > 0 {
-            // A worker that broke has dropped its end without a word.
-            let Some(more) = self.done.recv().await else {
-                break;
-            };
-            self.running -= 1;
-            cut += more;
+            self.hear().await;
         }
-        cut
     }
+}
+
+/// The life of a worker thread. Its end is told however it comes.
+fn run_worker(parts: WorkerParts, teller: &mpsc::UnboundedSender<News>) {
+    // The main thread listens; if it does not, the process ends.
+    let tell = |news| drop(teller.send(news));
+    let run = AssertUnwindSafe(|| Worker::run(parts, || tell(News::Ready)));
+    let outcome = std::panic::catch_unwind(run)
+        .unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
+    tell(News::Ended(outcome));
 }
 
 fn bind_admin(config: &Config) -> Result<Option<AdminSocket>, RunError> {
@@ -414,5 +470,59 @@ pub fn log_level(level: LogLevel) -> Level {
         LogLevel::Warn => Level::Warn,
         LogLevel::Info => Level::Info,
         LogLevel::Debug => Level::Debug,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Workers of which nothing is known but what a test tells.
+    fn workers(count: usize) -> (mpsc::UnboundedSender<News>, Workers) {
+        let (teller, news) = mpsc::unbounded_channel();
+        let workers = Workers {
+            starting: count,
+            running: count,
+            cut: 0,
+            failed: None,
+            news,
+        };
+        (teller, workers)
+    }
+
+    fn broken() -> News {
+        News::Ended(Err(io::Error::other("broken")))
+    }
+
+    #[tokio::test]
+    async fn worker_that_fails_before_all_are_ready_refuses_the_start() {
+        let (teller, mut workers) = workers(2);
+        teller.send(News::Ready).unwrap();
+        teller.send(broken()).unwrap();
+        let outcome = workers.all_ready().await;
+        assert!(matches!(outcome, Err(RunError::System(_))), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn worker_that_fails_while_it_serves_is_noticed_and_the_others_are_waited_for() {
+        let (teller, mut workers) = workers(2);
+        teller.send(News::Ready).unwrap();
+        teller.send(News::Ready).unwrap();
+        workers.all_ready().await.unwrap();
+        teller.send(broken()).unwrap();
+        workers.failure().await;
+        teller.send(News::Ended(Ok(3))).unwrap();
+        workers.all().await;
+        assert_eq!((workers.running, workers.cut), (0, 3));
+        assert!(workers.failed.is_some());
+    }
+
+    #[tokio::test]
+    async fn workers_that_vanish_without_a_word_have_failed() {
+        let (teller, mut workers) = workers(1);
+        teller.send(News::Ready).unwrap();
+        workers.all_ready().await.unwrap();
+        drop(teller);
+        workers.failure().await;
     }
 }

@@ -368,6 +368,36 @@ async fn websocket_is_cut_when_the_certificate_of_its_client_expires() {
 }
 
 #[tokio::test]
+async fn tunnel_that_the_upstream_half_closes_still_carries_what_the_client_sends() {
+    let (heard, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = Upstream::scripted(move |mut raw, _| {
+        let heard = heard.clone();
+        async move {
+            raw.read_until("\r\n\r\n").await;
+            raw.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+                .await;
+            raw.read_until("begun").await;
+            raw.finish().await;
+            heard.send(raw.read_to_end().await).unwrap();
+        }
+    })
+    .await;
+    let scene = Scene::with(upstream).await;
+    let mut raw = scene.client.raw(scene.proxy.public()).await;
+    raw.write(
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    )
+    .await;
+    assert_eq!(raw.read_head().await.status, 101);
+    // To an HTTP/1.1 server this would be a head that is not complete.
+    raw.write("begun").await;
+    assert_eq!(raw.read_to_end().await, "");
+    raw.write("and ended").await;
+    raw.finish().await;
+    assert_eq!(told.recv().await.unwrap(), "and ended");
+}
+
+#[tokio::test]
 async fn upgrade_that_the_upstream_ignores_is_an_ordinary_answer() {
     let scene = Scene::with(Upstream::start().await).await;
     let mut raw = scene.raw().await;

@@ -1,12 +1,20 @@
 //! Starting, draining and ending.
 
+use std::time::Duration;
+
 use tokio::net::TcpStream;
+use tokio::time::interval;
 
 use crate::support::client::{Client, get};
+use crate::support::eventually;
+use crate::support::frames::Frames;
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
 use crate::support::upstream::{Gate, Reply, Upstream};
+
+/// Read from the upstream in one piece.
+const SMALL: usize = 6000;
 
 /// An upstream that answers only when the gate is open, and a proxy before it.
 struct Scene {
@@ -22,6 +30,11 @@ impl Scene {
         let held = gate.clone();
         let upstream = Upstream::answering(move |received| match received.path.as_str() {
             "/fast" => Reply::ok("fast"),
+            path if path.starts_with("/sized/") => {
+                Reply::ok(&"x".repeat(path["/sized/".len()..].parse().unwrap()))
+            }
+            "/small" => Reply::ok(&"x".repeat(SMALL)),
+            "/tunnel" => Reply::upgrade(),
             _ => Reply::ok("slow").behind(&held),
         })
         .await;
@@ -97,6 +110,130 @@ async fn sigterm_ends_idle_connections() {
     scene.proxy.terminate();
     assert_eq!(scene.proxy.exit_code().await, Some(0));
     assert_eq!(silent.read_to_end().await, "");
+}
+
+#[tokio::test]
+async fn response_that_is_read_slowly_is_finished_before_the_end() {
+    let mut scene = Scene::new("listeners.public.bind = 'unix:public.sock'").await;
+    let mut readers = Vec::new();
+    // Some fill what the kernel holds and leave the rest to the proxy alone.
+    for size in (100_000_usize..1_000_000).step_by(50_000) {
+        let mut raw = scene.client().raw(scene.proxy.path("public.sock")).await;
+        raw.write(format!(
+            "GET /sized/{size} HTTP/1.1\r\nHost: proxy.test\r\n\r\n"
+        ))
+        .await;
+        raw.read_head().await;
+        readers.push((raw, size));
+    }
+    // The proxy has read as much as it will: nothing has changed for a while.
+    let (mut lines, mut same) = (0, 0);
+    eventually("no more from the upstream", || {
+        let now = scene.proxy.access_log().len();
+        same = if now == lines { same + 1 } else { 0 };
+        lines = now;
+        (lines > 0 && same > 50).then_some(())
+    })
+    .await;
+    scene.proxy.terminate();
+    scene.proxy.log_line("server.stopping", |_| true).await;
+    // Longer than an idle connection has for its farewell.
+    let mut pace = interval(Duration::from_millis(300));
+    for _ in 0..10 {
+        pace.tick().await;
+        for (raw, left) in &mut readers {
+            raw.read_exactly(100).await;
+            *left -= 100;
+        }
+    }
+    for (mut raw, left) in readers {
+        raw.read_exactly(left).await;
+        assert_eq!(raw.read_to_end().await, "");
+    }
+    assert_eq!(scene.proxy.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn http2_response_that_is_read_slowly_is_finished_before_the_end() {
+    let mut scene = Scene::new("").await;
+    let raw = scene.client().h2().raw(scene.proxy.public()).await;
+    // With the first bytes the HTTP library takes the whole piece.
+    let mut frames = Frames::begin(raw, 10).await;
+    frames.get(1, "/small").await;
+    let mut read = frames.next_data().await.length;
+    scene.proxy.access_line("/small").await;
+    scene.proxy.terminate();
+    scene.refuses_new_connections().await;
+    // Longer than an idle connection has for its farewell.
+    let mut pace = interval(Duration::from_millis(300));
+    for _ in 0..10 {
+        pace.tick().await;
+        frames.grant(1, 599).await;
+        read += frames.next_data().await.length;
+    }
+    assert_eq!(read, SMALL);
+    drop(frames);
+    assert_eq!(scene.proxy.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn http2_client_that_does_not_say_goodbye_does_not_hold_up_the_end() {
+    let mut scene = Scene::new("").await;
+    let raw = scene.client().h2().raw(scene.proxy.public()).await;
+    let mut frames = Frames::begin(raw, 1000).await;
+    frames.get(1, "/fast").await;
+    while !frames.next_data().await.ends_stream {}
+    // Bytes between two requests are not a request.
+    frames.acknowledge().await;
+    scene.proxy.terminate();
+    assert_eq!(scene.proxy.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn silent_connections_do_not_hold_up_the_end() {
+    let mut scene = Scene::new(
+        "[listeners.public.limits]
+        handshake_timeout = '60s'
+        [listeners.local]
+        bind = '127.0.0.1:0'
+        protocols = ['h2', 'http/1.1']
+        limits = { header_timeout = '60s' }",
+    )
+    .await;
+    let mut silent = Vec::new();
+    for listener in ["public", "local"] {
+        silent.push(Raw::plain(scene.proxy.listener(listener)).await);
+    }
+    // Accepted by now, since the one that came later is served.
+    for address in [scene.proxy.public(), scene.proxy.listener("local")] {
+        let client = match address == scene.proxy.public() {
+            true => scene.client(),
+            false => Client::plaintext(&scene.pki),
+        };
+        assert_eq!(client.get(address, "/fast").await.unwrap().status, 200);
+    }
+    scene.proxy.terminate();
+    assert_eq!(scene.proxy.exit_code().await, Some(0));
+    for mut silent in silent {
+        assert_eq!(silent.read_to_end().await, "");
+    }
+}
+
+#[tokio::test]
+async fn tunnel_is_cut_at_the_drain_deadline() {
+    let mut scene = Scene::new("server.drain_timeout = '500ms'").await;
+    let mut raw = scene.client().raw(scene.proxy.public()).await;
+    raw.write("GET /tunnel HTTP/1.1\r\nHost: proxy.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .await;
+    assert_eq!(raw.read_head().await.status, 101);
+    raw.write("echo").await;
+    assert_eq!(raw.read_exactly(4).await, "echo");
+    scene.proxy.terminate();
+    scene.refuses_new_connections().await;
+    raw.write("more").await;
+    assert_eq!(raw.read_exactly(4).await, "more");
+    assert_eq!(scene.proxy.exit_code().await, Some(3));
+    assert_eq!(raw.read_to_end().await, "");
 }
 
 #[tokio::test]
@@ -194,4 +331,17 @@ async fn several_listeners_have_policies_of_their_own() {
         200
     );
     anonymous.refusal(proxy.public()).await;
+}
+
+#[tokio::test]
+async fn worker_that_cannot_start_ends_the_process_before_it_is_ready() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let setup = Setup::new(&pki, &upstream)
+        .with("server.workers = 64")
+        .after_shell("ulimit -n 64");
+    let finished = setup.run_to_its_end().await;
+    finished
+        .expect_code(1)
+        .expect_words(&["nothing was started"]);
+    assert!(!finished.stderr.contains("server.started"), "{finished:#?}");
 }

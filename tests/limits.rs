@@ -1,12 +1,19 @@
 //! What a caller cannot hold on to, and what the machine running out does.
 
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::time::interval;
+
 use crate::support::body::Body;
 use crate::support::client::{Client, Session, get, post};
-use crate::support::eventually;
+use crate::support::frames::Frames;
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
 use crate::support::upstream::{Gate, Reply, Upstream};
+use crate::support::{eventually, within};
 
 async fn with_limits(upstream: &Upstream, limits: &str) -> (Proxy, Client) {
     let pki = Pki::new();
@@ -132,6 +139,19 @@ async fn connection_beyond_the_limit_waits_for_a_slot() {
 }
 
 #[tokio::test]
+async fn full_listener_says_so_once_and_not_for_every_connection() {
+    let upstream = Upstream::start().await;
+    let (proxy, client) = with_limits(&upstream, "max_connections = 1").await;
+    for _ in 0..20 {
+        let answer = client.get(proxy.public(), "/").await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    let lines = proxy.logged("listener.full");
+    // A slow machine may see a second one, ten seconds later.
+    assert!((1..=2).contains(&lines.len()), "{lines:#?}");
+}
+
+#[tokio::test]
 async fn accept_loop_survives_a_full_descriptor_table() {
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let setup = Setup::new(&pki, &upstream).after_shell("ulimit -n 64");
@@ -148,4 +168,89 @@ async fn accept_loop_survives_a_full_descriptor_table() {
     assert_eq!(answer.status, 200);
     let noise = proxy.diagnostics().len();
     assert!(noise < 400, "{noise} lines: an error storm");
+}
+
+#[tokio::test]
+async fn http2_client_that_gives_no_room_for_its_response_is_cut() {
+    let upstream = Upstream::answering(|_| Reply::ok(&"x".repeat(100_000))).await;
+    let (proxy, client) = with_limits(&upstream, "body_timeout = '1s'").await;
+    for (count, window) in [0, 10].into_iter().enumerate() {
+        let raw = client.clone().h2().raw(proxy.public()).await;
+        let mut frames = Frames::begin(raw, window).await;
+        for stream in [1, 3, 5] {
+            frames.get(stream, "/").await;
+        }
+        // It reads, and so the socket takes all there is.
+        while frames.next().await.is_some() {}
+        let lines = eventually("the line that says so", || {
+            Some(proxy.logged("connection.fault")).filter(|lines| lines.len() > count)
+        })
+        .await;
+        assert_eq!(
+            lines[count]["fault"],
+            "downstream/response_body/body_timeout"
+        );
+    }
+}
+
+#[tokio::test]
+async fn http2_client_that_reads_slowly_gets_it_all() {
+    const PIECE: u32 = 1000;
+    let upstream = Upstream::answering(|_| Reply::ok(&"x".repeat(30_000))).await;
+    let (proxy, client) = with_limits(&upstream, "body_timeout = '1s'").await;
+    let raw = client.h2().raw(proxy.public()).await;
+    let mut frames = Frames::begin(raw, 0).await;
+    frames.get(1, "/").await;
+    // Three seconds in all.
+    let mut pace = interval(Duration::from_millis(100));
+    let mut read = 0;
+    while read < 30_000 {
+        pace.tick().await;
+        frames.grant(1, PIECE).await;
+        read += frames.next_data().await.length;
+    }
+}
+
+#[tokio::test]
+async fn head_that_was_begun_behind_another_request_has_a_deadline() {
+    let upstream = Upstream::start().await;
+    let (proxy, client) = with_limits(&upstream, "header_timeout = '500ms'").await;
+    let mut raw = client.raw(proxy.public()).await;
+    raw.write("GET / HTTP/1.1\r\nHost: proxy.test\r\n\r\nGET /never HTTP/1.1\r\nHo")
+        .await;
+    assert_eq!(raw.read_response().await.status, 200);
+    raw.read_to_end().await;
+    let line = proxy.log_line("connection.fault", |_| true).await;
+    assert_eq!(line["fault"], "downstream/request_head/header_timeout");
+}
+
+#[tokio::test]
+async fn denied_upload_gets_its_answer_though_it_was_sent_whole() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let proxy = Setup::new(&pki, &upstream)
+        .with("routes = [{ upstream = 'orders', allow = [{ uri = 'spiffe://prod.example/*' }] }]")
+        .with("listeners.local = { bind = '127.0.0.1:0', protocols = ['http/1.1'] }")
+        .start()
+        .await;
+    let upload = "x".repeat(1_000_000);
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: {}\r\n\r\n",
+        upload.len()
+    );
+    for _ in 0..10 {
+        // With little room of its own, so that it sends while it is answered.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(16 * 1024).unwrap();
+        let connecting = socket.connect(proxy.listener("local"));
+        let mut stream = connecting.await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        within("the upload", stream.write_all(upload.as_bytes()))
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        within("the answer", stream.read_to_string(&mut answer))
+            .await
+            .unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    }
 }

@@ -14,6 +14,7 @@
 mod admin;
 mod architecture;
 mod commands;
+mod expiry;
 mod faults;
 mod fixtures;
 mod forwarding;

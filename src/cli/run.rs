@@ -44,6 +44,10 @@ fn serve_prepared(prepared: Prepared) -> Exit {
     match outcome {
         Ok(Ended::Drained) => Exit::Ok,
         Ok(Ended::Cut(_)) => Exit::Cut,
+        Err(cause @ RunError::Worker(_)) => {
+            complain(cause);
+            Exit::Failure
+        }
         Err(cause) => {
             complain(format_args!(
                 "{}{}\nnothing was started",

@@ -5,18 +5,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
-use super::bind::{Socket, SocketFile};
+use super::bind::Socket;
 use super::deal::{Arrival, ArrivedSocket, Dealer};
 use crate::config::ListenerId;
-use crate::telemetry::events;
-
-/// How long a listener that is full, or cannot accept, says so once.
-const TELL_AGAIN: Duration = Duration::from_secs(10);
+use crate::telemetry::{SocketFile, events};
 
 /// The connections that one listener may have at one time.
 #[derive(Clone, Debug)]
@@ -35,12 +33,15 @@ impl Slots {
         }
     }
 
-    async fn take(&self, listener: &str, full: &mut Seldom) -> Option<OwnedSemaphorePermit> {
-        if self.free.available_permits() == 0 && full.is_due() {
+    async fn take(&self, listener: &str, full: &mut Sparing) -> Option<OwnedSemaphorePermit> {
+        if self.free.available_permits() == 0
+            && let Some(left_out) = full.may_say()
+        {
             tracing::warn!(
                 event = events::LISTENER_FULL,
                 listener,
                 max_connections = self.most,
+                left_out,
                 "as many connections are open as limits.max_connections allows; others wait in the kernel"
             );
         }
@@ -51,21 +52,14 @@ impl Slots {
 
 /// Accepts on `socket` for as long as it is polled, and deals out what comes.
 pub(super) async fn accept(
-    socket: Socket,
+    socket: Listening,
     (listener, name): (ListenerId, String),
     slots: Slots,
     mut dealer: Dealer,
-) -> io::Result<()> {
-    let socket = match socket {
-        Socket::Tcp(socket) => Listening::Tcp(TcpListener::from_std(socket)?),
-        Socket::Unix(socket, file) => Listening::Unix(UnixListener::from_std(socket)?, file),
-    };
+) {
     let mut failures = 0u32;
-    let (mut full, mut failing) = (Seldom::default(), Seldom::default());
-    loop {
-        let Some(slot) = slots.take(&name, &mut full).await else {
-            return Ok(());
-        };
+    let (mut full, mut refused) = (Sparing::default(), Sparing::default());
+    while let Some(slot) = slots.take(&name, &mut full).await {
         match socket.next().await {
             Ok((socket, address)) => {
                 failures = 0;
@@ -81,12 +75,12 @@ pub(super) async fn accept(
             Err(cause) => {
                 failures = failures.saturating_add(1);
                 let pause = accept_pause(NonZeroU32::new(failures).unwrap_or(NonZeroU32::MIN));
-                // Once for a run of failures: the pauses that follow say no more.
-                if failures == 1 && failing.is_due() {
+                if let Some(left_out) = refused.may_say() {
                     tracing::error!(
                         event = events::ACCEPT_FAILED,
                         listener = name,
                         cause = %cause,
+                        left_out,
                         "connections cannot be accepted; trying again (is LimitNOFILE or ulimit -n too low?)"
                     );
                 }
@@ -96,23 +90,31 @@ pub(super) async fn accept(
     }
 }
 
-/// Says something at most every [`TELL_AGAIN`]: what callers can bring about
-/// as often as they like must not fill the log.
+/// Keeps what happens again and again from filling the log.
 #[derive(Debug, Default)]
-struct Seldom(Option<Instant>);
+struct Sparing {
+    said: Option<Instant>,
+    left_out: u64,
+}
 
-impl Seldom {
-    fn is_due(&mut self) -> bool {
-        let due = self.0.is_none_or(|last| last.elapsed() >= TELL_AGAIN);
-        if due {
-            self.0 = Some(Instant::now());
+impl Sparing {
+    /// How far apart two lines are at least.
+    const APART: Duration = Duration::from_secs(10);
+
+    /// It has happened: whether to say so now, and how many times it happened
+    /// without a line since the last one.
+    fn may_say(&mut self) -> Option<u64> {
+        if self.said.is_some_and(|said| said.elapsed() < Self::APART) {
+            self.left_out = self.left_out.saturating_add(1);
+            return None;
         }
-        due
+        self.said = Some(Instant::now());
+        Some(std::mem::take(&mut self.left_out))
     }
 }
 
 /// A listening socket that is asked by polling.
-enum Listening {
+pub(super) enum Listening {
     Tcp(TcpListener),
     Unix(
         UnixListener,
@@ -121,6 +123,14 @@ enum Listening {
 }
 
 impl Listening {
+    /// Puts a bound socket on the runtime that this is called on.
+    pub(super) fn on_runtime(socket: Socket) -> io::Result<Self> {
+        Ok(match socket {
+            Socket::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
+            Socket::Unix(socket, file) => Self::Unix(UnixListener::from_std(socket)?, file),
+        })
+    }
+
     /// The next connection, free of this worker's runtime: another worker may
     /// be the one to serve it.
     async fn next(&self) -> io::Result<(ArrivedSocket, Option<SocketAddr>)> {
@@ -175,5 +185,19 @@ mod tests {
             [1, 2, 3, 8, 9, 40, u32::MAX].map(pause),
             [5, 10, 20, 640, 1000, 1000, 1000]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happens_again_and_again_is_said_once_in_ten_seconds_with_a_count() {
+        let mut sparing = Sparing::default();
+        assert_eq!(sparing.may_say(), Some(0));
+        for _ in 0..1000 {
+            assert_eq!(sparing.may_say(), None);
+        }
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(sparing.may_say(), None);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(sparing.may_say(), Some(1001));
+        assert_eq!(sparing.may_say(), None);
     }
 }

@@ -1,7 +1,8 @@
 //! What a connection is doing, and until when it may.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,26 +15,33 @@ use crate::config::Limits;
 #[derive(Debug)]
 pub(super) struct Activity {
     start: Instant,
-    /// Requests under way.
+    http2: bool,
+    /// Requests under way, and pieces of responses that wait to be written.
     open: AtomicU32,
     /// Requests so far, up to the largest number.
     requests: AtomicU32,
     /// When the last request ended; as all times here in milliseconds after
     /// `start`, plus one, and 0 for "not".
     idle_since: AtomicU64,
-    /// When the first byte of a request came whose head is not complete.
+    /// When the head began that is not complete; for HTTP/1.1.
     head_since: AtomicU64,
-    /// Since when the client has taken no byte of what is ready for it.
+    /// Since when the socket has taken no byte of what is ready for it.
     blocked_since: AtomicU64,
-    /// Responses that wait for the client to take what is ready: those that
-    /// began to wait in even turns, and in odd ones.
-    waiting: [AtomicU32; 2],
-    /// How many turns there were.
-    turns: AtomicU32,
-    /// When the turn began.
-    turned: AtomicU64,
+    /// What HTTP/2 streams hold that the client gives them no room to send, by
+    /// the request's number.
+    held: Mutex<BTreeMap<u32, Held>>,
+    /// HTTP on it has ended; what comes now is a tunnel's.
+    http_over: AtomicBool,
     /// What makes its requests ambiguous.
     ambiguous: OnceLock<&'static str>,
+}
+
+/// What one HTTP/2 stream has to send.
+#[derive(Debug)]
+struct Held {
+    pieces: u32,
+    /// When the client last took some of it, or when there was first some.
+    since: u64,
 }
 
 /// What a connection has waited for too long.
@@ -51,22 +59,26 @@ pub(super) enum Overdue {
 #[derive(Debug)]
 pub(super) struct OpenRequest {
     activity: Arc<Activity>,
-    /// Whether it waits for its client, and then since an even turn.
-    waits: Option<bool>,
+    number: u32,
 }
 
+/// A piece of a response that was handed out to be written. Its request counts
+/// as under way until it is dropped.
+#[derive(Debug)]
+pub(super) struct Untaken(OpenRequest);
+
 impl Activity {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(http2: bool) -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
+            http2,
             open: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             idle_since: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(0),
-            waiting: Default::default(),
-            turns: AtomicU32::new(0),
-            turned: AtomicU64::new(1),
+            held: Mutex::default(),
+            http_over: AtomicBool::new(false),
             ambiguous: OnceLock::new(),
         })
     }
@@ -77,20 +89,28 @@ impl Activity {
             .saturating_add(1)
     }
 
-    /// Bytes came. The first ones of a request start its clock.
-    pub(super) fn received(&self) {
-        if self.open.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 {
-            self.head_since.store(self.now(), Ordering::Relaxed);
+    fn instant(&self, millis: u64) -> Instant {
+        self.start + Duration::from_millis(millis.saturating_sub(1))
+    }
+
+    /// Bytes of HTTP/1.1 came; `begun`: with them, a head has begun that is not
+    /// complete.
+    pub(super) fn head(&self, begun: bool) {
+        let since = self.head_since.load(Ordering::Relaxed);
+        if begun != (since != 0) {
+            let since = if begun { self.now() } else { 0 };
+            self.head_since.store(since, Ordering::Relaxed);
         }
     }
 
-    /// Whether the client took bytes when some were ready for it.
+    /// Whether the socket took bytes when some were ready for it.
     pub(super) fn took(&self, bytes: bool) {
-        if bytes {
-            if self.blocked_since.load(Ordering::Relaxed) != 0 {
-                self.blocked_since.store(0, Ordering::Relaxed);
-            }
-        } else if self.blocked_since.load(Ordering::Relaxed) == 0 {
+        let was_blocked = self.blocked_since.load(Ordering::Relaxed) != 0;
+        if bytes && was_blocked {
+            self.blocked_since.store(0, Ordering::Relaxed);
+            // What was still being written when its request ended.
+            self.idle_since.store(self.now(), Ordering::Relaxed);
+        } else if !bytes && !was_blocked {
             self.blocked_since.store(self.now(), Ordering::Relaxed);
         }
     }
@@ -98,30 +118,20 @@ impl Activity {
     /// A head is complete: a request is under way until the guard is dropped.
     pub(super) fn request(self: &Arc<Self>) -> OpenRequest {
         self.open.fetch_add(1, Ordering::Relaxed);
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.head_since.store(0, Ordering::Relaxed);
         OpenRequest {
+            number: self.requests.fetch_add(1, Ordering::Relaxed),
             activity: Arc::clone(self),
-            waits: None,
         }
     }
 
-    /// Begins the next turn, if this one has taken `every`. Whether a response
-    /// has waited for its client through all of it: an HTTP/2 client can hold
-    /// one back while it takes other bytes.
-    pub(super) fn turn(&self, every: Duration) -> bool {
-        let now = self.now();
-        let began = self.turned.load(Ordering::Relaxed);
-        if u128::from(now.saturating_sub(began)) < every.as_millis() {
-            return false;
-        }
-        self.turned.store(now, Ordering::Relaxed);
-        let [even, odd] = &self.waiting;
-        let earlier = match self.turns.fetch_add(1, Ordering::Relaxed) % 2 {
-            0 => odd,
-            _ => even,
-        };
-        earlier.load(Ordering::Relaxed) > 0
+    /// HTTP on it has ended: what comes now is not HTTP's.
+    pub(super) fn end_http(&self) {
+        self.http_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether HTTP on it has ended.
+    pub(super) fn is_http_over(&self) -> bool {
+        self.http_over.load(Ordering::Relaxed)
     }
 
     /// What came can be read in two ways; the first reason counts.
@@ -134,70 +144,225 @@ impl Activity {
         self.ambiguous.get().copied()
     }
 
-    /// How many requests are under way.
-    pub(super) fn open(&self) -> u32 {
+    fn open(&self) -> u32 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing is under way, not even the beginning of a head.
-    pub(super) fn is_idle(&self) -> bool {
-        self.open() == 0 && self.head_since.load(Ordering::Relaxed) == 0
+    fn held(&self) -> MutexGuard<'_, BTreeMap<u32, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Since when nothing has been under way, neither the beginning of a head
+    /// nor the end of a response; `None` while something is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let idle = self.open() == 0
+            && self.head_since.load(Ordering::Relaxed) == 0
+            && self.blocked_since.load(Ordering::Relaxed) == 0;
+        idle.then(|| self.instant(self.idle_since.load(Ordering::Relaxed)))
+    }
+
+    /// Since when the client has taken nothing of what is ready for it: of all
+    /// that is, or, over HTTP/2, of one response.
+    fn blocked_since(&self) -> Option<u64> {
+        let socket = self.blocked_since.load(Ordering::Relaxed);
+        let socket = (socket != 0).then_some(socket);
+        let streams = self.held().values().map(|held| held.since).min();
+        socket.into_iter().chain(streams).min()
     }
 
     /// Until when it may go on as it is, and what it would then have waited
-    /// for too long. `http2`: bytes between requests are not a request's.
-    pub(super) fn deadline(&self, limits: &Limits, http2: bool) -> (Instant, Overdue) {
-        let at = |millis: u64, timeout: Duration| {
-            self.start + Duration::from_millis(millis.saturating_sub(1)) + timeout
-        };
+    /// for too long.
+    pub(super) fn deadline(&self, limits: &Limits) -> (Instant, Overdue) {
+        if let Some(since) = self.blocked_since() {
+            return (self.instant(since) + limits.body_timeout, Overdue::Blocked);
+        }
         if self.open() > 0 {
-            let blocked = match self.blocked_since.load(Ordering::Relaxed) {
-                0 => self.now(),
-                since => since,
-            };
-            return (at(blocked, limits.body_timeout), Overdue::Blocked);
+            // The client waits, not this side; it may block from now on.
+            return (Instant::now() + limits.body_timeout, Overdue::Blocked);
         }
-        let head = self.head_since.load(Ordering::Relaxed);
         if self.requests.load(Ordering::Relaxed) == 0 {
-            return (at(1, limits.header_timeout), Overdue::Head);
+            return (self.start + limits.header_timeout, Overdue::Head);
         }
-        if head != 0 && !http2 {
-            return (at(head, limits.header_timeout), Overdue::Head);
+        match self.head_since.load(Ordering::Relaxed) {
+            0 => {
+                let idle = self.idle_since.load(Ordering::Relaxed);
+                (self.instant(idle) + limits.idle_timeout, Overdue::Idle)
+            }
+            head => (self.instant(head) + limits.header_timeout, Overdue::Head),
         }
-        let idle = self.idle_since.load(Ordering::Relaxed);
-        (at(idle, limits.idle_timeout), Overdue::Idle)
     }
 }
 
 impl OpenRequest {
-    /// A piece of its response is ready, and the client is to take it.
-    pub(super) fn wait(&mut self) {
-        self.go_on();
-        let turn = self.activity.turns.load(Ordering::Relaxed) % 2;
-        self.waits = Some(turn == 0);
-        self.count().fetch_add(1, Ordering::Relaxed);
+    /// A piece of its response is handed out to be written.
+    pub(super) fn hand_out(&self) -> Untaken {
+        let activity = &self.activity;
+        activity.open.fetch_add(1, Ordering::Relaxed);
+        if activity.http2 {
+            let since = activity.now();
+            let mut held = activity.held();
+            let stream = held.entry(self.number).or_insert(Held { pieces: 0, since });
+            stream.pieces = stream.pieces.saturating_add(1);
+        }
+        Untaken(Self {
+            activity: Arc::clone(activity),
+            number: self.number,
+        })
     }
+}
 
-    /// The client has taken it.
-    pub(super) fn go_on(&mut self) {
-        if self.waits.is_some() {
-            self.count().fetch_sub(1, Ordering::Relaxed);
-            self.waits = None;
+impl Untaken {
+    /// Some of it was written.
+    pub(super) fn moved(&self) {
+        let OpenRequest { activity, number } = &self.0;
+        if activity.http2
+            && let Some(stream) = activity.held().get_mut(number)
+        {
+            stream.since = activity.now();
         }
     }
+}
 
-    fn count(&self) -> &AtomicU32 {
-        let [even, odd] = &self.activity.waiting;
-        if self.waits == Some(true) { even } else { odd }
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        let OpenRequest { activity, number } = &self.0;
+        if !activity.http2 {
+            return;
+        }
+        let mut held = activity.held();
+        if let Some(stream) = held.get_mut(number) {
+            stream.pieces = stream.pieces.saturating_sub(1);
+            if stream.pieces == 0 {
+                held.remove(number);
+            }
+        }
     }
 }
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.go_on();
         let activity = &self.activity;
-        if activity.open.fetch_sub(1, Ordering::Relaxed) == 1 {
-            activity.idle_since.store(activity.now(), Ordering::Relaxed);
+        if activity.open.fetch_sub(1, Ordering::Relaxed) != 1 {
+            return;
         }
+        let now = activity.now();
+        activity.idle_since.store(now, Ordering::Relaxed);
+        // Nobody read on in the next head before: its time begins here.
+        if activity.head_since.load(Ordering::Relaxed) != 0 {
+            activity.head_since.store(now, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    pub(in crate::listener) fn limits() -> Limits {
+        Limits {
+            header_timeout: 10 * SECOND,
+            idle_timeout: 100 * SECOND,
+            body_timeout: 20 * SECOND,
+            handshake_timeout: SECOND,
+            max_connections: std::num::NonZeroUsize::MIN,
+            max_header_bytes: std::num::NonZeroU32::MIN,
+        }
+    }
+
+    /// What it waits for, and for how much longer it may.
+    fn left(activity: &Activity) -> (Overdue, u64) {
+        let (deadline, overdue) = activity.deadline(&limits());
+        // Times are kept in milliseconds.
+        let left = deadline - Instant::now() + Duration::from_millis(5);
+        (overdue, left.as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn head_has_its_time_from_its_first_byte() {
+        let activity = Activity::new(false);
+        advance(SECOND).await;
+        assert_eq!(left(&activity), (Overdue::Head, 9));
+        drop(activity.request());
+        assert_eq!(left(&activity), (Overdue::Idle, 100));
+        advance(SECOND).await;
+        activity.head(true);
+        advance(SECOND).await;
+        activity.head(true);
+        assert_eq!(left(&activity), (Overdue::Head, 9));
+        activity.head(false);
+        assert_eq!(left(&activity), (Overdue::Idle, 98));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn head_begun_during_another_request_has_its_time_from_the_end_of_that_one() {
+        let activity = Activity::new(false);
+        let open = activity.request();
+        activity.head(true);
+        advance(50 * SECOND).await;
+        assert_eq!(left(&activity), (Overdue::Blocked, 20));
+        drop(open);
+        assert_eq!(left(&activity), (Overdue::Head, 10));
+        assert_eq!(activity.idle_since(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_are_no_head_leave_it_idle() {
+        let activity = Activity::new(false);
+        drop(activity.request());
+        advance(SECOND).await;
+        activity.head(false);
+        assert_eq!(left(&activity), (Overdue::Idle, 99));
+        assert!(activity.idle_since().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn response_that_is_still_being_written_is_not_idle() {
+        for http2 in [false, true] {
+            let activity = Activity::new(http2);
+            let open = activity.request();
+            let piece = open.hand_out();
+            drop(open);
+            assert_eq!(activity.idle_since(), None);
+            activity.took(false);
+            drop(piece);
+            advance(SECOND).await;
+            assert_eq!(activity.idle_since(), None);
+            assert_eq!(left(&activity), (Overdue::Blocked, 19));
+            activity.took(true);
+            assert!(activity.idle_since().is_some());
+            assert_eq!(left(&activity), (Overdue::Idle, 100));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http2_response_that_is_not_taken_has_a_deadline_though_others_are() {
+        let activity = Activity::new(true);
+        let (stuck, moving) = (activity.request(), activity.request());
+        let (never_taken, taken) = (stuck.hand_out(), moving.hand_out());
+        advance(15 * SECOND).await;
+        taken.moved();
+        activity.took(true);
+        assert_eq!(left(&activity), (Overdue::Blocked, 5));
+        drop(never_taken);
+        assert_eq!(left(&activity), (Overdue::Blocked, 20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http2_response_that_is_taken_slowly_goes_on() {
+        let activity = Activity::new(true);
+        let open = activity.request();
+        let (first, _second) = (open.hand_out(), open.hand_out());
+        for _ in 0..10 {
+            advance(15 * SECOND).await;
+            first.moved();
+            assert_eq!(left(&activity), (Overdue::Blocked, 20));
+        }
+        advance(15 * SECOND).await;
+        drop(first);
+        assert_eq!(left(&activity), (Overdue::Blocked, 5));
     }
 }

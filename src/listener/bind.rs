@@ -3,17 +3,23 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, TcpKeepalive, Type};
 
 use crate::config::Bind;
+use crate::telemetry::{SocketFile, SocketFileError};
 
 /// How many connections the kernel holds ready for a listener that is busy.
 const BACKLOG: i32 = 4096;
+/// A client that answers none of four probes, the first after a minute of
+/// silence, has vanished.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 
 /// A bound socket that does not block.
 #[derive(Debug)]
@@ -23,10 +29,6 @@ pub enum Socket {
     /// A unix socket; its file is removed when this is dropped.
     Unix(UnixListener, SocketFile),
 }
-
-/// The file of a unix socket, removed when dropped.
-#[derive(Debug)]
-pub struct SocketFile(PathBuf);
 
 /// Where a socket is bound.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -81,7 +83,7 @@ impl Socket {
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(socket) => socket.local_addr().map(Address::Tcp),
-            Self::Unix(_, file) => Ok(Address::Unix(file.0.clone())),
+            Self::Unix(_, file) => Ok(Address::Unix(file.path().into())),
         }
     }
 }
@@ -95,20 +97,13 @@ fn tcp(address: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit it, which saves a system call for each.
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&keepalive())?;
+    // For tunnels, which have no deadline of their own: a client that has
+    // vanished gives back its slot.
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(Socket::Tcp(socket.into()))
-}
-
-/// How a client is found out that has vanished without a word: a tunnel, where
-/// nobody knows who ought to speak, would hold its slot for ever.
-fn keepalive() -> TcpKeepalive {
-    TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(15))
-        .with_retries(4)
 }
 
 fn unix(path: &Path) -> Result<Socket, BindError> {
@@ -116,27 +111,12 @@ fn unix(path: &Path) -> Result<Socket, BindError> {
         address: format!("unix:{}", path.display()),
         cause,
     };
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(BindError::NotASocket(path.into()));
-        }
-        // Somebody answers: it is in use. Nobody does: a dead process left it.
-        Ok(_) if UnixStream::connect(path).is_ok() => return Err(BindError::InUse(path.into())),
-        Ok(_) => std::fs::remove_file(path).map_err(system)?,
-        Err(_) => {}
-    }
-    let socket = UnixListener::bind(path).map_err(system)?;
-    let file = SocketFile(path.into());
-    socket.set_nonblocking(true).map_err(system)?;
+    let (socket, file) = SocketFile::bind(path).map_err(|error| match error {
+        SocketFileError::InUse => BindError::InUse(path.into()),
+        SocketFileError::NotASocket => BindError::NotASocket(path.into()),
+        SocketFileError::System(cause) => system(cause),
+    })?;
     Ok(Socket::Unix(socket, file))
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if let Err(cause) = std::fs::remove_file(&self.0) {
-            tracing::debug!(path = %self.0.display(), %cause, "the socket file could not be removed");
-        }
-    }
 }
 
 impl fmt::Display for Address {
@@ -145,5 +125,34 @@ impl fmt::Display for Address {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn accepted_sockets_find_out_that_their_client_has_vanished() {
+        let Ok(Socket::Tcp(listening)) = tcp(SocketAddr::from(([127, 0, 0, 1], 0))) else {
+            panic!("loopback can be bound");
+        };
+        listening.set_nonblocking(false).unwrap();
+        let client = std::net::TcpStream::connect(listening.local_addr().unwrap()).unwrap();
+        let accepted = listening.incoming().next().unwrap().unwrap();
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.keepalive().unwrap());
+        assert_eq!(
+            accepted.tcp_keepalive_time().unwrap(),
+            Duration::from_secs(60)
+        );
+        assert_eq!(
+            accepted.tcp_keepalive_interval().unwrap(),
+            Duration::from_secs(15)
+        );
+        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 4);
+        drop(client);
     }
 }

@@ -21,7 +21,7 @@ use super::refusal;
 use super::watch::{Ended, Watch};
 use super::worker::{Local, Worker};
 use crate::config::{Limits, Listener, ListenerId, Protocol};
-use crate::proxy::Caller;
+use crate::proxy::{Caller, Tunnel};
 use crate::telemetry::events;
 use crate::tls::{Handshaken, Socket, Stream};
 
@@ -33,6 +33,13 @@ const MAX_FIELDS: usize = 128;
 const MAX_STREAMS: u32 = 200;
 /// Streams that an HTTP/2 client may have had reset before it is cut off.
 const MAX_RESETS: usize = 256;
+/// How long an HTTP/2 client may be silent before it is asked whether it is
+/// still there, and how long it may take to say so.
+const PING_AFTER: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// The fault of a connection that outlived its peer's certificate.
+const CERTIFICATE_EXPIRED: &str = "downstream/connection/certificate_expired";
+const EXPIRED_CAUSE: &str = "the peer's certificate expired while its connection was open";
 
 /// A connection that is ready for HTTP.
 struct Established {
@@ -70,8 +77,10 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         let caller = Rc::clone(&established.caller);
         let expires = established.expires;
         carry_http(&worker, &listener, established).await;
-        if let Some(tunnel) = caller.take_tunnel() {
-            until(expires, tunnel, &caller).await;
+        if let Some(tunnel) = caller.take_tunnel()
+            && !finished(expires, tunnel, &caller).await
+        {
+            log_fault((&listener, &caller), CERTIFICATE_EXPIRED, EXPIRED_CAUSE, 0);
         }
     }
     drop((slot, load));
@@ -93,8 +102,12 @@ async fn establish(
 ) -> Option<Established> {
     let site = worker.site();
     let Some(tls) = site.server(id) else {
-        let (socket, http2, ahead) = prior_knowledge(listener, socket).await?;
+        let known = prior_knowledge(worker, listener, socket).await;
+        let http2 = known.as_ref().is_ok_and(|(_, http2, _)| *http2);
         let caller = Caller::new(site, id, address, None, http2);
+        let (socket, http2, ahead) = known
+            .map_err(|ended| record_end(worker, (listener, &caller), ended))
+            .ok()?;
         let stream = Stream::Plain(socket);
         return Some(Established {
             stream,
@@ -106,14 +119,17 @@ async fn establish(
     };
 
     let deadline = Instant::now() + listener.limits.handshake_timeout;
+    if !has_begun(worker, &socket, deadline).await {
+        return None;
+    }
     match tls.accept(socket, deadline).await {
         Ok(done) => {
             let Handshaken {
                 stream,
                 peer,
                 good_until,
-                resumed,
                 http2,
+                resumed,
                 ..
             } = done;
             worker.metrics().listener(id.0).handshake_accepted(resumed);
@@ -135,17 +151,42 @@ async fn establish(
     }
 }
 
+/// Waits for the client's first byte. False: the drain began before it came,
+/// so nobody needs to wait for it. At the deadline it may as well begin, for
+/// whatever waits next to find that it is too late.
+async fn has_begun(worker: &Worker, socket: &Socket, deadline: Instant) -> bool {
+    let readable = async {
+        // A broken socket is found out by reading from it.
+        let ready = match socket {
+            Socket::Tcp(socket) => socket.readable().await,
+            Socket::Unix(socket) => socket.readable().await,
+        };
+        ready.is_ok()
+    };
+    tokio::select! {
+        biased;
+        _ = readable => true,
+        () = worker.life().wait_for_end() => false,
+        () = tokio::time::sleep_until(deadline) => true,
+    }
+}
+
 /// Without ALPN the first bytes tell the protocol: an HTTP/2 client with prior
 /// knowledge begins with its preface (RFC 9113 §3.4), which no request does.
 async fn prior_knowledge(
+    worker: &Worker,
     listener: &Listener,
     mut socket: Socket,
-) -> Option<(Socket, bool, Vec<u8>)> {
+) -> Result<(Socket, bool, Vec<u8>), Ended> {
     if !listener.protocols.contains(&Protocol::Http2) {
-        return Some((socket, false, Vec::new()));
+        return Ok((socket, false, Vec::new()));
     }
     if !listener.protocols.contains(&Protocol::Http1) {
-        return Some((socket, true, Vec::new()));
+        return Ok((socket, true, Vec::new()));
+    }
+    let deadline = Instant::now() + listener.limits.header_timeout;
+    if !has_begun(worker, &socket, deadline).await {
+        return Err(Ended::Well);
     }
     let mut ahead = Vec::with_capacity(PREFACE.len());
     let read = async {
@@ -158,13 +199,14 @@ async fn prior_knowledge(
         }
         Ok::<_, std::io::Error>(())
     };
-    match tokio::time::timeout(listener.limits.header_timeout, read).await {
+    match tokio::time::timeout_at(deadline, read).await {
         Ok(Ok(())) => {}
-        // It went away, or said nothing for too long: as it would be ended later.
-        Ok(Err(_)) | Err(_) => return None,
+        // It went away.
+        Ok(Err(_)) => return Err(Ended::Well),
+        Err(_) => return Err(Ended::Overdue(Overdue::Head)),
     }
     let http2 = ahead == PREFACE;
-    Some((socket, http2, ahead))
+    Ok((socket, http2, ahead))
 }
 
 /// The moment at which a certificate that ends `unix` seconds after 1970 ends.
@@ -189,7 +231,7 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
         ahead,
         expires,
     } = established;
-    let activity = Activity::new();
+    let activity = Activity::new(http2);
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity), http2, ahead));
     let service = service_fn({
         let (worker, caller, activity) =
@@ -201,12 +243,12 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
             let handling = proxy.handle(Rc::clone(&caller), request, ambiguity);
             async move {
                 let response: Response<Counted> =
-                    handling.await.map(|body| Counted::new(body, open, http2));
+                    handling.await.map(|body| Counted::new(body, open));
                 Ok::<_, Infallible>(response)
             }
         }
     });
-    let watch = Watch::new(&activity, listener.limits, http2, expires, &caller);
+    let watch = Watch::new(&activity, listener.limits, expires, &caller);
     let outcome = if http2 {
         let connection = http2_builder(&listener.limits).serve_connection(io, service);
         let connection = Box::pin(connection);
@@ -226,6 +268,7 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
             )
             .await
     };
+    activity.end_http();
     record_end(worker, (listener, &caller), outcome);
 }
 
@@ -245,23 +288,31 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
     let mut builder = http2::Builder::new(Local);
     builder
         .timer(TokioTimer::new())
+        .keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(limits.max_header_bytes.get())
         .max_concurrent_streams(MAX_STREAMS)
         .max_local_error_reset_streams(MAX_RESETS);
     builder
 }
 
-/// Carries a tunnel until it ends, or until the certificate it rests on does.
-async fn until(expires: Option<Instant>, mut tunnel: crate::proxy::Tunnel, caller: &Caller) {
+/// Carries a tunnel to its end, or until the certificate that it rests on
+/// expires, and tells which. What it carries has no end that the drain could
+/// ask for: it goes on until then, and is cut at the drain's deadline.
+async fn finished(expires: Option<Instant>, mut tunnel: Tunnel, caller: &Caller) -> bool {
     match expires {
         Some(expires) => {
-            let outcome = tokio::time::timeout_at(expires, &mut tunnel).await;
-            if outcome.is_err() {
+            let ended = tokio::time::timeout_at(expires, &mut tunnel).await.is_ok();
+            if !ended {
                 // Before the tunnel is dropped, which writes its line.
                 caller.cut_as_expired();
             }
+            ended
         }
-        None => tunnel.await,
+        None => {
+            tunnel.await;
+            true
+        }
     }
 }
 
@@ -278,6 +329,12 @@ fn record_end(worker: &Worker, (listener, caller): (&Listener, &Caller), ended: 
         Ended::Overdue(Overdue::Blocked) => (
             "downstream/response_body/body_timeout",
             "the client took nothing of the response within limits.body_timeout".to_owned(),
+            0,
+        ),
+        Ended::Expired => (CERTIFICATE_EXPIRED, EXPIRED_CAUSE.to_owned(), 0),
+        Ended::Faulty(error) if error.is_timeout() => (
+            "downstream/connection/ping_timeout",
+            format!("the client did not answer a ping within {PING_TIMEOUT:?}"),
             0,
         ),
         Ended::Faulty(error) if error.is_parse_too_large() => {
@@ -298,6 +355,10 @@ fn record_end(worker: &Worker, (listener, caller): (&Listener, &Caller), ended: 
             .no_route()
             .request(status, Some("downstream"), Duration::ZERO);
     }
+    log_fault((listener, caller), fault, &cause, status);
+}
+
+fn log_fault((listener, caller): (&Listener, &Caller), fault: &str, cause: &str, status: u16) {
     tracing::info!(
         event = events::CONNECTION_FAULT,
         listener = listener.name,
@@ -328,5 +389,32 @@ impl Drop for Counting<'_> {
             .metrics()
             .listener(self.listener.0)
             .connection_closed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Empty;
+    use tokio::io::AsyncWriteExt;
+
+    use super::super::activity::tests::limits;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn http2_client_that_has_vanished_is_found_out() {
+        let (mut client, server) = tokio::io::duplex(64 * 1024);
+        client.write_all(PREFACE).await.unwrap();
+        // Empty settings (RFC 9113 §6.5), and then nothing any more.
+        client
+            .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
+            .await
+            .unwrap();
+        let service =
+            service_fn(|_| async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) });
+        let connection = http2_builder(&limits()).serve_connection(TokioIo::new(server), service);
+        let patience = PING_AFTER + PING_TIMEOUT + Duration::from_secs(1);
+        let ended = tokio::time::timeout(patience, connection).await.unwrap();
+        assert!(ended.unwrap_err().is_timeout());
     }
 }

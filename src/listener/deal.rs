@@ -83,12 +83,29 @@ impl Dealer {
     }
 
     /// Sends a connection to the worker with the fewest; among equals, in turn.
+    /// A worker that has ended is left out from then on.
     pub(super) fn deal(&mut self, make: impl FnOnce(Load) -> Arrival) {
-        let count = self.lanes.len().max(1);
         let turn = self.turn;
-        self.turn = (turn + 1) % count;
-        let lane = self
-            .lanes
+        self.turn = turn.wrapping_add(1);
+        let Some((mut index, mut lane)) = self.emptiest(turn) else {
+            return;
+        };
+        let mut arrival = make(Load::on(&lane.open));
+        while let Err(returned) = lane.inbox.send(arrival) {
+            self.lanes.remove(index);
+            let Some(next) = self.emptiest(turn) else {
+                tracing::debug!("a connection came after every worker had ended");
+                return;
+            };
+            (index, lane) = next;
+            arrival = returned.0;
+            arrival.load = Load::on(&lane.open);
+        }
+    }
+
+    fn emptiest(&self, turn: usize) -> Option<(usize, Lane)> {
+        let count = self.lanes.len().max(1);
+        self.lanes
             .iter()
             .enumerate()
             .min_by_key(|(index, lane)| {
@@ -97,12 +114,60 @@ impl Dealer {
                     (index + count - turn % count) % count,
                 )
             })
-            .map(|(_, lane)| lane);
-        if let Some(lane) = lane
-            && lane.inbox.send(make(Load::on(&lane.open))).is_err()
-        {
-            // The worker is gone, which it is only when the process ends.
-            tracing::debug!("a connection came after its worker had ended");
+            .map(|(index, lane)| (index, lane.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    async fn deal_one(dealer: &mut Dealer) {
+        let (socket, _) = UnixStream::pair().unwrap();
+        let slots = Arc::new(Semaphore::new(1));
+        let slot = slots.acquire_owned().await.unwrap();
+        dealer.deal(|load| Arrival {
+            socket: ArrivedSocket::Unix(socket),
+            address: None,
+            listener: ListenerId(0),
+            slot,
+            load,
+        });
+    }
+
+    #[tokio::test]
+    async fn connections_go_to_the_worker_with_the_fewest_and_in_turn() {
+        let (first, mut to_first) = unbounded_channel();
+        let (second, mut to_second) = unbounded_channel();
+        let mut dealer = Dealer::new(vec![Lane::new(first), Lane::new(second)], 0);
+        for _ in 0..4 {
+            deal_one(&mut dealer).await;
         }
+        assert_eq!((to_first.len(), to_second.len()), (2, 2));
+        drop((to_second.try_recv(), to_second.try_recv()));
+        deal_one(&mut dealer).await;
+        deal_one(&mut dealer).await;
+        assert_eq!((to_first.len(), to_second.len()), (2, 2));
+        drop(to_first.try_recv());
+    }
+
+    #[tokio::test]
+    async fn dead_worker_gets_no_connection() {
+        let (dead, inbox) = unbounded_channel();
+        let (alive, mut to_alive) = unbounded_channel();
+        let dead = Lane::new(dead);
+        let load_of_the_dead = dead.open();
+        let mut dealer = Dealer::new(vec![dead, Lane::new(alive)], 0);
+        drop(inbox);
+        for _ in 0..3 {
+            deal_one(&mut dealer).await;
+        }
+        assert_eq!(to_alive.len(), 3);
+        let arrival = to_alive.try_recv().unwrap();
+        assert_eq!(arrival.load.0.load(Ordering::Relaxed), 3);
+        assert_eq!(load_of_the_dead.load(Ordering::Relaxed), 0);
     }
 }

@@ -6,11 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::activity::{Activity, OpenRequest};
+use super::activity::{Activity, OpenRequest, Untaken};
+use super::linger::Linger;
 use crate::proxy::{BodyFault, Framing, ResponseBody};
 use crate::tls::Stream;
 
@@ -23,6 +24,10 @@ pub(super) struct Watched {
     framing: Option<Framing>,
     /// What was read before it was clear which protocol this is.
     ahead: Vec<u8>,
+    /// The client has sent all that it will.
+    ended: bool,
+    /// Once writing has ended before the request.
+    linger: Option<Linger>,
 }
 
 impl Watched {
@@ -39,16 +44,26 @@ impl Watched {
             activity,
             framing,
             ahead,
+            ended: false,
+            linger: None,
         }
     }
 
     fn read_along(&mut self, bytes: &[u8]) {
-        self.activity.received();
         if let Some(framing) = &mut self.framing
-            && let Err(reason) = framing.read(bytes)
+            && !self.activity.is_http_over()
         {
-            self.activity.ambiguous(reason);
+            if let Err(reason) = framing.read(bytes) {
+                self.activity.ambiguous(reason);
+            }
+            self.activity.head(framing.in_head());
         }
+    }
+
+    /// Whether the client is in the middle of a request, as far as is known.
+    fn is_being_told(&self) -> bool {
+        let between = self.framing.as_ref().is_none_or(Framing::is_between);
+        !between && !self.ended && !self.activity.is_http_over()
     }
 
     /// Hands out what was read ahead.
@@ -81,7 +96,7 @@ impl AsyncRead for Watched {
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
         match buf.filled().get(before..) {
             Some(fresh) if !fresh.is_empty() => this.read_along(fresh),
-            _ => {}
+            _ => this.ended |= read.is_ready() && buf.remaining() > 0,
         }
         read
     }
@@ -103,8 +118,20 @@ impl AsyncWrite for Watched {
         flushed
     }
 
+    /// Ends writing; if the client is still sending its request, reads on for
+    /// a while.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            std::task::ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            if !this.is_being_told() {
+                return Poll::Ready(Ok(()));
+            }
+            // What comes is not waited for any more.
+            this.activity.head(false);
+        }
+        let linger = this.linger.get_or_insert_with(Linger::begin);
+        linger.poll(cx, &mut this.stream).map(Ok)
     }
 
     fn poll_write_vectored(
@@ -121,77 +148,71 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// The most that an HTTP/2 response hands out in one piece: what the client
-/// must take within `limits.body_timeout`, so that slow is not taken for stuck.
-const PIECE: usize = 16 * 1024;
-
-/// A response body that counts its request as under way until it is dropped.
+/// A response body that counts its request as under way until it is dropped
+/// and what it has handed out is written.
 #[derive(Debug)]
 pub(super) struct Counted {
     body: ResponseBody,
-    /// What of a piece is yet to be handed out.
-    rest: Bytes,
     open: OpenRequest,
-    http2: bool,
+}
+
+/// A piece of a response body, which tells when it is written.
+#[derive(Debug)]
+pub(super) struct Piece {
+    bytes: Bytes,
+    untaken: Untaken,
 }
 
 impl Counted {
-    pub(super) fn new(body: ResponseBody, mut open: OpenRequest, http2: bool) -> Self {
-        if http2 {
-            // The library asks for nothing before the client has room for it.
-            open.wait();
-        }
-        Self {
-            body,
-            rest: Bytes::new(),
-            open,
-            http2,
-        }
-    }
-
-    /// Keeps back what is more than a piece.
-    fn cut(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match frame.into_data() {
-            Ok(mut data) => {
-                self.rest = data.split_off(data.len().min(PIECE));
-                Frame::data(data)
-            }
-            Err(frame) => frame,
-        }
+    pub(super) fn new(body: ResponseBody, open: OpenRequest) -> Self {
+        Self { body, open }
     }
 }
 
 impl Body for Counted {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = BodyFault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, BodyFault>>> {
         let this = &mut *self;
-        if !this.http2 {
-            return Pin::new(&mut this.body).poll_frame(cx);
-        }
-        this.open.go_on();
-        let rest = std::mem::take(&mut this.rest);
-        let frame = if rest.is_empty() {
-            std::task::ready!(Pin::new(&mut this.body).poll_frame(cx))
-        } else {
-            Some(Ok(Frame::data(rest)))
+        let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(cx));
+        let counted = |frame: Frame<Bytes>| {
+            frame.map_data(|bytes| Piece {
+                bytes,
+                untaken: this.open.hand_out(),
+            })
         };
-        Poll::Ready(frame.map(|frame| {
-            let frame = frame.map(|frame| this.cut(frame));
-            this.open.wait();
-            frame
-        }))
+        Poll::Ready(frame.map(|frame| frame.map(counted)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.untaken.moved();
+    }
+
+    fn copy_to_bytes(&mut self, length: usize) -> Bytes {
+        self.untaken.moved();
+        self.bytes.copy_to_bytes(length)
     }
 }

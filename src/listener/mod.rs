@@ -19,6 +19,7 @@ mod bind;
 mod connection;
 mod deal;
 mod io;
+mod linger;
 mod refusal;
 mod watch;
 mod worker;

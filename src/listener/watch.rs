@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::activity::{Activity, Overdue};
 use super::worker::Worker;
@@ -27,18 +27,19 @@ pub(super) enum Ended {
     Faulty(hyper::Error),
     /// It had waited for too long.
     Overdue(Overdue),
+    /// Its peer's certificate had expired.
+    Expired,
 }
 
 /// The one timer of a connection, and what it watches for.
 pub(super) struct Watch<'a> {
     activity: &'a Activity,
     limits: Limits,
-    http2: bool,
     /// When the peer's certificate expires.
     expires: Option<Instant>,
-    /// Whether it has.
-    expired: bool,
-    /// When it is cut, whatever is under way.
+    /// When it was asked to end.
+    left: Option<Instant>,
+    /// When it is cut, whatever is under way: the certificate has expired.
     cut: Option<Instant>,
     caller: &'a Caller,
 }
@@ -47,18 +48,16 @@ impl<'a> Watch<'a> {
     pub(super) fn new(
         activity: &'a Activity,
         limits: Limits,
-        http2: bool,
         expires: Option<Instant>,
         caller: &'a Caller,
     ) -> Self {
         Self {
+            caller,
             activity,
             limits,
-            http2,
             expires,
-            expired: false,
+            left: None,
             cut: None,
-            caller,
         }
     }
 
@@ -75,28 +74,31 @@ impl<'a> Watch<'a> {
     {
         let mut stopping = pin!(worker.life().wait_for_end());
         let mut timer = pin!(tokio::time::sleep_until(self.next_look()));
-        let mut leaving = false;
         poll_fn(|cx| {
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                    return Poll::Ready(ended.map_or_else(Ended::Faulty, |()| Ended::Well));
+                    return Poll::Ready(match ended {
+                        // Clients that are told to go may go without a word.
+                        Err(fault) if self.cut.is_none() => Ended::Faulty(fault),
+                        Ok(()) | Err(_) => self.well(),
+                    });
                 }
-                if !leaving && stopping.as_mut().poll(cx).is_ready() {
-                    leaving = true;
-                    goodbye(connection.as_mut());
-                    self.expect_farewell(&mut timer, None);
-                    continue;
-                }
-                std::task::ready!(timer.as_mut().poll(cx));
-                match self.look(&mut timer) {
+                let look = if self.left.is_none() && stopping.as_mut().poll(cx).is_ready() {
+                    Look::Leave
+                } else {
+                    std::task::ready!(timer.as_mut().poll(cx));
+                    self.look()
+                };
+                match look {
                     Look::Wait => {}
-                    Look::End(ended) => return Poll::Ready(ended),
-                    Look::Leave if leaving => {}
+                    Look::Leave if self.left.is_some() => {}
                     Look::Leave => {
-                        leaving = true;
+                        self.left = Some(Instant::now());
                         goodbye(connection.as_mut());
                     }
+                    Look::End(ended) => return Poll::Ready(ended),
                 }
+                timer.as_mut().reset(self.next_look());
             }
         })
         .await
@@ -104,68 +106,61 @@ impl<'a> Watch<'a> {
 
     /// When there is something to look at.
     fn next_look(&self) -> Instant {
-        let (deadline, _) = self.activity.deadline(&self.limits, self.http2);
+        let (deadline, _) = self.deadline();
         // What it does may change to something with a nearer deadline; nobody
         // resets the timer for that, so it looks often enough.
-        let often = self
+        let mut often = self
             .limits
             .header_timeout
             .min(self.limits.idle_timeout)
             .min(self.limits.body_timeout);
+        if self.left.is_some() {
+            often = often.min(FAREWELL);
+        }
         let deadline = deadline.min(Instant::now() + often);
-        [Some(deadline), self.expires, self.cut]
+        [self.expires, self.cut]
             .into_iter()
             .flatten()
-            .min()
-            .unwrap_or(deadline)
+            .fold(deadline, Instant::min)
     }
 
-    /// Sets the time at which a connection that was asked to end is cut. With
-    /// nothing under way a moment must do.
-    fn expect_farewell(&mut self, timer: &mut Pin<&mut Sleep>, grace: Option<Duration>) {
-        let now = Instant::now();
-        if self.activity.is_idle() {
-            self.cut = Some(now + FAREWELL);
-        } else if let Some(grace) = grace {
-            self.cut = Some(now + grace);
+    /// Until when it may go on as it is. Once it was asked to end and nothing
+    /// is under way, a moment must do.
+    fn deadline(&self) -> (Instant, Overdue) {
+        match (self.left, self.activity.idle_since()) {
+            (Some(left), Some(idle)) => (left.max(idle) + FAREWELL, Overdue::Idle),
+            _ => self.activity.deadline(&self.limits),
         }
-        timer.as_mut().reset(self.next_look());
     }
 
     /// The timer has fired: what it means now.
-    fn look(&mut self, timer: &mut Pin<&mut Sleep>) -> Look {
+    fn look(&mut self) -> Look {
         let now = Instant::now();
         if self.cut.is_some_and(|cut| cut <= now) {
-            if self.expired {
-                self.caller.cut_as_expired();
-            }
-            return Look::End(Ended::Well);
+            // Before its requests are dropped, which writes their lines.
+            self.caller.cut_as_expired();
+            return Look::End(Ended::Expired);
         }
         if self.expires.is_some_and(|expires| expires <= now) {
             self.expires = None;
-            self.expired = true;
-            self.expect_farewell(timer, Some(EXPIRY_GRACE));
+            self.cut = Some(now + EXPIRY_GRACE);
             return Look::Leave;
         }
-        if self.http2 && self.activity.turn(self.limits.body_timeout) {
-            return Look::End(Ended::Overdue(Overdue::Blocked));
+        match self.deadline() {
+            (deadline, _) if deadline > now => Look::Wait,
+            // An HTTP/2 client is told, and then has a moment to go.
+            (_, Overdue::Idle) if self.left.is_none() => Look::Leave,
+            (_, Overdue::Idle) => Look::End(self.well()),
+            (_, overdue) => Look::End(Ended::Overdue(overdue)),
         }
-        let (deadline, overdue) = self.activity.deadline(&self.limits, self.http2);
-        if deadline <= now {
-            if overdue == Overdue::Idle && self.cut.is_none() {
-                // An HTTP/2 client is told, and then has a moment to go.
-                self.cut = Some(now + FAREWELL);
-                timer.as_mut().reset(now + FAREWELL);
-                return Look::Leave;
-            }
-            if overdue != Overdue::Idle {
-                return Look::End(Ended::Overdue(overdue));
-            }
-            timer.as_mut().reset(self.cut.unwrap_or(now + FAREWELL));
-            return Look::Wait;
+    }
+
+    /// The end of a connection that had nothing more to do.
+    fn well(&self) -> Ended {
+        match self.cut {
+            Some(_) => Ended::Expired,
+            None => Ended::Well,
         }
-        timer.as_mut().reset(self.next_look());
-        Look::Wait
     }
 }
 

@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper::rt::Executor;
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::accept::{Slots, accept};
+use super::accept::{Listening, Slots, accept};
 use super::bind::Socket;
 use super::connection;
 use super::deal::{Arrival, Dealer};
@@ -101,16 +101,18 @@ pub struct Worker {
 
 impl Worker {
     /// Serves until the life of the process is over, on the calling thread.
-    /// Returns how many connections were cut.
+    /// Returns how many connections were cut. `ready` is called when it accepts
+    /// for its listeners.
     ///
     /// # Errors
     ///
-    /// The system gives no runtime.
-    pub fn run(parts: WorkerParts) -> io::Result<usize> {
+    /// The system gives no runtime or refuses a socket, or an accept loop broke
+    /// an invariant.
+    pub fn run(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default())?;
-        Ok(runtime.block_on(serve(parts)))
+        run_on(runtime, serve(parts, ready))
     }
 
     pub(super) fn proxy(&self) -> &Rc<Proxy> {
@@ -130,7 +132,15 @@ impl Worker {
     }
 }
 
-async fn serve(parts: WorkerParts) -> usize {
+/// Runs `work` to its end. What it has left behind on other threads, such as a
+/// search for an address that nobody answers, is not waited for.
+fn run_on<T>(runtime: LocalRuntime, work: impl Future<Output = T>) -> T {
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
     let WorkerParts {
         site,
         access,
@@ -151,17 +161,20 @@ async fn serve(parts: WorkerParts) -> usize {
             .config()
             .listener(listener)
             .map_or_else(String::new, |l| l.name.clone());
+        let socket = Listening::on_runtime(socket)?;
         accepting.spawn_local(accept_until_drain(
             worker.life().clone(),
             accept(socket, (listener, name), slots, dealer),
         ));
     }
+    ready();
     let mut connections = JoinSet::new();
     let mut over = std::pin::pin!(worker.life().wait_for_over());
     loop {
         tokio::select! {
             biased;
-            () = &mut over => return cut(&worker, &connections),
+            () = &mut over => return Ok(cut(&worker, &connections)),
+            Some(ended) = accepting.join_next() => ended?,
             arrival = inbox.recv() => match arrival {
                 Some(arrival) => {
                     connections.spawn_local(connection::serve(Rc::clone(&worker), arrival));
@@ -175,10 +188,10 @@ async fn serve(parts: WorkerParts) -> usize {
     loop {
         tokio::select! {
             biased;
-            () = &mut over => return cut(&worker, &connections),
+            () = &mut over => return Ok(cut(&worker, &connections)),
             ended = connections.join_next() => match ended {
                 Some(ended) => note_panic(ended),
-                None => return 0,
+                None => return Ok(0),
             },
         }
     }
@@ -192,12 +205,10 @@ fn cut(worker: &Worker, connections: &JoinSet<()>) -> usize {
 
 /// Accepts until the drain begins. Then the socket is closed, and the kernel
 /// refuses what comes.
-async fn accept_until_drain(life: Life, accepting: impl Future<Output = io::Result<()>>) {
+async fn accept_until_drain(life: Life, accepting: impl Future<Output = ()>) {
     tokio::select! {
         () = life.wait_for_end() => {}
-        ended = accepting => if let Err(cause) = ended {
-            tracing::error!(event = events::ACCEPT_FAILED, %cause, "the listener cannot be watched");
-        }
+        () = accepting => {}
     }
 }
 
@@ -215,5 +226,34 @@ pub(super) struct Local;
 impl<F: Future<Output: 'static> + 'static> Executor<F> for Local {
     fn execute(&self, future: F) {
         drop(tokio::task::spawn_local(future));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worker_does_not_wait_for_a_search_that_nobody_answers() {
+        let (answer, asked) = std::sync::mpsc::channel::<()>();
+        let (ended, outcome) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread()
+                .build_local(LocalOptions::default())
+                .unwrap();
+            let work = async {
+                let (begun, has_begun) = tokio::sync::oneshot::channel();
+                drop(tokio::task::spawn_blocking(move || {
+                    begun.send(()).unwrap();
+                    asked.recv()
+                }));
+                has_begun.await.unwrap();
+                "cut"
+            };
+            ended.send(run_on(runtime, work)).unwrap();
+        });
+        let outcome = outcome.recv_timeout(std::time::Duration::from_secs(10));
+        assert_eq!(outcome, Ok("cut"));
+        drop(answer);
     }
 }

@@ -55,6 +55,20 @@ impl Default for Framing {
 }
 
 impl Framing {
+    /// Whether a head has begun and is not complete.
+    pub fn in_head(&self) -> bool {
+        match self.state {
+            State::RequestLine => self.length > 0,
+            State::Field => true,
+            _ => false,
+        }
+    }
+
+    /// Whether everything that has begun is complete, head and body.
+    pub fn is_between(&self) -> bool {
+        self.state == State::RequestLine && self.length == 0
+    }
+
     /// Reads on. The first rule that is broken is returned; after that nothing
     /// is read any more.
     pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), &'static str> {
@@ -293,6 +307,36 @@ mod tests {
             "GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
         ] {
             assert!(verdict(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn heads_begin_with_their_first_byte_and_end_with_the_empty_line() {
+        let after = |bytes: &str| {
+            let mut framing = Framing::default();
+            framing.read(bytes.as_bytes()).unwrap();
+            (framing.in_head(), framing.is_between())
+        };
+        for (bytes, in_head, between) in [
+            ("", false, true),
+            ("\r\n", false, true),
+            ("G", true, false),
+            ("GET / HTTP/1.1\r\n", true, false),
+            ("GET / HTTP/1.1\r\nA: b\r\n\r", true, false),
+            ("GET / HTTP/1.1\r\n\r\n", false, true),
+            ("GET / HTTP/1.1\r\n\r\nG", true, false),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab",
+                false,
+                false,
+            ),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+                false,
+                true,
+            ),
+        ] {
+            assert_eq!(after(bytes), (in_head, between), "{bytes:?}");
         }
     }
 

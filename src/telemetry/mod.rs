@@ -23,6 +23,7 @@ pub mod metrics;
 
 mod line;
 mod reference;
+mod socket_file;
 mod timestamp;
 mod writer;
 
@@ -31,3 +32,4 @@ pub use admin::{AdminSocket, AdminState, Readiness};
 pub use log::{Format, Level};
 pub use metrics::{MetricNames, Metrics};
 pub use reference::{ReferenceId, ReferenceIds};
+pub use socket_file::{SocketFile, SocketFileError};

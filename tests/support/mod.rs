@@ -10,6 +10,7 @@
 pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod command;
+pub(crate) mod frames;
 pub(crate) mod pki;
 pub(crate) mod proxy;
 pub(crate) mod raw;

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::command::{BINARY, Finished, countersign_on};
+use super::command::{BINARY, Finished, countersign_on, finish};
 use super::eventually;
 use super::pki::{Leaf, Pki};
 use super::raw::Raw;
@@ -91,6 +91,11 @@ impl Setup {
     /// Runs a command that ends by itself on this config.
     pub(crate) async fn run(&self, command: &str) -> Finished {
         countersign_on(command, &self.write()).await
+    }
+
+    /// Runs the proxy, which is expected to end by itself.
+    pub(crate) async fn run_to_its_end(&self) -> Finished {
+        finish(&mut self.command(&self.write())).await
     }
 
     /// Starts the proxy and waits until it serves.

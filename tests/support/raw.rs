@@ -150,6 +150,23 @@ impl Raw {
         String::from_utf8_lossy(&std::mem::replace(&mut self.unread, rest)).into_owned()
     }
 
+    /// Reads this many bytes as they are; `None` when the peer hangs up before.
+    pub(crate) async fn read_bytes(&mut self, length: usize) -> Option<Vec<u8>> {
+        let filled = within("reading a known length", async {
+            while self.unread.len() < length {
+                if !self.fill().await {
+                    return false;
+                }
+            }
+            true
+        });
+        if !filled.await {
+            return None;
+        }
+        let rest = self.unread.split_off(length);
+        Some(std::mem::replace(&mut self.unread, rest))
+    }
+
     /// Reads one chunk of a chunked body; `None` is the last one, trailers included.
     pub(crate) async fn read_chunk(&mut self) -> Option<String> {
         let line = self.read_until("\r\n").await;

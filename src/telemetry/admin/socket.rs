@@ -2,8 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::AdminAddress;
-use crate::telemetry::events;
+use crate::telemetry::{SocketFile, SocketFileError, events};
 
 /// A bound socket, before anything is served on it.
 ///
@@ -85,15 +83,13 @@ impl AdminSocket {
                 })
             }
             AdminAddress::Unix(path) => {
-                if is_answered(path) {
-                    return Err(AdminSocketError::InUse {
+                let (listener, file) = SocketFile::bind(path).map_err(|error| match error {
+                    SocketFileError::InUse => AdminSocketError::InUse {
                         address: address.clone(),
-                    });
-                }
-                remove_stale(path).map_err(refused)?;
-                let listener = std::os::unix::net::UnixListener::bind(path).map_err(refused)?;
-                let file = SocketFile::of(path).map_err(refused)?;
-                listener.set_nonblocking(true).map_err(refused)?;
+                    },
+                    SocketFileError::NotASocket => refused(io::ErrorKind::AddrInUse.into()),
+                    SocketFileError::System(cause) => refused(cause),
+                })?;
                 Ok(Self {
                     address: address.clone(),
                     bound: Bound::Unix(listener, file),
@@ -105,54 +101,6 @@ impl AdminSocket {
     /// Where it is bound, with the port that the system chose.
     pub fn address(&self) -> &AdminAddress {
         &self.address
-    }
-}
-
-fn is_answered(path: &Path) -> bool {
-    std::os::unix::net::UnixStream::connect(path).is_ok()
-}
-
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
-        // Binding will say that the path is taken.
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// The file of a unix socket, removed when dropped if it is still ours.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
-        let found = std::fs::symlink_metadata(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            device: found.dev(),
-            inode: found.ino(),
-        })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let ours = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
-        if ours && let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(
-                event = events::STOPPING,
-                path = %self.path.display(),
-                %error,
-                "cannot remove the admin socket's file"
-            );
-        }
     }
 }
 
