@@ -167,6 +167,11 @@ pub async fn serve(
     };
     let site = Arc::new(Site::new(1, Arc::clone(&config), plans, material.servers));
     metrics.generation_published(site.generation());
+    tracing::info!(
+        event = events::GENERATION,
+        generation = site.generation(),
+        "everything that the config names was loaded and is in force"
+    );
     let (shutdown, admin_life) = watch::channel(false);
     let admin = admin_socket.map(|socket| {
         let state = AdminState {

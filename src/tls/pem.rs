@@ -76,6 +76,12 @@ pub(super) enum PemError {
         /// What the system says.
         cause: std::io::Error,
     },
+    /// It is a pipe, a socket or a device.
+    #[error("{} is no regular file, and nobody knows when there would be something to read", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
     /// It is larger than anything sensible.
     #[error("{} is larger than {limit} bytes", path.display())]
     TooLarge {
@@ -247,11 +253,15 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, PemError> {
         path: path.into(),
         cause,
     };
-    let file = File::open(path).map_err(fault)?;
-    let metadata = file.metadata().map_err(fault)?;
+    // Before it is opened: opening a pipe waits for somebody to write to it.
+    let metadata = fs::metadata(path).map_err(fault)?;
     if metadata.is_dir() {
         return Err(PemError::Directory { path: path.into() });
     }
+    if !metadata.is_file() {
+        return Err(PemError::NotAFile { path: path.into() });
+    }
+    let file = File::open(path).map_err(fault)?;
     // In one piece: what grows leaves copies of a key behind.
     let size = usize::try_from(metadata.len().min(limit)).unwrap_or(0);
     let mut bytes = Vec::with_capacity(size.saturating_add(1));

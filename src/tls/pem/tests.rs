@@ -259,3 +259,10 @@ fn block(label: &str, der: &[u8]) -> String {
     let body = BASE64.encode(der);
     format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
 }
+
+#[test]
+fn device_is_refused_before_it_is_opened() {
+    let path = std::path::Path::new("/dev/zero");
+    let cause = certificates(path).unwrap_err().to_string();
+    assert!(cause.contains("no regular file"), "{cause}");
+}
