@@ -166,12 +166,7 @@ pub async fn serve(
         admin: admin_socket.as_ref().map(|socket| socket.address().clone()),
     };
     let site = Arc::new(Site::new(1, Arc::clone(&config), plans, material.servers));
-    metrics.generation_published(site.generation());
-    tracing::info!(
-        event = events::GENERATION,
-        generation = site.generation(),
-        "everything that the config names was loaded and is in force"
-    );
+    announce_generation(&site, &metrics);
     let (shutdown, admin_life) = watch::channel(false);
     let admin = admin_socket.map(|socket| {
         let state = AdminState {
@@ -435,6 +430,16 @@ fn metrics_of(config: &Config, material: &Material, access: &AccessLog) -> Arc<M
         tracing::warn!(event = events::CERTIFICATE_EXPIRING, "{warning}");
     }
     metrics
+}
+
+/// Says in the log and in the metrics what is in force.
+fn announce_generation(site: &Site, metrics: &Metrics) {
+    metrics.generation_published(site.generation());
+    tracing::info!(
+        event = events::GENERATION,
+        generation = site.generation(),
+        "everything that the config names was loaded and is in force"
+    );
 }
 
 /// Says in the log where everything is, one line each.

@@ -27,6 +27,8 @@ use crate::tls::{Handshaken, Socket, Stream};
 
 /// The first bytes of an HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Nobody keeps a connection for longer.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The most fields in a request head.
 const MAX_FIELDS: usize = 128;
 /// Requests at one time on one HTTP/2 connection.
@@ -61,13 +63,14 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         slot,
         load,
     } = arrival;
-    let Some(listener) = worker.site().config().listener(id).cloned() else {
+    let site = Arc::clone(worker.site());
+    let Some(listener) = site.config().listener(id) else {
         return;
     };
     let _counted = Counting::begin(&worker, id);
     let established = match register(socket) {
         // Apart from the serving that follows, so that its room is given back.
-        Ok(socket) => Box::pin(establish(&worker, &listener, (id, address), socket)).await,
+        Ok(socket) => Box::pin(establish(&worker, listener, (id, address), socket)).await,
         Err(cause) => {
             tracing::debug!(%cause, "an accepted connection could not be used");
             return;
@@ -76,11 +79,11 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     if let Some(established) = established {
         let caller = Rc::clone(&established.caller);
         let expires = established.expires;
-        carry_http(&worker, &listener, established).await;
+        carry_http(&worker, listener, established).await;
         if let Some(tunnel) = caller.take_tunnel()
             && !finished(expires, tunnel, &caller).await
         {
-            log_fault((&listener, &caller), CERTIFICATE_EXPIRED, EXPIRED_CAUSE, 0);
+            log_fault((listener, &caller), CERTIFICATE_EXPIRED, EXPIRED_CAUSE, 0);
         }
     }
     drop((slot, load));
@@ -134,7 +137,7 @@ async fn establish(
             } = done;
             worker.metrics().listener(id.0).handshake_accepted(resumed);
             let caller = Caller::new(site, id, address, peer, http2);
-            let expires = good_until.map(instant_of);
+            let expires = good_until.and_then(instant_of);
             Some(Established {
                 stream,
                 http2,
@@ -209,17 +212,15 @@ async fn prior_knowledge(
     Ok((socket, http2, ahead))
 }
 
-/// The moment at which a certificate that ends `unix` seconds after 1970 ends.
-fn instant_of(unix: i64) -> Instant {
+/// The moment at which a certificate that ends `unix` seconds after 1970 ends;
+/// `None`: more than a year ahead, when no connection will be there to see it.
+fn instant_of(unix: i64) -> Option<Instant> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let end = Duration::from_secs(u64::try_from(unix).unwrap_or(0));
-    // A year ahead is as good as never, and no clock overflows.
-    let left = end
-        .saturating_sub(now)
-        .min(Duration::from_secs(365 * 24 * 3600));
-    Instant::now() + left
+    let left = end.saturating_sub(now);
+    (left <= A_YEAR).then(|| Instant::now() + left)
 }
 
 /// HTTP on an established connection, until it has ended.

@@ -262,7 +262,7 @@ fn block(label: &str, der: &[u8]) -> String {
 
 #[test]
 fn device_is_refused_before_it_is_opened() {
-    let path = std::path::Path::new("/dev/zero");
+    let path = Path::new("/dev/zero");
     let cause = certificates(path).unwrap_err().to_string();
     assert!(cause.contains("no regular file"), "{cause}");
 }
