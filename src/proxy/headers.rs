@@ -179,6 +179,8 @@ fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn headers(fields: &[(&str, &str)]) -> HeaderMap {
@@ -304,5 +306,48 @@ mod tests {
                 .upgrade
                 .is_none()
         );
+    }
+
+    fn any_field() -> impl Strategy<Value = (String, String)> {
+        let name = prop_oneof![
+            "[a-z][a-z0-9_.-]{0,12}",
+            Just("connection".to_owned()),
+            Just("x-forwarded-for".to_owned()),
+            Just("x_forwarded.client-cert".to_owned()),
+        ];
+        let value = prop_oneof!["[ -~]{0,24}", "([a-z][a-z0-9_.-]{0,12}, ?){0,3}"];
+        (name, value)
+    }
+
+    proptest! {
+        #[test]
+        fn no_field_that_any_connection_line_names_survives(
+            fields in proptest::collection::vec(any_field(), 0..12),
+        ) {
+            let pairs: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let mut map = headers(&pairs);
+            let named: Vec<_> = Nominated::of(&map).0;
+            let identity = IdentityFields::new(std::iter::empty::<HeaderName>());
+            strip_request(&mut map, &identity, false);
+            for name in named {
+                prop_assert!(!map.contains_key(&name), "{name}");
+            }
+            for name in map.keys() {
+                prop_assert!(!is_hop_by_hop(name) && !identity.contains(name.as_str()), "{name}");
+            }
+        }
+
+        #[test]
+        fn stripping_twice_changes_nothing_more(
+            fields in proptest::collection::vec(any_field(), 0..12),
+        ) {
+            let pairs: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let identity = IdentityFields::new(std::iter::empty::<HeaderName>());
+            let mut once = headers(&pairs);
+            strip_request(&mut once, &identity, false);
+            let mut twice = once.clone();
+            strip_request(&mut twice, &identity, false);
+            prop_assert_eq!(once, twice);
+        }
     }
 }
