@@ -55,7 +55,7 @@ const LOG: Table = Table {
             value: "`true` or `false`",
             default: Is("true"),
             summary: "One line for each request on standard output.",
-            protects: "Without these lines nobody can tell later who called what; requests that are refused or fail have a shorter line on standard error instead.",
+            protects: "Without these lines nobody can tell later who called what; requests that are refused or fail have a shorter line on standard error instead. They hold query strings: secrets do not belong there.",
             without: "each request has its line",
             see: &["log.level"],
             example: "true",

@@ -36,7 +36,7 @@ const ROUTES: Table = Table {
             value: "a host name, `\"*.example.com\"` (one label more) or an address; no port",
             default: Unset,
             summary: "Only requests for this host.",
-            protects: "Case and a final dot make no difference.",
+            protects: "Case, a final dot and the spelling of an IPv6 address make no difference.",
             without: "the route is for every host",
             see: &["routes[].path"],
             example: "\"orders.example.com\"",
