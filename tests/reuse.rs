@@ -86,6 +86,26 @@ async fn second_answer(answer: &'static str) -> Upstream {
 }
 
 #[tokio::test]
+async fn trailers_of_an_answer_pass_without_what_belongs_to_its_connection() {
+    let upstream = Upstream::scripted(|mut raw, _| async move {
+        raw.read_until("\r\n\r\n").await;
+        raw.write(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Keep-Alive, Connection\r\n\r\n\
+             2\r\nok\r\n0\r\nX-Sum: 1\r\nKeep-Alive: timeout=5\r\nConnection: close\r\n\r\n",
+        )
+        .await;
+    })
+    .await;
+    let scene = Scene::with(upstream, "").await;
+    let client = scene.client.clone().h2();
+    let request = with(get("/"), "te", "trailers");
+    let answer = client.send(scene.proxy.public(), request).await.unwrap();
+    assert_eq!(answer.text(), "ok");
+    let names: Vec<_> = answer.trailers.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["x-sum"]);
+}
+
+#[tokio::test]
 async fn length_beside_a_transfer_coding_in_an_answer_is_not_believed() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n\
                   a\r\n0123456789\r\n0\r\n\r\n";

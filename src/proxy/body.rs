@@ -306,6 +306,22 @@ impl ResponseBody {
         }
     }
 
+    /// A piece that goes down, accounted for; or trailers, cleared.
+    fn passed(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let frame = frame.into_trailers().map(|mut trailers| {
+            headers::strip_response_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        });
+        if let Some(exchange) = &mut self.exchange {
+            match &frame {
+                // Nobody asks for anything after trailers.
+                Ok(_) => exchange.complete(),
+                Err(piece) => exchange.sent(piece.data_ref().map_or(0, |data| data.len() as u64)),
+            }
+        }
+        frame.unwrap_or_else(|piece| piece)
+    }
+
     fn note(&mut self, fault: BodyFault) -> BodyFault {
         if let Some(exchange) = &mut self.exchange {
             let kind = match fault {
@@ -348,16 +364,7 @@ impl Body for ResponseBody {
         };
         this.patience.content();
         Poll::Ready(match frame {
-            Some(Ok(frame)) => {
-                if let Some(exchange) = &mut this.exchange {
-                    match frame.data_ref() {
-                        Some(data) => exchange.sent(data.len() as u64),
-                        // Nobody asks for anything after trailers.
-                        None => exchange.complete(),
-                    }
-                }
-                Some(Ok(frame))
-            }
+            Some(Ok(frame)) => Some(Ok(this.passed(frame))),
             Some(Err(cause)) => Some(Err(this.note(BodyFault::Upstream(cause)))),
             None => {
                 if let Some(exchange) = &mut this.exchange {

@@ -107,6 +107,14 @@ pub(super) fn strip_trailers(trailers: &mut HeaderMap, identity: &IdentityFields
     });
 }
 
+/// Removes from a response's trailers what belongs to one connection alone, or
+/// would say again how long the response is.
+pub(super) fn strip_response_trailers(trailers: &mut HeaderMap) {
+    drop_where(trailers, |name| {
+        is_hop_by_hop(name) || *name == CONTENT_LENGTH
+    });
+}
+
 fn drop_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     // Most heads hold none: then nothing is allocated.
     let unwanted: Vec<_> = headers

@@ -71,6 +71,10 @@ impl Credential {
 /// The content of a file without its final line end.
 fn secret(upstream: &str, file: &Located<PathBuf>) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let read = || {
+        // Before it is opened: opening a pipe waits for somebody to write to it.
+        if !std::fs::metadata(&file.value)?.is_file() {
+            return Err(std::io::Error::other("it is no regular file"));
+        }
         let mut bytes = Zeroizing::new(Vec::new());
         File::open(&file.value)?
             .take(MAX_SECRET + 1)
