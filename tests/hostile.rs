@@ -609,17 +609,6 @@ async fn caller_that_vanishes_without_a_word_is_looked_for() {
 }
 
 #[tokio::test]
-async fn full_listener_says_so_once_and_not_for_every_connection() {
-    let upstream = Upstream::start().await;
-    let (proxy, client) = scene(&upstream, "max_connections = 1").await;
-    for _ in 0..30 {
-        assert_eq!(client.get(proxy.public(), "/").await.unwrap().status, 200);
-    }
-    let told = proxy.logged("listener.full").len();
-    assert!((1..=3).contains(&told), "{told} lines");
-}
-
-#[tokio::test]
 async fn tunnels_that_end_in_any_way_free_their_slot() {
     let upstream = Upstream::answering(|received| match received.path.as_str() {
         "/tunnel" => Reply::upgrade(),

@@ -7,7 +7,7 @@ use tokio::time::interval;
 
 use crate::support::client::{Client, get};
 use crate::support::eventually;
-use crate::support::frames::Frames;
+use crate::support::frames::{Frames, GOAWAY};
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
@@ -186,6 +186,11 @@ async fn http2_client_that_does_not_say_goodbye_does_not_hold_up_the_end() {
     // Bytes between two requests are not a request.
     frames.acknowledge().await;
     scene.proxy.terminate();
+    let mut told_to_go = false;
+    while let Some(frame) = frames.next().await {
+        told_to_go |= frame.kind == GOAWAY;
+    }
+    assert!(told_to_go, "the connection ends with a GOAWAY");
     assert_eq!(scene.proxy.exit_code().await, Some(0));
 }
 

@@ -22,6 +22,7 @@ mod framing;
 mod handshake;
 mod hostile;
 mod identity;
+mod layers;
 mod life;
 mod limits;
 mod logs;
