@@ -19,11 +19,12 @@ use super::deal::{Arrival, ArrivedSocket};
 use super::io::{Counted, Watched};
 use super::refusal;
 use super::watch::{Ended, Watch};
-use super::worker::{Local, Worker};
+use super::worker::Worker;
 use crate::config::{Limits, Listener, ListenerId, Protocol};
 use crate::proxy::{Caller, Tunnel};
 use crate::telemetry::events;
 use crate::tls::{Handshaken, Socket, Stream};
+use crate::upstream::Local;
 
 /// The first bytes of an HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

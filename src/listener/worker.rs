@@ -5,7 +5,6 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::rt::Executor;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
@@ -216,16 +215,6 @@ async fn accept_until_drain(life: Life, accepting: impl Future<Output = ()>) {
 fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(cause) = ended {
         tracing::error!(event = events::CONNECTION_FAULT, %cause, "a connection was given up; please report this");
-    }
-}
-
-/// Starts tasks on the worker they are started from, for HTTP/2 streams.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Local;
-
-impl<F: Future<Output: 'static> + 'static> Executor<F> for Local {
-    fn execute(&self, future: F) {
-        drop(tokio::task::spawn_local(future));
     }
 }
 

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Version, request};
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderMap, HeaderValue, Method, request};
 
 use super::fault::{Fault, Kind, Phase, Side};
 
@@ -26,7 +26,7 @@ pub(super) struct Target<'a> {
 /// A malformed head, with the rule it breaks.
 pub(super) fn read(head: &request::Parts) -> Result<Target<'_>, Fault> {
     check_method(&head.method)?;
-    check_framing(head)?;
+    check_length(&head.headers)?;
     let authority = authority(head)?;
     let host = host_of(authority)?;
     let path = head.uri.path();
@@ -54,31 +54,19 @@ fn check_method(method: &Method) -> Result<(), Fault> {
     ))
 }
 
-/// RFC 9112 §6.3: a message with both is an attempt at smuggling; so is one in
-/// which a length stands twice.
-fn check_framing(head: &request::Parts) -> Result<(), Fault> {
-    let headers = &head.headers;
-    let coded = headers.contains_key(TRANSFER_ENCODING);
-    if coded && headers.contains_key(CONTENT_LENGTH) {
-        return Err(Fault::malformed(
-            "both Content-Length and Transfer-Encoding (RFC 9112 section 6.3)",
-        ));
-    }
-    if coded && head.version == Version::HTTP_10 {
-        return Err(Fault::malformed(
-            "Transfer-Encoding in HTTP/1.0 (RFC 9112 section 6.1)",
-        ));
-    }
+/// One length, or none, and a number (RFC 9110 §8.6). Over HTTP/1.1 the bytes
+/// themselves have been followed before ([`super::Framing`]).
+fn check_length(headers: &HeaderMap) -> Result<(), Fault> {
     if several(headers, &CONTENT_LENGTH) {
         return Err(Fault::malformed(
-            "more than one Content-Length (RFC 9112 section 6.3)",
+            "more than one Content-Length (RFC 9110 section 8.6)",
         ));
     }
     if let Some(length) = headers.get(CONTENT_LENGTH)
         && (length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit))
     {
         return Err(Fault::malformed(
-            "Content-Length is not a number (RFC 9112 section 6.3)",
+            "Content-Length is not a number (RFC 9110 section 8.6)",
         ));
     }
     Ok(())

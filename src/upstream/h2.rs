@@ -18,9 +18,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest response head, in bytes.
 const MAX_HEAD: u32 = 256 * 1024;
 
-/// Starts tasks on the worker they are started from.
+/// Starts tasks on the worker they are started from; for HTTP/2 on both sides.
 #[derive(Clone, Copy, Debug)]
-struct Local;
+pub struct Local;
 
 impl<F: Future<Output: 'static> + 'static> Executor<F> for Local {
     fn execute(&self, future: F) {

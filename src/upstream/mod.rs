@@ -32,6 +32,7 @@ mod send;
 pub use body::UpstreamBody;
 pub use credential::Credential;
 pub use fault::{SendFault, SendFaultKind};
+pub use h2::Local;
 pub use plan::{Plan, load};
 pub use request::UpstreamRequest;
 pub use send::{Answer, Upstream};

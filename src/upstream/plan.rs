@@ -52,7 +52,8 @@ impl Plan {
         self.config.protocol
     }
 
-    /// Whether its requests go over TLS; the first endpoint speaks for all.
+    /// Whether any of its endpoints speaks TLS; then `https` is the scheme that
+    /// its HTTP/2 requests name.
     pub fn is_tls(&self) -> bool {
         self.config.endpoints.iter().any(|endpoint| endpoint.tls)
     }
