@@ -29,6 +29,17 @@ pub struct Anchor {
     pub not_after: i64,
 }
 
+/// What a chain that was found good rests on.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// When it ceases to be valid: the earliest `notAfter` of the path that was
+    /// found, the anchor's included, in seconds since 1970.
+    pub good_until: i64,
+    /// Until when a session may go on with it: `good_until`, or the earliest
+    /// `nextUpdate` of the revocation lists that it rests on, in seconds since 1970.
+    pub session_until: i64,
+}
+
 /// A named set of trust anchors and the revocation lists that go with it.
 ///
 /// Immutable; a change on disk makes another one.
@@ -191,15 +202,13 @@ impl Bundle {
     /// Judges a peer's chain at `now`: one rule for clients and for upstreams,
     /// which `usage` tells apart. Whose names the leaf carries is not judged here.
     ///
-    /// Returns when the verdict ceases to hold: the earliest `notAfter` of the
-    /// path that was found, the anchor's included, in seconds since 1970.
     pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         usage: KeyUsage,
         now: UnixTime,
-    ) -> Result<i64, webpki::Error> {
+    ) -> Result<Verdict, webpki::Error> {
         if intermediates.len() >= MAX_CHAIN {
             return Err(webpki::Error::MaximumPathDepthExceeded);
         }
@@ -233,10 +242,17 @@ impl Bundle {
                 not_after: end,
             });
         }
-        path.intermediate_certificates()
+        let good_until = path
+            .intermediate_certificates()
             .map(|certificate| certificate.der())
             .chain(std::iter::once(leaf_certificate.der()))
-            .try_fold(anchor_end, |end, der| Ok(end.min(not_after(&der)?)))
+            .try_fold(anchor_end, |end, der| {
+                Ok::<_, webpki::Error>(end.min(not_after(&der)?))
+            })?;
+        Ok(Verdict {
+            good_until,
+            session_until: good_until,
+        })
     }
 
     /// The end of an anchor's validity; webpki itself does not look at it.

@@ -36,7 +36,7 @@ mod stream;
 mod verifier;
 mod words;
 
-pub use bundle::{Anchor, Bundle};
+pub use bundle::{Anchor, Bundle, Verdict};
 pub use client::{ClientTls, UpstreamHandshake, UpstreamHandshakeError};
 pub use handshake::{Handshaken, RefusedHandshake};
 pub use load::{Expiry, Material, load};

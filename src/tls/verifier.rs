@@ -51,7 +51,7 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, Error> {
         // Noted before it is judged, so that a refusal can say who was refused.
         handshake::note_presented(end_entity);
-        let good_until = self
+        let verdict = self
             .bundle
             .verify(end_entity, intermediates, KeyUsage::client_auth(), now)
             .map_err(|cause| {
@@ -63,7 +63,7 @@ impl ClientCertVerifier for ClientVerifier {
             handshake::note_verdict(&cause);
             Error::from(CertificateError::BadEncoding)
         })?;
-        handshake::note_verified(names, good_until);
+        handshake::note_verified(names, verdict.good_until);
         Ok(ClientCertVerified::assertion())
     }
 

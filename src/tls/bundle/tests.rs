@@ -133,5 +133,7 @@ fn verify(
         .iter()
         .map(|der| (*der).clone().into_owned())
         .collect();
-    bundle.verify(leaf, &intermediates, KeyUsage::client_auth(), now())
+    bundle
+        .verify(leaf, &intermediates, KeyUsage::client_auth(), now())
+        .map(|verdict| verdict.good_until)
 }
