@@ -28,13 +28,14 @@ pub mod upstream;
 
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::config::{Bind, Config, Draft, ListenerId, LogFormat, LogLevel, Problem, Problems};
+use crate::config::{Bind, Config, Files, ListenerId, LogFormat, LogLevel, Problem, Problems};
 use crate::listener::{
     Address, BindError, Dealer, Lane, Life, LifeControl, Slots, Socket, Worker, WorkerParts,
 };
@@ -56,18 +57,20 @@ pub struct Prepared {
     plans: Vec<Arc<Plan>>,
 }
 
-/// Loads everything that a config names on disk.
+/// Loads a config and everything that it names on disk through `files`, which
+/// then knows what was looked at, whatever came of it.
 ///
 /// # Errors
 ///
 /// Every problem of the config and of the files, together.
-pub fn prepare(draft: Draft) -> Result<Prepared, Problems> {
-    let loaded = tls::load(&draft.config);
+pub fn prepare(path: &Path, files: &Files) -> Result<Prepared, Problems> {
+    let draft = config::read(path, files);
+    let loaded = tls::load(&draft.config, files);
     let (material, mut problems) = match loaded {
         Ok(material) => (Some(material), Vec::new()),
         Err(problems) => (None, problems),
     };
-    let plans = upstream::load(&draft.config, material.as_ref());
+    let plans = upstream::load(&draft.config, files, material.as_ref());
     let plans = plans.unwrap_or_else(|more| {
         problems.extend(more);
         Vec::new()

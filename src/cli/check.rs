@@ -4,13 +4,13 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::{Exit, complain, print};
-use crate::config::{Bind, ClientAuth, Config, HostPattern, UpstreamTrust};
+use crate::config::{Bind, ClientAuth, Config, Files, HostPattern, UpstreamTrust};
 use crate::tls::{Expiry, Material};
 use crate::{Prepared, config, prepare};
 
 /// Loads a config and everything it names, and says what was found.
 pub(super) fn check(path: &Path) -> Exit {
-    match prepare(config::read(path)) {
+    match prepare(path, &Files::new()) {
         Ok(prepared) => print(report(path, &prepared).as_bytes()),
         Err(problems) => {
             complain(problems);

@@ -67,7 +67,7 @@ fn stage(once: bool, dir: Option<&Path>) -> Result<Exit, DemoError> {
         }
     };
     let kept = dir.is_some();
-    let prepared = prepare(config::read(&files.config))?;
+    let prepared = prepare(&files.config, &config::Files::new())?;
     // Alone, the demo shows what happens; with `--once` its own words suffice.
     let _log = log::start(Format::Text, if once { Level::Error } else { Level::Info });
     let (access, _guard) = AccessLog::start(Format::Text, !once)?;

@@ -8,14 +8,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{Exit, complain, with_causes};
+use crate::config::Files;
 use crate::listener::BindError;
 use crate::telemetry::admin::AdminSocketError;
 use crate::telemetry::{AccessLog, log};
-use crate::{Ended, Prepared, RunError, config, log_format, log_level, prepare, serve};
+use crate::{Ended, Prepared, RunError, log_format, log_level, prepare, serve};
 
 /// Serves what a config says until the process is told to stop.
 pub(super) fn run(path: &Path) -> Exit {
-    match prepare(config::read(path)) {
+    match prepare(path, &Files::new()) {
         Ok(prepared) => serve_prepared(prepared),
         Err(problems) => {
             complain(problems);

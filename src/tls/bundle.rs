@@ -11,7 +11,7 @@ use x509_parser::nom::Parser;
 
 use super::pem;
 use super::words;
-use crate::config::{self, Problem};
+use crate::config::{self, Files, Problem};
 use crate::identity::{CertificateNames, Fingerprint};
 
 /// The most certificates that a peer may send. Nobody's chain is longer, and
@@ -56,11 +56,17 @@ pub struct Bundle {
 
 impl Bundle {
     /// Loads the files of a bundle, or says of each what is wrong with it.
-    pub(super) fn load(config: &config::TrustBundle) -> Result<Self, Vec<Problem>> {
+    ///
+    /// `former` is the same bundle as it was, with other files.
+    pub(super) fn load(
+        config: &config::TrustBundle,
+        files: &Files,
+        _former: Option<&Self>,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut bundle = Self::empty(&config.name);
         for ca in &config.ca {
-            if let Err(cause) = bundle.add_anchors(&ca.value) {
+            if let Err(cause) = bundle.add_anchors(files, &ca.value) {
                 problems.push(bundle.problem(
                     ca.place,
                     &cause,
@@ -69,7 +75,7 @@ impl Bundle {
             }
         }
         for crl in &config.crl {
-            if let Err(cause) = bundle.add_revocation_lists(&crl.value) {
+            if let Err(cause) = bundle.add_revocation_lists(files, &crl.value) {
                 problems.push(bundle.problem(
                     crl.place,
                     &cause,
@@ -115,10 +121,13 @@ impl Bundle {
             .remedy("correct the file, or take it out of the bundle")
     }
 
-    fn add_anchors(&mut self, path: &std::path::Path) -> Result<(), String> {
+    fn add_anchors(&mut self, files: &Files, path: &std::path::Path) -> Result<(), String> {
         let before = self.anchors.len();
-        for file in pem::files_of(path).map_err(|e| e.to_string())? {
-            let certificates = pem::certificates(&file).map_err(|e| e.to_string())?;
+        for file in pem::files_of(files, path)
+            .map_err(|e| e.to_string())?
+            .iter()
+        {
+            let certificates = pem::certificates(files, file).map_err(|e| e.to_string())?;
             for (index, der) in certificates.iter().enumerate() {
                 self.add_anchor(der).map_err(|cause| {
                     format!("certificate {} of {} {cause}", index + 1, file.display())
@@ -159,10 +168,17 @@ impl Bundle {
         Ok(())
     }
 
-    fn add_revocation_lists(&mut self, path: &std::path::Path) -> Result<(), String> {
+    fn add_revocation_lists(
+        &mut self,
+        files: &Files,
+        path: &std::path::Path,
+    ) -> Result<(), String> {
         let before = self.revocation_lists.len();
-        for file in pem::files_of(path).map_err(|e| e.to_string())? {
-            for der in pem::revocation_lists(&file).map_err(|e| e.to_string())? {
+        for file in pem::files_of(files, path)
+            .map_err(|e| e.to_string())?
+            .iter()
+        {
+            for der in pem::revocation_lists(files, file).map_err(|e| e.to_string())? {
                 let list = OwnedCertRevocationList::from_der(&der).map_err(|e| {
                     format!(
                         "{} is not readable as a revocation list: {}",

@@ -9,7 +9,7 @@ use super::own_certificate::{OwnChain, describe, unix_now};
 use super::server::ServerTls;
 use super::sni;
 use super::verifier::ClientVerifier;
-use crate::config::{self, ClientAuth, Config, Place, Problem, UpstreamTrust};
+use crate::config::{self, ClientAuth, Config, Files, Place, Problem, UpstreamTrust};
 use crate::identity::CertificateNames;
 
 /// From how long before its end a certificate is warned about.
@@ -72,13 +72,13 @@ impl Expiry {
     }
 }
 
-/// Loads the files of a config.
+/// Loads the files of a config through `files`.
 ///
 /// # Errors
 ///
 /// Every problem found: of each file, and of what does not fit together.
-pub fn load(config: &Config) -> Result<Material, Vec<Problem>> {
-    let mut loader = Loader::default();
+pub fn load(config: &Config, files: &Files) -> Result<Material, Vec<Problem>> {
+    let mut loader = Loader::new(files);
     let bundles: Vec<_> = config
         .bundles()
         .iter()
@@ -106,16 +106,25 @@ pub fn load(config: &Config) -> Result<Material, Vec<Problem>> {
 }
 
 /// Gathers what was loaded and what was wrong.
-#[derive(Default)]
-struct Loader {
+struct Loader<'a> {
+    files: &'a Files,
     problems: Vec<Problem>,
     expiries: Vec<Expiry>,
     system: Option<Arc<Bundle>>,
 }
 
-impl Loader {
+impl<'a> Loader<'a> {
+    fn new(files: &'a Files) -> Self {
+        Self {
+            files,
+            problems: Vec::new(),
+            expiries: Vec::new(),
+            system: None,
+        }
+    }
+
     fn bundle(&mut self, config: &config::TrustBundle) -> Option<Arc<Bundle>> {
-        let bundle = self.kept(Bundle::load(config))?;
+        let bundle = self.kept(Bundle::load(config, self.files, None))?;
         for (index, anchor) in bundle.anchors().iter().enumerate() {
             self.expiries.push(Expiry {
                 kind: "anchor",
@@ -192,7 +201,7 @@ impl Loader {
         name: &str,
         whose: &str,
     ) -> Option<OwnChain> {
-        let chain = self.kept(OwnChain::load(config, whose))?;
+        let chain = self.kept(OwnChain::load(config, self.files, whose))?;
         let index = self
             .expiries
             .iter()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::credential::Credential;
-use crate::config::{self, Config, LayerMode, Problem, Protocol};
+use crate::config::{self, Config, Files, LayerMode, Problem, Protocol};
 use crate::identity::Encoding;
 use crate::tls::{ClientTls, Material};
 
@@ -21,11 +21,15 @@ pub struct Plan {
 /// # Errors
 ///
 /// A problem for each credential that cannot be loaded.
-pub fn load(config: &Config, material: Option<&Material>) -> Result<Vec<Arc<Plan>>, Vec<Problem>> {
+pub fn load(
+    config: &Config,
+    files: &Files,
+    material: Option<&Material>,
+) -> Result<Vec<Arc<Plan>>, Vec<Problem>> {
     let mut plans = Vec::new();
     let mut problems = Vec::new();
     for (index, upstream) in config.upstreams().iter().enumerate() {
-        match Credential::load(&upstream.name, &upstream.outbound) {
+        match Credential::load(&upstream.name, &upstream.outbound, files) {
             Ok(credential) => plans.push(Arc::new(Plan {
                 config: upstream.clone(),
                 tls: material.and_then(|m| m.clients.get(index).cloned().flatten()),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::{
-    Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, EndpointAddress, HostPattern,
+    Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, EndpointAddress, Files, HostPattern,
     KeyExchange, LayerMode, ListenerId, LogFormat, LogLevel, OnWithdrawal, Problem, Protocol,
     TlsVersion, UpstreamId, UpstreamTrust, parse, read,
 };
@@ -440,7 +440,9 @@ fn a_file_is_read_from_the_disk_with_its_directory() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("cs.toml");
     std::fs::write(&file, BASELINE).expect("it can be written");
-    let config = read(&file).finish(Vec::new()).expect("it is legal");
+    let config = read(&file, &Files::new())
+        .finish(Vec::new())
+        .expect("it is legal");
     assert_eq!(
         config.bundles()[0].ca[0].value,
         directory.path().join("ca.pem")

@@ -117,7 +117,7 @@ fn bundle_of(authorities: &[&Authority]) -> Bundle {
         crl: Vec::new(),
         on_withdrawal: OnWithdrawal::Drain,
     };
-    Bundle::load(&config).unwrap()
+    Bundle::load(&config, &Files::new(), None).unwrap()
 }
 
 fn now() -> UnixTime {
