@@ -58,7 +58,10 @@ use section::{Reader, Section};
 const LARGEST_FILE: u64 = 1 << 20;
 
 /// A whole configuration; legal once it has passed [`Draft::finish`].
-#[derive(Debug)]
+///
+/// Two are equal when they mean the same: comments, blank lines and the order
+/// of the keys in a table make no difference. Each of its parts compares so too.
+#[derive(Debug, Eq, PartialEq)]
 pub struct Config {
     path: PathBuf,
     server: Server,

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use crate::identity::{Encoding, PeerPattern};
 
 /// A value and the place in the file where it was written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Located<T> {
     /// The value.
     pub value: T,
@@ -22,7 +22,11 @@ pub struct Located<T> {
 }
 
 /// A line and column of the config file, both counted from 1.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+///
+/// A place equals every other place: where something stands is no part of what
+/// it is, so a setting that only moved in the file has not changed. For an
+/// order, see [`position`](Self::position).
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Place {
     /// The line.
     pub line: u32,
@@ -30,8 +34,23 @@ pub struct Place {
     pub column: u32,
 }
 
+impl Place {
+    /// The line and the column, which compare in the order of the file.
+    pub fn position(self) -> (u32, u32) {
+        (self.line, self.column)
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Place {}
+
 /// `[server]`: what concerns the whole process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Server {
     /// Worker threads; default one per core.
     pub workers: NonZeroUsize,
@@ -40,7 +59,7 @@ pub struct Server {
 }
 
 /// `[log]`: what is written where.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Log {
     /// How lines look.
     pub format: LogFormat,
@@ -73,7 +92,7 @@ pub enum LogLevel {
 }
 
 /// `[admin]`: where health, readiness and metrics are served.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Admin {
     /// The address; TCP or a unix socket.
     pub bind: Located<Bind>,
@@ -101,7 +120,7 @@ pub struct ListenerId(pub usize);
 pub struct UpstreamId(pub usize);
 
 /// `[trust.NAME]`: a named set of trust anchors.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TrustBundle {
     /// Its name.
     pub name: String,
@@ -127,7 +146,7 @@ pub enum OnWithdrawal {
 }
 
 /// `[listeners.NAME]`: one address where clients connect.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Listener {
     /// Its name, used in logs and metrics.
     pub name: String,
@@ -155,7 +174,7 @@ pub enum Protocol {
 }
 
 /// `[listeners.NAME.tls]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ListenerTls {
     /// Where the table stands.
     pub place: Place,
@@ -174,7 +193,7 @@ pub struct ListenerTls {
 }
 
 /// One certificate chain of countersign's own, with its key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OwnCertificate {
     /// PEM file: the leaf first, then its intermediates.
     pub chain: Located<PathBuf>,
@@ -239,7 +258,7 @@ pub enum KeyExchange {
 }
 
 /// `[listeners.NAME.limits]`: every one has a default.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// ClientHello to Finished, one deadline.
     pub handshake_timeout: Duration,
@@ -256,7 +275,7 @@ pub struct Limits {
 }
 
 /// `[[routes]]`: which requests go to which upstream, and who may send them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Route {
     /// The label in logs and metrics: `name`, else `routes[N]` counted from 0.
     pub name: String,
@@ -286,7 +305,7 @@ pub enum HostPattern {
 }
 
 /// `[upstreams.NAME]`: a service and how to reach it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Upstream {
     /// Its name, used in logs and metrics.
     pub name: String,
@@ -309,7 +328,7 @@ pub struct Upstream {
 }
 
 /// One endpoint of an upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Endpoint {
     /// As it was written, for logs.
     pub text: String,
@@ -336,7 +355,7 @@ pub enum EndpointAddress {
 }
 
 /// `[upstreams.NAME.tls]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpstreamTls {
     /// Where the table stands.
     pub place: Place,
@@ -371,7 +390,7 @@ pub enum LayerMode {
 }
 
 /// `[upstreams.NAME.outbound]`: what countersign offers when it is itself the client.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outbound {
     /// The transport layer: countersign's own certificate.
     pub client_certificate: LayerMode,
@@ -386,7 +405,7 @@ pub struct Outbound {
 }
 
 /// What the message layer sends.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum CredentialSource {
     /// The caller's own `Authorization`.
     Forward,

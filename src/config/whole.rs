@@ -122,7 +122,7 @@ fn report_clashes(reader: &Reader<'_>, config: &Config) {
     if let Some(admin) = &config.admin {
         binds.push(("admin.bind".to_owned(), &admin.bind));
     }
-    binds.sort_by_key(|(_, bind)| bind.place);
+    binds.sort_by_key(|(_, bind)| bind.place.position());
     for (index, (path, bind)) in binds.iter().enumerate() {
         let mut earlier = binds.iter().take(index);
         let taken = earlier.find(|(_, other)| clash(&bind.value, &other.value));
