@@ -44,10 +44,11 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use model::{
-    Admin, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, Endpoint, EndpointAddress,
-    HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log,
-    LogFormat, LogLevel, OnWithdrawal, Outbound, OwnCertificate, Place, Protocol, Route, Server,
-    TlsVersion, TlsVersions, TrustBundle, Upstream, UpstreamId, UpstreamTls, UpstreamTrust,
+    Admin, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, CrlCheck, Endpoint,
+    EndpointAddress, HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId,
+    ListenerTls, Located, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Outbound,
+    OwnCertificate, Place, Protocol, Route, Server, Share, TlsVersion, TlsVersions, TrustBundle,
+    Upstream, UpstreamId, UpstreamTls, UpstreamTrust,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

@@ -56,6 +56,11 @@ pub struct Server {
     pub workers: NonZeroUsize,
     /// From the first SIGTERM to the end of the last request.
     pub drain_timeout: Duration,
+    /// How often the files are looked at where nothing tells of a change; 100 ms to 1 h.
+    pub poll_interval: Duration,
+    /// The keys that seal session tickets, shared with other instances; `None`:
+    /// keys of this process alone.
+    pub session_ticket_keys: Option<Located<PathBuf>>,
 }
 
 /// `[log]`: what is written where.
@@ -130,8 +135,66 @@ pub struct TrustBundle {
     pub ca: Vec<Located<PathBuf>>,
     /// Revocation lists, PEM or DER; files or directories. Empty: not checked.
     pub crl: Vec<Located<PathBuf>>,
+    /// Which certificates of a chain are looked up; has a meaning only with `crl`.
+    pub crl_check: CrlCheck,
+    /// Where an issuer has no list; has a meaning only with `crl`.
+    pub crl_missing: OnCrlFault,
+    /// Where an issuer's list is past its `nextUpdate`; has a meaning only with `crl`.
+    pub crl_stale: OnCrlFault,
+    /// The share of the anchors in force that a new set may drop without being confirmed.
+    pub max_shrink: Share,
     /// What becomes of open connections whose peer is no longer trusted.
     pub on_withdrawal: OnWithdrawal,
+    /// With [`OnWithdrawal::Drain`]: how long requests in flight have.
+    pub withdrawal_grace: Duration,
+}
+
+/// Which certificates of a chain are looked up in revocation lists.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CrlCheck {
+    /// All but the trust anchor.
+    Chain,
+    /// The leaf alone.
+    Leaf,
+}
+
+/// What becomes of a certificate that no current revocation list speaks of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnCrlFault {
+    /// It is refused.
+    Reject,
+    /// It passes.
+    Allow,
+    /// It passes, and the log says so.
+    Log,
+}
+
+/// A share of a whole, in percent, from 0 to 100.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Share(u8);
+
+impl Share {
+    /// The share of `percent` hundredths; `None` above 100.
+    pub const fn of_percent(percent: u8) -> Option<Self> {
+        if percent <= 100 {
+            Some(Self(percent))
+        } else {
+            None
+        }
+    }
+
+    /// In percent.
+    pub fn percent(self) -> u8 {
+        self.0
+    }
+
+    /// Whether `part` of `whole` is more than this share of it.
+    ///
+    /// All of it is not more than 100 %, and one of any whole is more than 0 %.
+    pub fn is_exceeded_by(self, part: usize, whole: usize) -> bool {
+        // 128 bits hold a hundred times any count.
+        (part as u128) * 100 > (whole as u128) * u128::from(self.0)
+    }
 }
 
 /// What becomes of open connections whose peer is no longer trusted.
@@ -184,6 +247,10 @@ pub struct ListenerTls {
     pub client_auth: ClientAuth,
     /// What client certificates are checked against; present unless `client_auth` is `none`.
     pub trust: Option<BundleId>,
+    /// Whether a session can be resumed, with its chain verified again.
+    pub session_resumption: bool,
+    /// From the full handshake to the end of all sessions that come of it; 1 s to 24 h.
+    pub session_lifetime: Duration,
     /// The lowest and highest protocol version.
     pub versions: TlsVersions,
     /// The cipher suites offered, in order; empty: the library's own choice.

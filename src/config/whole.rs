@@ -21,6 +21,8 @@ pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
         server: Server {
             workers: defaults::WORKERS,
             drain_timeout: defaults::DRAIN_TIMEOUT,
+            poll_interval: defaults::POLL_INTERVAL,
+            session_ticket_keys: None,
         },
         log: Log {
             format: LogFormat::Text,
