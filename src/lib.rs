@@ -65,12 +65,12 @@ pub struct Prepared {
 /// Every problem of the config and of the files, together.
 pub fn prepare(path: &Path, files: &Files) -> Result<Prepared, Problems> {
     let draft = config::read(path, files);
-    let loaded = tls::load(&draft.config, files);
+    let loaded = tls::load(&draft.config, files, None);
     let (material, mut problems) = match loaded {
         Ok(material) => (Some(material), Vec::new()),
         Err(problems) => (None, problems),
     };
-    let plans = upstream::load(&draft.config, files, material.as_ref());
+    let plans = upstream::load(&draft.config, files, material.as_ref(), &[]);
     let plans = plans.unwrap_or_else(|more| {
         problems.extend(more);
         Vec::new()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::bundle::Bundle;
 use super::choices;
 use super::client::ClientTls;
+use super::origins::{ClientRecipe, Origins, ServerRecipe};
 use super::own_certificate::{OwnChain, describe, unix_now};
 use super::server::ServerTls;
 use super::sni;
@@ -26,6 +27,7 @@ pub struct Material {
     pub clients: Vec<Option<Arc<ClientTls>>>,
     /// The end of validity of each certificate of countersign's own and of each anchor.
     pub expiries: Vec<Expiry>,
+    origins: Origins,
 }
 
 /// When something ceases to be valid.
@@ -74,11 +76,27 @@ impl Expiry {
 
 /// Loads the files of a config through `files`.
 ///
+/// What is as it was in `former` is the same [`Arc`] again: a bundle or a chain
+/// when its settings and all its files are, and what is built of these when its
+/// settings and its parts are. The machine's own authorities are read each time,
+/// past `files`, and are the same when their certificates are.
+///
 /// # Errors
 ///
 /// Every problem found: of each file, and of what does not fit together.
-pub fn load(config: &Config, files: &Files) -> Result<Material, Vec<Problem>> {
-    let mut loader = Loader::new(files);
+pub fn load(
+    config: &Config,
+    files: &Files,
+    former: Option<&Material>,
+) -> Result<Material, Vec<Problem>> {
+    let nothing = Origins::default();
+    let mut loader = Loader {
+        files,
+        former: former.map_or(&nothing, |material| &material.origins),
+        origins: Origins::default(),
+        problems: Vec::new(),
+        expiries: Vec::new(),
+    };
     let bundles: Vec<_> = config
         .bundles()
         .iter()
@@ -102,29 +120,32 @@ pub fn load(config: &Config, files: &Files) -> Result<Material, Vec<Problem>> {
         servers,
         clients,
         expiries: loader.expiries,
+        origins: loader.origins,
     })
 }
 
 /// Gathers what was loaded and what was wrong.
 struct Loader<'a> {
     files: &'a Files,
+    /// What the former generation was made of.
+    former: &'a Origins,
+    /// What this one is made of, as far as it is loaded.
+    origins: Origins,
     problems: Vec<Problem>,
     expiries: Vec<Expiry>,
-    system: Option<Arc<Bundle>>,
 }
 
-impl<'a> Loader<'a> {
-    fn new(files: &'a Files) -> Self {
-        Self {
-            files,
-            problems: Vec::new(),
-            expiries: Vec::new(),
-            system: None,
-        }
-    }
-
+impl Loader<'_> {
     fn bundle(&mut self, config: &config::TrustBundle) -> Option<Arc<Bundle>> {
-        let bundle = self.kept(Bundle::load(config, self.files, None))?;
+        let (inputs, bundle) = match self.former.bundles.find(config, self.files) {
+            Some(same) => same,
+            None => {
+                let former = self.former.bundles.any(|known| known.name == config.name);
+                let load = || Bundle::load(config, self.files, former);
+                let (loaded, inputs) = self.files.inputs_of(load);
+                (inputs, Arc::new(self.kept(loaded)?))
+            }
+        };
         for (index, anchor) in bundle.anchors().iter().enumerate() {
             self.expiries.push(Expiry {
                 kind: "anchor",
@@ -134,7 +155,9 @@ impl<'a> Loader<'a> {
                 not_after: anchor.not_after,
             });
         }
-        Some(Arc::new(bundle))
+        let origins = &mut self.origins.bundles;
+        origins.push(config.clone(), inputs, Arc::clone(&bundle));
+        Some(bundle)
     }
 
     fn server(
@@ -151,17 +174,14 @@ impl<'a> Loader<'a> {
         }
         let borrowed: Vec<_> = chains
             .iter()
-            .map(|(config, chain)| (*config, chain))
+            .map(|(config, chain)| (*config, &**chain))
             .collect();
         self.problems
             .extend(choices::unusable(tls, &whose, &borrowed));
         self.problems.extend(sni::unservable(&whose, &borrowed));
-        let verifier = match (tls.client_auth, tls.trust) {
+        let trust = match (tls.client_auth, tls.trust) {
             (ClientAuth::None, _) => None,
-            (asked, Some(bundle)) => Some(ClientVerifier::new(
-                Arc::clone(bundles.get(bundle.0)?.as_ref()?),
-                asked == ClientAuth::Require,
-            )),
+            (_, Some(bundle)) => Some(Arc::clone(bundles.get(bundle.0)?.as_ref()?)),
             // The config has refused this already; without a bundle there is no listener.
             (_, None) => return None,
         };
@@ -169,9 +189,17 @@ impl<'a> Loader<'a> {
         if chains.len() != tls.certificates.len() {
             return None;
         }
-        let built = ServerTls::new(tls, &listener.protocols, &chains, verifier)
-            .map_err(|e| vec![unusable(tls.place, &whose, &e.to_string())]);
-        self.kept(built).map(Arc::new)
+        let recipe = ServerRecipe::new(listener, tls, chains, trust);
+        let server = match self.former.servers.find(&recipe) {
+            Some(same) => same,
+            None => {
+                let built = build_server(tls, &listener.protocols, &recipe)
+                    .map_err(|e| vec![unusable(tls.place, &whose, &e.to_string())]);
+                Arc::new(self.kept(built)?)
+            }
+        };
+        self.origins.servers.push(recipe, Arc::clone(&server));
+        Some(server)
     }
 
     fn client(
@@ -189,10 +217,17 @@ impl<'a> Loader<'a> {
             UpstreamTrust::Bundle(bundle) => Arc::clone(bundles.get(bundle.0)?.as_ref()?),
             UpstreamTrust::System(place) => self.system(place, &whose)?,
         };
-        let layer = upstream.outbound.client_certificate;
-        let built = ClientTls::new(tls, upstream.protocol, layer, trust, chain.as_ref())
-            .map_err(|e| vec![unusable(tls.place, &whose, &e)]);
-        self.kept(built).map(Arc::new)
+        let recipe = ClientRecipe::new(upstream, tls, chain, trust);
+        let client = match self.former.clients.find(&recipe) {
+            Some(same) => same,
+            None => {
+                let built = build_client(tls, upstream, &recipe)
+                    .map_err(|e| vec![unusable(tls.place, &whose, &e)]);
+                Arc::new(self.kept(built)?)
+            }
+        };
+        self.origins.clients.push(recipe, Arc::clone(&client));
+        Some(client)
     }
 
     fn chain(
@@ -200,8 +235,8 @@ impl<'a> Loader<'a> {
         config: &config::OwnCertificate,
         name: &str,
         whose: &str,
-    ) -> Option<OwnChain> {
-        let chain = self.kept(OwnChain::load(config, self.files, whose))?;
+    ) -> Option<Arc<OwnChain>> {
+        let chain = self.loaded_chain(config, whose)?;
         let index = self
             .expiries
             .iter()
@@ -217,9 +252,31 @@ impl<'a> Loader<'a> {
         Some(chain)
     }
 
+    /// One chain for all that name the same files.
+    fn loaded_chain(
+        &mut self,
+        config: &config::OwnCertificate,
+        whose: &str,
+    ) -> Option<Arc<OwnChain>> {
+        if let Some((_, same)) = self.origins.chains.find(config, self.files) {
+            return Some(same);
+        }
+        let (inputs, chain) = match self.former.chains.find(config, self.files) {
+            Some(same) => same,
+            None => {
+                let load = || OwnChain::load(config, self.files, whose);
+                let (loaded, inputs) = self.files.inputs_of(load);
+                (inputs, Arc::new(self.kept(loaded)?))
+            }
+        };
+        let origins = &mut self.origins.chains;
+        origins.push(config.clone(), inputs, Arc::clone(&chain));
+        Some(chain)
+    }
+
     /// The machine's own authorities, read once.
     fn system(&mut self, place: Place, whose: &str) -> Option<Arc<Bundle>> {
-        if let Some(bundle) = &self.system {
+        if let Some(bundle) = &self.origins.system {
             return Some(Arc::clone(bundle));
         }
         let found = rustls_native_certs::load_native_certs();
@@ -239,8 +296,13 @@ impl<'a> Loader<'a> {
             );
             return None;
         }
-        self.system = Some(Arc::new(bundle));
-        self.system.clone()
+        let former = self.former.system.as_ref();
+        let bundle = match former.filter(|former| has_same_anchors(former, &bundle)) {
+            Some(same) => Arc::clone(same),
+            None => Arc::new(bundle),
+        };
+        self.origins.system = Some(Arc::clone(&bundle));
+        Some(bundle)
     }
 
     fn kept<T>(&mut self, result: Result<T, Vec<Problem>>) -> Option<T> {
@@ -252,6 +314,43 @@ impl<'a> Loader<'a> {
             }
         }
     }
+}
+
+fn build_server(
+    tls: &config::ListenerTls,
+    protocols: &[config::Protocol],
+    recipe: &ServerRecipe,
+) -> Result<ServerTls, rustls::Error> {
+    let required = tls.client_auth == ClientAuth::Require;
+    let verifier = recipe
+        .trust
+        .as_ref()
+        .map(|bundle| ClientVerifier::new(Arc::clone(&bundle.0), required));
+    let chains: Vec<_> = recipe.chains.iter().map(|chain| &**chain).collect();
+    ServerTls::new(tls, protocols, &chains, verifier)
+}
+
+fn build_client(
+    tls: &config::UpstreamTls,
+    upstream: &config::Upstream,
+    recipe: &ClientRecipe,
+) -> Result<ClientTls, String> {
+    let layer = upstream.outbound.client_certificate;
+    let trust = Arc::clone(&recipe.trust.0);
+    let certificate = recipe.certificate.as_deref();
+    ClientTls::new(tls, upstream.protocol, layer, trust, certificate)
+}
+
+/// Whether two bundles without revocation lists trust the same.
+fn has_same_anchors(one: &Bundle, other: &Bundle) -> bool {
+    let fingerprints = |bundle: &'_ Bundle| -> Vec<_> {
+        bundle
+            .anchors()
+            .iter()
+            .map(|anchor| anchor.fingerprint)
+            .collect()
+    };
+    fingerprints(one) == fingerprints(other)
 }
 
 /// What a certificate is known by: its names, and its subject where it has none.
@@ -276,3 +375,6 @@ fn unusable(place: Place, whose: &str, cause: &str) -> Problem {
     )
     .causes("no handshake would succeed")
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,7 @@ mod client;
 mod first_flight;
 pub mod handshake;
 mod load;
+mod origins;
 mod own_certificate;
 mod pem;
 mod refusal;

@@ -41,7 +41,7 @@ impl ServerTls {
     pub(super) fn new(
         tls: &ListenerTls,
         protocols: &[Protocol],
-        chains: &[OwnChain],
+        chains: &[&OwnChain],
         verifier: Option<ClientVerifier>,
     ) -> Result<Self, rustls::Error> {
         let certificates = Arc::new(Certificates::new(chains));
