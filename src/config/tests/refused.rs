@@ -112,6 +112,24 @@ fn a_file_that_is_not_there_is_one_problem() {
 }
 
 #[test]
+fn a_path_that_is_no_regular_file_is_one_problem() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let null = Path::new("/dev/null");
+    for (path, word) in [
+        (directory.path(), "it is a directory"),
+        (null, "it is no regular file"),
+    ] {
+        let problems = read(path, &Files::new())
+            .finish(Vec::new())
+            .expect_err("it holds no config");
+        let text = problems.to_string();
+        let expected = format!("{}: cannot be read: {word}\n", path.display());
+        assert!(text.starts_with(&expected), "{text}");
+        assert!(text.contains("1 problem"), "{text}");
+    }
+}
+
+#[test]
 fn a_file_of_more_than_1_mib_is_refused_and_one_of_1_mib_is_read() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("c.toml");
