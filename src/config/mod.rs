@@ -44,10 +44,11 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use model::{
-    Admin, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, Endpoint, EndpointAddress,
-    HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log,
-    LogFormat, LogLevel, OnWithdrawal, Outbound, OwnCertificate, Place, Protocol, Route, Server,
-    TlsVersion, TlsVersions, TrustBundle, Upstream, UpstreamId, UpstreamTls, UpstreamTrust,
+    Admin, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, CrlCheck, Endpoint,
+    EndpointAddress, HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId,
+    ListenerTls, Located, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Outbound,
+    OwnCertificate, Place, Protocol, Route, Server, Share, TlsVersion, TlsVersions, TrustBundle,
+    Upstream, UpstreamId, UpstreamTls, UpstreamTrust,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};
@@ -58,7 +59,10 @@ use section::{Reader, Section};
 const LARGEST_FILE: u64 = 1 << 20;
 
 /// A whole configuration; legal once it has passed [`Draft::finish`].
-#[derive(Debug)]
+///
+/// Two are equal when they mean the same: comments, blank lines and the order
+/// of the keys in a table make no difference. Each of its parts compares so too.
+#[derive(Debug, Eq, PartialEq)]
 pub struct Config {
     path: PathBuf,
     server: Server,

@@ -195,7 +195,7 @@ fn what_the_manual_shows_as_an_error_is_what_is_printed() {
 }
 
 /// The reference without the `#` of options that are off.
-fn uncommented() -> String {
+pub(super) fn uncommented() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(option) if !option.is_empty() && !option.starts_with(' ') => format!("{option}\n"),
         _ => format!("{line}\n"),

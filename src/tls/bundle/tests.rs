@@ -6,7 +6,7 @@ use rcgen::{
 };
 
 use super::*;
-use crate::config::{Located, OnWithdrawal, Place, TrustBundle};
+use crate::config::{CrlCheck, Located, OnCrlFault, OnWithdrawal, Place, Share, TrustBundle};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -115,7 +115,12 @@ fn bundle_of(authorities: &[&Authority]) -> Bundle {
             place,
         }],
         crl: Vec::new(),
+        crl_check: CrlCheck::Chain,
+        crl_missing: OnCrlFault::Reject,
+        crl_stale: OnCrlFault::Reject,
+        max_shrink: Share::of_percent(50).unwrap(),
         on_withdrawal: OnWithdrawal::Drain,
+        withdrawal_grace: Duration::from_secs(30),
     };
     Bundle::load(&config).unwrap()
 }
