@@ -42,6 +42,10 @@ events! {
     GENERATION = "generation.published";
     /// A certificate or trust anchor runs out soon.
     CERTIFICATE_EXPIRING = "certificate.expiring";
+    /// A certificate passed by a stale revocation list, where the bundle says `crl_stale = "log"`.
+    CRL_USED_STALE = "crl.used_stale";
+    /// A certificate passed without a revocation list of its issuer, where the bundle says `crl_missing = "log"`.
+    CRL_MISSING = "crl.missing";
     /// Lines of the access log were dropped because their reader is too slow or gone.
     ACCESS_LOG_DROPPED = "access_log.dropped";
     /// Lines of this log were dropped because their reader is too slow or gone.

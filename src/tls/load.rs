@@ -115,7 +115,7 @@ struct Loader {
 
 impl Loader {
     fn bundle(&mut self, config: &config::TrustBundle) -> Option<Arc<Bundle>> {
-        let bundle = self.kept(Bundle::load(config))?;
+        let bundle = self.kept(Bundle::load(config, None))?;
         for (index, anchor) in bundle.anchors().iter().enumerate() {
             self.expiries.push(Expiry {
                 kind: "anchor",

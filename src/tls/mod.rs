@@ -21,6 +21,7 @@
 //! RFC 9846 (TLS 1.3), RFC 5246 (TLS 1.2), RFC 5280 (certificates and CRLs),
 //! RFC 9525 (names in certificates).
 
+mod anchor;
 mod bundle;
 mod choices;
 mod client;
@@ -30,16 +31,23 @@ mod load;
 mod own_certificate;
 mod pem;
 mod refusal;
+mod revocation;
 mod server;
 mod sni;
 mod stream;
+#[cfg(test)]
+mod testing;
+mod trust_path;
 mod verifier;
 mod words;
 
-pub use bundle::{Anchor, Bundle, Verdict};
+pub use anchor::{Anchor, AnchorUse};
+pub use bundle::{Bundle, BundleWarning, RevocationListFacts, Shrinkage, Verdict};
 pub use client::{ClientTls, UpstreamHandshake, UpstreamHandshakeError};
 pub use handshake::{Handshaken, RefusedHandshake};
 pub use load::{Expiry, Material, load};
 pub use refusal::Refusal;
+pub use revocation::Note;
 pub use server::{ServerTls, linger};
 pub use stream::{Socket, Stream};
+pub use trust_path::TrustPath;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use rustls_pki_types::SignatureVerificationAlgorithm;
 use webpki::{BorrowedCertRevocationList, CertRevocationList};
-use x509_parser::time::ASN1Time;
 use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
 
 use super::scope::{DistributionPoints, Scope};
 use super::serials::{Serials, Unlisted};
@@ -193,10 +193,7 @@ pub(super) fn text_of_name(contents: &[u8]) -> String {
     rfc4514(&whole).unwrap_or_else(|NotDer| "a name that cannot be read".to_owned())
 }
 
-fn read_serials(
-    der: &[u8],
-    list: &BorrowedCertRevocationList<'_>,
-) -> Result<Serials, ListError> {
+fn read_serials(der: &[u8], list: &BorrowedCertRevocationList<'_>) -> Result<Serials, ListError> {
     let mut fault = None;
     let serials = list.into_iter().map_while(|entry| match entry {
         Ok(entry) => Some(entry.serial_number),

@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_serial_number_that_is_named_again_counts_once() {
-        let (der, found) = table(&[&[5]; 1000]);
+        let (der, found) = table(&[&[5][..]; 1000]);
         let found = found.unwrap();
         assert_eq!(found.len(), 1);
         assert!(found.contains(&der, &[5]) && !found.contains(&der, &[6]));
