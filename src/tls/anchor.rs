@@ -272,3 +272,6 @@ const WEAK_SIGNATURES: [(&[u8], &str); 6] = [
     (&[0x2a, 0x86, 0x48, 0xce, 0x38, 4, 3], "SHA-1"),
     (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1], "SHA-1"),
 ];
+
+#[cfg(test)]
+mod tests;
