@@ -15,7 +15,7 @@
 //!   handshake carries an old verdict, and nobody would look at it again.
 //! * Only [`webpki`] builds paths and verifies the signatures of certificates.
 //!   This room adds what webpki leaves open: which anchors cannot be used
-//!   ([`anchor`]), their dates, and [`revocation`], which is asked of each path
+//!   (`anchor`), their dates, and `revocation`, which is asked of each path
 //!   that webpki finds.
 //! * A path that stood under one bundle is asked of the next by difference: is
 //!   its anchor there, are its dates in order, does no list revoke it.

@@ -20,7 +20,7 @@ use crate::identity::der::{self, tag};
 #[derive(Debug, Eq, PartialEq)]
 pub struct TrustPath {
     anchor: Fingerprint,
-    /// The leaf first; the anchor is none of them.
+    /// The one below the anchor first, the leaf last.
     links: Box<[Link]>,
     not_before: i64,
     not_after: i64,
@@ -82,7 +82,6 @@ impl TrustPath {
             });
             issuer = below.unwrap_or(issuer);
         }
-        links.reverse();
         Ok(Self {
             anchor: anchor.fingerprint,
             links: links.into(),
@@ -108,7 +107,7 @@ impl TrustPath {
         self.not_after
     }
 
-    /// The leaf first.
+    /// The one below the anchor first, the leaf last.
     pub(super) fn links(&self) -> &[Link] {
         &self.links
     }

@@ -129,7 +129,7 @@ impl Revocation {
                 )
             })
             .collect();
-        let any = |outcome| outcomes.iter().any(|found| *found == outcome);
+        let any = |outcome| outcomes.contains(&outcome);
         if outcomes.is_empty() {
             return Ok(Some(BundleWarning::ListCoversNoAnchor {
                 issuer: who.to_owned(),

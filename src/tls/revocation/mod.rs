@@ -99,8 +99,8 @@ impl Revocation {
     ///
     /// # Errors
     ///
-    /// `CertRevoked` before any other, else the first that is met from the leaf
-    /// upwards: `CrlExpired`, `UnknownRevocationStatus`, `IssuerNotCrlSigner`.
+    /// `CertRevoked` before any other, else the first that is met from the
+    /// anchor downwards: `CrlExpired`, `UnknownRevocationStatus`, `IssuerNotCrlSigner`.
     pub(super) fn check(
         &self,
         path: &TrustPath,

@@ -8,7 +8,7 @@ use super::*;
 use crate::identity::der::{self, tag};
 use crate::tls::bundle::{Bundle, Verdict};
 use crate::tls::testing::{
-    Authority, TestBundle, authority, bundle_with, is_in_hours, now, serial,
+    Authority, TestBundle, authority, bundle_with, in_hours, is_in_hours, now, serial,
 };
 
 type Der = CertificateDer<'static>;
@@ -241,6 +241,30 @@ fn stale_list_beside_a_current_one_does_no_harm() {
         "{refused:?}"
     );
     verify(&files.list(&root.list(&[]).issued(1)).load(), &leaf, &[]).unwrap();
+}
+
+#[test]
+fn list_is_stale_by_the_time_that_is_asked_about() {
+    let root = authority("Root", 30);
+    let leaf = root.leaf(10);
+    let files = bundle_with(&[&root.certificate]).list(&root.list(&[]).due(5));
+    let bundle = files.load();
+    let at = |hours| bundle.verify(&leaf, &[], KeyUsage::client_auth(), in_hours(hours));
+    at(4).unwrap();
+    assert!(matches!(at(6), Err(Error::CrlExpired { .. })));
+}
+
+#[test]
+fn one_current_list_is_enough_where_several_speak_of_a_certificate() {
+    let root = authority("Root", 30);
+    let leaf = root.leaf(10);
+    for (whole, part, refused) in [(5, -1, false), (-1, 5, false), (-1, -1, true)] {
+        let files = bundle_with(&[&root.certificate])
+            .list(&root.list(&[]).due(whole))
+            .list(&root.list(&[]).due(part).at("http://part/", None));
+        let verdict = verify(&files.load(), &leaf, &[]);
+        assert_eq!(verdict.is_err(), refused, "{whole} h, {part} h");
+    }
 }
 
 #[test]
@@ -490,14 +514,15 @@ proptest! {
         let at = at.index(der.len());
         der[at] = byte;
         if let Ok(list) = RevocationList::read(&der) {
-            let _ = (list.number(), list.names(&[1]), format!("{list:?}"));
-            let _ = list.signature_by(&SigningKey::new(&der), &[]);
+            drop((list.number(), format!("{list:?}"), list.issuer_text().len()));
+            assert!(!list.names(&[1]));
+            let by_nobody = list.signature_by(&SigningKey::new(&der), &[]);
+            assert_ne!(by_nobody, Signature::Good);
         }
     }
 
     #[test]
     fn garbage_leads_to_no_list_or_to_some(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-        let _ = distribution_points(&bytes);
-        let _ = scope::Scope::read(&bytes);
+        drop((distribution_points(&bytes), scope::Scope::read(&bytes)));
     }
 }
