@@ -131,14 +131,14 @@ async fn establish(
             let Handshaken {
                 stream,
                 peer,
-                good_until,
+                verdict,
                 http2,
                 resumed,
                 ..
             } = done;
             worker.metrics().listener(id.0).handshake_accepted(resumed);
             let caller = Caller::new(site, id, address, peer, http2);
-            let expires = good_until.and_then(instant_of);
+            let expires = verdict.and_then(|verdict| instant_of(verdict.good_until));
             Some(Established {
                 stream,
                 http2,

@@ -1,15 +1,18 @@
 //! Loads everything that a config names on disk, and reports every problem at once.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::bundle::Bundle;
 use super::choices;
 use super::client::ClientTls;
 use super::own_certificate::{OwnChain, describe, unix_now};
+use super::pem;
 use super::server::ServerTls;
+use super::sessions::{Sessions, TicketKeys};
 use super::sni;
 use super::verifier::ClientVerifier;
-use crate::config::{self, ClientAuth, Config, Place, Problem, UpstreamTrust};
+use crate::config::{self, ClientAuth, Config, Located, Place, Problem, UpstreamTrust};
 use crate::identity::CertificateNames;
 
 /// From how long before its end a certificate is warned about.
@@ -24,6 +27,8 @@ pub struct Material {
     pub servers: Vec<Option<Arc<ServerTls>>>,
     /// In the order of the config's upstreams; `None` where no endpoint speaks TLS.
     pub clients: Vec<Option<Arc<ClientTls>>>,
+    /// What session tickets are sealed with, on every listener.
+    pub ticket_keys: Arc<TicketKeys>,
     /// The end of validity of each certificate of countersign's own and of each anchor.
     pub expiries: Vec<Expiry>,
 }
@@ -84,10 +89,11 @@ pub fn load(config: &Config) -> Result<Material, Vec<Problem>> {
         .iter()
         .map(|bundle| loader.bundle(bundle))
         .collect();
+    let ticket_keys = loader.ticket_keys(config.server(), None);
     let servers: Vec<_> = config
         .listeners()
         .iter()
-        .map(|listener| loader.server(listener, &bundles))
+        .map(|listener| loader.server(listener, &bundles, &ticket_keys))
         .collect();
     let clients: Vec<_> = config
         .upstreams()
@@ -101,6 +107,7 @@ pub fn load(config: &Config) -> Result<Material, Vec<Problem>> {
         bundles: bundles.into_iter().flatten().collect(),
         servers,
         clients,
+        ticket_keys,
         expiries: loader.expiries,
     })
 }
@@ -128,10 +135,25 @@ impl Loader {
         Some(Arc::new(bundle))
     }
 
+    /// The keys of session tickets: `former` itself, if nothing about them has
+    /// changed, so that sessions outlive a reload.
+    fn ticket_keys(
+        &mut self,
+        server: &config::Server,
+        former: Option<&Arc<TicketKeys>>,
+    ) -> Arc<TicketKeys> {
+        let keys = match &server.session_ticket_keys {
+            None => Ok(TicketKeys::random_or(former)),
+            Some(path) => shared_keys(path, former).map_err(|problem| vec![problem]),
+        };
+        self.kept(keys).unwrap_or_default()
+    }
+
     fn server(
         &mut self,
         listener: &config::Listener,
         bundles: &[Option<Arc<Bundle>>],
+        ticket_keys: &Arc<TicketKeys>,
     ) -> Option<Arc<ServerTls>> {
         let tls = listener.tls.as_ref()?;
         let whose = format!("listeners.{}.tls", listener.name);
@@ -147,20 +169,24 @@ impl Loader {
         self.problems
             .extend(choices::unusable(tls, &whose, &borrowed));
         self.problems.extend(sni::unservable(&whose, &borrowed));
-        let verifier = match (tls.client_auth, tls.trust) {
+        let trust = match (tls.client_auth, tls.trust) {
             (ClientAuth::None, _) => None,
-            (asked, Some(bundle)) => Some(ClientVerifier::new(
-                Arc::clone(bundles.get(bundle.0)?.as_ref()?),
-                asked == ClientAuth::Require,
-            )),
+            (_, Some(bundle)) => Some(Arc::clone(bundles.get(bundle.0)?.as_ref()?)),
             // The config has refused this already; without a bundle there is no listener.
             (_, None) => return None,
         };
+        let mandatory = tls.client_auth == ClientAuth::Require;
+        let verifier = trust
+            .clone()
+            .map(|bundle| ClientVerifier::new(bundle, mandatory));
+        let sessions = tls
+            .session_resumption
+            .then(|| Sessions::new(ticket_keys, &listener.name, tls, trust));
         let chains: Vec<_> = chains.into_iter().map(|(_, chain)| chain).collect();
         if chains.len() != tls.certificates.len() {
             return None;
         }
-        let built = ServerTls::new(tls, &listener.protocols, &chains, verifier)
+        let built = ServerTls::new(tls, &listener.protocols, &chains, verifier, sessions)
             .map_err(|e| vec![unusable(tls.place, &whose, &e.to_string())]);
         self.kept(built).map(Arc::new)
     }
@@ -243,6 +269,24 @@ impl Loader {
             }
         }
     }
+}
+
+/// The keys that follow from a file of secrets.
+fn shared_keys(
+    path: &Located<PathBuf>,
+    former: Option<&Arc<TicketKeys>>,
+) -> Result<Arc<TicketKeys>, Problem> {
+    let problem = |what: &str| {
+        Problem::at(path.place, format!("server.session_ticket_keys: {what}"))
+            .causes("no instance could resume the sessions of another")
+    };
+    let content = pem::secrets(&path.value).map_err(|e| {
+        problem(&e.to_string()).remedy(
+            "write the path of a file with one secret a line, as `openssl rand -base64 48` prints it",
+        )
+    })?;
+    TicketKeys::shared(&content, former)
+        .map_err(|e| problem(&format!("{} {e}", path.value.display())).remedy(e.remedy()))
 }
 
 /// What a certificate is known by: its names, and its subject where it has none.

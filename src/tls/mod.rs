@@ -11,8 +11,9 @@
 //! * What cannot be read, parsed or used refuses the start. A bundle with one
 //!   unusable certificate in it is refused whole: the operator meant that
 //!   anchor to be in force.
-//! * Sessions are not resumed where certificates are asked for. A resumed
-//!   handshake carries an old verdict, and nobody would look at it again.
+//! * A resumed session is never a way around a check: its chain is verified
+//!   again, against the bundle in force, before the session is gone on with
+//!   ([`sessions`]).
 //! * Only [`webpki`] judges chains; this room adds what webpki leaves open:
 //!   anchors that are not authorities, or that have expired.
 //!
@@ -31,6 +32,7 @@ mod own_certificate;
 mod pem;
 mod refusal;
 mod server;
+mod sessions;
 mod sni;
 mod stream;
 mod verifier;
@@ -42,4 +44,5 @@ pub use handshake::{Handshaken, RefusedHandshake};
 pub use load::{Expiry, Material, load};
 pub use refusal::Refusal;
 pub use server::{ServerTls, linger};
+pub use sessions::TicketKeys;
 pub use stream::{Socket, Stream};

@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 /// The largest revocation list; a million entries take some 40 MiB.
 const MAX_CRL_FILE: u64 = 256 * 1024 * 1024;
+/// The largest file of secrets for session tickets.
+const MAX_SECRETS_FILE: u64 = 64 * 1024;
 /// The most files that one directory may hold.
 const MAX_FILES: usize = 10_000;
 
@@ -195,6 +197,11 @@ pub(super) fn revocation_lists(
         });
     }
     Ok(found)
+}
+
+/// The content of a file of secrets for session tickets, whose form is not PEM.
+pub(super) fn secrets(path: &Path) -> Result<Zeroizing<Vec<u8>>, PemError> {
+    read(path, MAX_SECRETS_FILE).map(Zeroizing::new)
 }
 
 /// The files that a configured path stands for: itself, or every file directly

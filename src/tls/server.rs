@@ -14,63 +14,68 @@ use tokio_rustls::server::{StartHandshake, TlsStream};
 
 use super::choices;
 use super::first_flight;
-use super::handshake::{self, Handshaken, Record, RefusedHandshake};
+use super::handshake::{self, Handshaken, Record, RefusedHandshake, Unattested};
 use super::own_certificate::OwnChain;
 use super::refusal::{Refusal, alert_record};
+use super::sessions::Sessions;
 use super::sni::{Certificates, normalise};
 use super::stream::{Socket, Stream};
 use super::verifier::ClientVerifier;
 use super::words;
-use crate::config::{ListenerTls, Protocol};
+use crate::config::{ClientAuth, ListenerTls, Protocol};
 
 /// How long a refused client may take to read its alert before it is dropped.
 const LINGER: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// The TLS 1.3 tickets after a full handshake. A client that opens several
+/// connections at once uses one for each (RFC 9846 §C.4).
+const TICKETS: usize = 2;
 
 /// The TLS side of one listener. Cheap to share; immutable.
 #[derive(Debug)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
+    /// Whether every client has to be known by a certificate.
+    mandatory: bool,
 }
 
 impl ServerTls {
     /// Puts a listener's settings together.
     ///
     /// `verifier` is what client certificates are checked against; `None`: they
-    /// are not asked for.
+    /// are not asked for. `sessions` keeps what can be resumed; `None`: nothing.
     pub(super) fn new(
         tls: &ListenerTls,
         protocols: &[Protocol],
         chains: &[OwnChain],
         verifier: Option<ClientVerifier>,
+        sessions: Option<Sessions>,
     ) -> Result<Self, rustls::Error> {
         let certificates = Arc::new(Certificates::new(chains));
         let versions: Vec<&'static SupportedProtocolVersion> = choices::versions(tls.versions);
         let builder = ServerConfig::builder_with_provider(Arc::new(choices::provider(tls)))
             .with_protocol_versions(&versions)?;
-        let resolver: Arc<Certificates> = Arc::clone(&certificates);
-        let mut config = match verifier {
-            Some(verifier) => {
-                let mut config = builder
-                    .with_client_cert_verifier(Arc::new(verifier))
-                    .with_cert_resolver(resolver);
-                // A resumed session carries the verdict of another time, and
-                // the verifier is not asked again: so there are none.
-                config.session_storage = Arc::new(NoServerSessionStorage {});
-                config.send_tls13_tickets = 0;
-                config
-            }
-            None => {
-                let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
-                config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-                config
-            }
+        let builder = match verifier {
+            Some(verifier) => builder.with_client_cert_verifier(Arc::new(verifier)),
+            None => builder.with_no_client_auth(),
         };
+        let resolver: Arc<Certificates> = Arc::clone(&certificates);
+        let mut config = builder.with_cert_resolver(resolver);
+        // The library's own store asks nobody before it resumes a session.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
+        config.send_tls13_tickets = 0;
+        if let Some(sessions) = sessions {
+            config.ticketer = Arc::new(sessions);
+            config.send_tls13_tickets = TICKETS;
+            config.max_tls13_tickets = TICKETS;
+        }
         config.alpn_protocols = protocols.iter().map(alpn).collect();
         Ok(Self {
             config: Arc::new(config),
             certificates,
+            mandatory: tls.client_auth == ClientAuth::Require,
         })
     }
 
@@ -91,27 +96,27 @@ impl ServerTls {
         socket: Socket,
         deadline: Instant,
     ) -> Result<Handshaken, RefusedHandshake> {
-        let mut server_name = None;
-        let attempt = self.attempt(socket, &mut server_name);
-        let mut outcome = match tokio::time::timeout_at(deadline, attempt).await {
+        let record = Record::new();
+        let attempt = self.attempt(socket, &record);
+        let outcome = match tokio::time::timeout_at(deadline, attempt).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(RefusedHandshake::early(
                 Refusal::Timeout,
                 "the handshake was not complete at its deadline",
             )),
         };
-        match &mut outcome {
-            Ok(done) => done.server_name = server_name,
-            Err(refused) => refused.server_name = server_name,
+        let record = record.take();
+        match outcome {
+            Ok(stream) => self.handshaken(stream, record),
+            Err(refused) => Err(record.complete(refused)),
         }
-        outcome
     }
 
     async fn attempt(
         &self,
         mut socket: Socket,
-        server_name: &mut Option<String>,
-    ) -> Result<Handshaken, RefusedHandshake> {
+        record: &Rc<RefCell<Record>>,
+    ) -> Result<TlsStream<Socket>, RefusedHandshake> {
         let accepted = match first_flight::client_hello(&mut socket).await {
             Ok(accepted) => accepted,
             Err(mut refused) => {
@@ -119,19 +124,14 @@ impl ServerTls {
                 return Err(refused);
             }
         };
-        *server_name = accepted.client_hello().server_name().map(normalise);
-        if self
-            .certificates
-            .candidates(server_name.as_deref())
-            .is_empty()
-        {
-            return Err(refuse_name(socket, server_name.as_deref()).await);
+        let name = accepted.client_hello().server_name().map(normalise);
+        if self.certificates.candidates(name.as_deref()).is_empty() {
+            let refused = refuse_name(socket, name.as_deref()).await;
+            record.borrow_mut().note_server_name(name);
+            return Err(refused);
         }
-        let record = Record::new();
-        match self.finish(accepted, socket, &record).await {
-            Ok(stream) => Ok(handshaken(stream, record.take())),
-            Err(refused) => Err(record.take().complete(refused)),
-        }
+        record.borrow_mut().note_server_name(name);
+        self.finish(accepted, socket, record).await
     }
 
     /// The part of the handshake that the TLS library runs.
@@ -142,8 +142,8 @@ impl ServerTls {
         record: &Rc<RefCell<Record>>,
     ) -> Result<TlsStream<Socket>, RefusedHandshake> {
         let start = StartHandshake::from_parts(accepted, socket);
-        // Both halves run with the record in place: the library may ask its
-        // verifier in either.
+        // Both halves run with the record in place: the library asks for the
+        // session in the first, and its verifier in the second.
         let config = Arc::clone(&self.config);
         let outcome = handshake::recorded(Rc::clone(record), async move {
             start.into_stream(config).into_fallible().await
@@ -154,32 +154,56 @@ impl ServerTls {
             Err((cause, socket)) => Err(failed(&cause, socket)),
         }
     }
+
+    /// A handshake that the library has completed, unless it has done so for
+    /// somebody whom nobody here has verified.
+    fn handshaken(
+        &self,
+        stream: TlsStream<Socket>,
+        mut record: Record,
+    ) -> Result<Handshaken, RefusedHandshake> {
+        let server_name = record.take_server_name();
+        let session = stream.get_ref().1;
+        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        let certificates = session.peer_certificates().unwrap_or_default();
+        let peer = match record.into_peer(resumed, certificates) {
+            Ok(None) if self.mandatory => Err(Unattested),
+            known => known,
+        };
+        let (peer, verdict, chain) = match peer {
+            Ok(Some(peer)) => {
+                let (peer, verdict, chain) = peer.attest();
+                (Some(peer), Some(verdict), chain)
+            }
+            Ok(None) => (None, None, Vec::new()),
+            Err(fault) => {
+                let mut refused = RefusedHandshake::early(Refusal::Internal, fault.to_string());
+                refused.server_name = server_name;
+                return Err(refused);
+            }
+        };
+        let http2 = session.alpn_protocol() == Some(b"h2");
+        let version = match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        };
+        Ok(Handshaken {
+            stream: Stream::Server(Box::new(stream)),
+            peer,
+            verdict,
+            chain,
+            server_name,
+            resumed,
+            http2,
+            version,
+        })
+    }
 }
 
 fn alpn(protocol: &Protocol) -> Vec<u8> {
     match protocol {
         Protocol::Http1 => b"http/1.1".to_vec(),
         Protocol::Http2 => b"h2".to_vec(),
-    }
-}
-
-fn handshaken(stream: TlsStream<Socket>, record: Record) -> Handshaken {
-    let (peer, good_until) = record.into_peer();
-    let session = stream.get_ref().1;
-    let http2 = session.alpn_protocol() == Some(b"h2");
-    let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-    let version = match session.protocol_version() {
-        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-        _ => "TLSv1.3",
-    };
-    Handshaken {
-        stream: Stream::Server(Box::new(stream)),
-        peer,
-        good_until,
-        server_name: None,
-        resumed,
-        http2,
-        version,
     }
 }
 
