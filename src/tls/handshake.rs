@@ -219,3 +219,6 @@ pub(super) fn with_record<T>(look: impl FnOnce(&mut Record) -> T) -> Option<T> {
     debug_assert!(looked.is_ok(), "asked outside a handshake");
     looked.ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,8 @@ mod server;
 mod sessions;
 mod sni;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod verifier;
 mod words;
 

@@ -252,3 +252,6 @@ pub async fn linger(socket: &mut Socket) {
         socket.discard_received();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,24 +127,28 @@ impl Sessions {
 
     /// The session in a ticket, for the library to go on with. What it says of
     /// the peer is left in the record as a claim.
-    fn resume(&self, record: &mut Record, ticket: &[u8]) -> Result<Vec<u8>, Declined> {
+    fn resume(
+        &self,
+        record: &mut Record,
+        ticket: &[u8],
+        now: UnixTime,
+    ) -> Result<Vec<u8>, Declined> {
         record.sessions.claim = None;
-        let time = UnixTime::now();
-        let now = time.as_secs();
+        let seconds = now.as_secs();
         let scope = self.scope_of(record.server_name());
-        let plain = self.keys.open(now, &scope, ticket);
+        let plain = self.keys.open(seconds, &scope, ticket);
         let mut content = plain.and_then(Content::read).ok_or(Declined::NotOurs)?;
         let mut lineage = content.lineage.within(self.lifetime);
-        lineage.left(now).ok_or(Declined::Ended)?;
+        lineage.left(seconds).ok_or(Declined::Ended)?;
         let chain = std::mem::take(&mut content.chain);
         let peer = if chain.is_empty() {
             self.anonymous.then_some(()).ok_or(Declined::Anonymous)?;
             None
         } else {
             record.sessions.begin_verification()?;
-            let peer = self.verify(chain, time)?;
+            let peer = self.verify(chain, now)?;
             lineage = lineage.not_after(peer.verdict.session_until);
-            lineage.left(now).ok_or(Declined::Ended)?;
+            lineage.left(seconds).ok_or(Declined::Ended)?;
             Some(peer)
         };
         record.sessions.claim = Some(Claim { lineage, peer });
@@ -173,8 +177,8 @@ impl Sessions {
 
     /// A ticket for the session of the handshake under way, which the library
     /// has put into bytes. `None`: there shall be none.
-    fn issue(&self, record: &mut Record, library: &[u8]) -> Option<Vec<u8>> {
-        let now = UnixTime::now().as_secs();
+    fn issue(&self, record: &mut Record, library: &[u8], now: UnixTime) -> Option<Vec<u8>> {
+        let now = now.as_secs();
         let begun = Lineage::begin(now, self.lifetime);
         let (chain, lineage) = match (record.verified(), record.sessions.used_claim(library)) {
             (Some((chain, verdict)), _) => (chain, begun.not_after(verdict.session_until)),
@@ -222,11 +226,11 @@ impl ProducesTickets for Sessions {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        handshake::with_record(|record| self.issue(record, plain)).flatten()
+        handshake::with_record(|record| self.issue(record, plain, UnixTime::now())).flatten()
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        match handshake::with_record(|record| self.resume(record, cipher))? {
+        match handshake::with_record(|record| self.resume(record, cipher, UnixTime::now()))? {
             Ok(session) => Some(session),
             Err(cause) => {
                 tracing::debug!(%cause, "a session ticket is not used");
