@@ -221,7 +221,6 @@ protocol = 'http/1.1'
 identity_assertion = 'never'
 "
     )
-
 }
 
 /// A client whose certificate can be another one, or none, in each handshake.

@@ -14,7 +14,11 @@ async fn peer_is_who_was_verified_if_the_library_says_so_too() {
     let (peer, _, chain) = peer.unwrap().attest();
     assert_eq!(peer.names().dns(), ["billing"]);
     assert_eq!(chain, leaf.chain);
-    for other in [&another.chain[..], &[], &[leaf.chain.clone(), another.chain.clone()].concat()] {
+    for other in [
+        &another.chain[..],
+        &[],
+        &[leaf.chain.clone(), another.chain.clone()].concat(),
+    ] {
         record().await.into_peer(false, other).unwrap_err();
     }
     // What was verified in this handshake says nothing of a resumed one.

@@ -84,7 +84,13 @@ async fn session_of_another_policy_is_not_resumed() {
         assert_eq!(names(&done), ["billing"]);
         // The very same policy, loaded again, does resume.
         let client = known(&files, version, &first).await;
-        assert!(client.meets(&files.load(&original), A).await.unwrap().resumed);
+        assert!(
+            client
+                .meets(&files.load(&original), A)
+                .await
+                .unwrap()
+                .resumed
+        );
     }
 }
 

@@ -167,12 +167,7 @@ impl TicketKeys {
     /// not too long ago, for the same `scope`.
     ///
     /// `now` is in seconds since 1970.
-    pub(super) fn open(
-        &self,
-        now: u64,
-        scope: &[u8],
-        ticket: &[u8],
-    ) -> Option<Zeroizing<Vec<u8>>> {
+    pub(super) fn open(&self, now: u64, scope: &[u8], ticket: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         if ticket.len() > MAX_TICKET {
             return None;
         }

@@ -119,10 +119,7 @@ mod tests {
                 format!("{good}\n{}", good.trim_end_matches('=')),
                 SecretsError::NotBase64 { line: 2 },
             ),
-            (
-                "-----BEGIN".to_owned(),
-                SecretsError::NotBase64 { line: 1 },
-            ),
+            ("-----BEGIN".to_owned(), SecretsError::NotBase64 { line: 1 }),
             (
                 format!("\n{}", secret(b'a', 31)),
                 SecretsError::TooShort { line: 2, bytes: 31 },

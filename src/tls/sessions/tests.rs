@@ -130,12 +130,9 @@ async fn shorter_lifetime_counts_for_sessions_that_began_before_it() {
     let mut full = room.verified(&leaf).await;
     let ticket = room.issue(&mut full, &library(&leaf.chain), 0).unwrap();
     room.sessions.lifetime = 10 * MINUTE;
-    let mut at = |now| room.resume(&mut Record::default(), &ticket, now);
+    let at = |now| room.resume(&mut Record::default(), &ticket, now);
     at(10 * MINUTE - 1).unwrap();
-    assert!(matches!(
-        at(10 * MINUTE).unwrap_err(),
-        Declined::Ended
-    ));
+    assert!(matches!(at(10 * MINUTE).unwrap_err(), Declined::Ended));
 }
 
 #[tokio::test]
@@ -216,7 +213,11 @@ fn anonymous_session_has_no_place_where_a_certificate_is_required() {
         begin: open.begin,
         ..Room::with(&files, "require", "8h", &open.sessions.keys)
     };
-    assert!(closed.issue(&mut Record::default(), &library(&[]), 0).is_none());
+    assert!(
+        closed
+            .issue(&mut Record::default(), &library(&[]), 0)
+            .is_none()
+    );
     let declined = closed.resume(&mut Record::default(), &ticket, 0);
     assert!(matches!(declined.unwrap_err(), Declined::NotOurs));
     // Not even if the scope were no obstacle.
@@ -376,7 +377,10 @@ impl Room {
 
     /// The record of a full handshake in which a client was verified.
     async fn verified(&self, leaf: &Leaf) -> Record {
-        let verified = self.sessions.verify(leaf.chain.clone(), self.at(0)).unwrap();
+        let verified = self
+            .sessions
+            .verify(leaf.chain.clone(), self.at(0))
+            .unwrap();
         let (leaf, intermediates) = verified.chain.split_first().unwrap();
         let record = Record::new();
         handshake::recorded(Rc::clone(&record), async {
@@ -391,12 +395,7 @@ impl Room {
         self.sessions.issue(record, library, self.at(later))
     }
 
-    fn resume(
-        &self,
-        record: &mut Record,
-        ticket: &[u8],
-        later: u64,
-    ) -> Result<Vec<u8>, Declined> {
+    fn resume(&self, record: &mut Record, ticket: &[u8], later: u64) -> Result<Vec<u8>, Declined> {
         self.sessions.resume(record, ticket, self.at(later))
     }
 
