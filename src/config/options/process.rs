@@ -45,8 +45,8 @@ const SERVER: Table = Table {
             path: "server.session_ticket_keys",
             value: "a path",
             default: Unset,
-            summary: "The file that holds the keys of TLS session tickets, for several instances behind one address: with the same file each resumes the sessions of the others.",
-            protects: "Whoever reads it can resume any session, and read recorded TLS 1.2 ones: guard it like a private key, and replace it often. A resumed session is verified again in any case.",
+            summary: "The file with the secrets that the keys of TLS session tickets are made from, for several instances behind one address: with the same file each resumes the sessions of the others. One secret a line, as `openssl rand -base64 48` prints it; at most 16, and lines that begin with `#` are passed over. The keys change every hour; tickets are sealed with those of the first line, and opened with those of all.",
+            protects: "Whoever reads it can make a session for any certificate that a bundle trusts, and read what was recorded of TLS 1.2: guard it like the key of an authority. To change a secret, write the new one as the second line everywhere, then put it first, and take the old one out a day later.",
             without: "each process makes keys of its own and renews them, so that a session is resumed only where it began",
             see: &[
                 "listeners.NAME.tls.session_resumption",
