@@ -13,7 +13,7 @@
 //!   anchor to be in force.
 //! * A resumed session is never a way around a check: its chain is verified
 //!   again, against the bundle in force, before the session is gone on with
-//!   (`sessions`).
+//!   ([`sessions`]).
 //! * Only [`webpki`] judges chains; this room adds what webpki leaves open:
 //!   anchors that are not authorities, or that have expired.
 //!
