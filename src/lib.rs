@@ -29,7 +29,7 @@ pub mod upstream;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -40,7 +40,7 @@ use crate::listener::{
 };
 use crate::proxy::Site;
 use crate::telemetry::admin::AdminAddress;
-use crate::telemetry::metrics::CertificateKind;
+use crate::telemetry::metrics::{CertificateExpiry, CertificateKind};
 use crate::telemetry::{
     AccessLog, AdminSocket, AdminState, Format, Level, MetricNames, Metrics, Readiness, admin,
     events,
@@ -412,20 +412,16 @@ fn metrics_of(config: &Config, material: &Material, access: &AccessLog) -> Arc<M
         upstreams: config.upstreams().iter().map(|u| u.name.clone()).collect(),
     });
     metrics.include_access_log(access);
-    for Expiry {
-        kind,
-        name,
-        index,
-        not_after,
-        ..
-    } in &material.expiries
-    {
-        let kind = match *kind {
+    let certificates = material.expiries.iter().map(|expiry| CertificateExpiry {
+        kind: match expiry.kind {
             "anchor" => CertificateKind::Anchor,
             _ => CertificateKind::Own,
-        };
-        metrics.certificate_expires(kind, name, *index, *not_after);
-    }
+        },
+        name: expiry.name.clone(),
+        index: expiry.index,
+        not_after: expiry.not_after,
+    });
+    metrics.certificates(certificates.collect());
     for warning in material.expiries.iter().filter_map(Expiry::warning) {
         tracing::warn!(event = events::CERTIFICATE_EXPIRING, "{warning}");
     }
@@ -434,7 +430,7 @@ fn metrics_of(config: &Config, material: &Material, access: &AccessLog) -> Arc<M
 
 /// Says in the log and in the metrics what is in force.
 fn announce_generation(site: &Site, metrics: &Metrics) {
-    metrics.generation_published(site.generation());
+    metrics.generation_published(site.generation(), SystemTime::now());
     tracing::info!(
         event = events::GENERATION,
         generation = site.generation(),
