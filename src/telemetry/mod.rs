@@ -29,7 +29,7 @@ mod writer;
 
 pub use access::{AccessLog, AccessLogGuard, AccessRecord};
 pub use admin::{AdminSocket, AdminState, Readiness};
-pub use log::{Format, Level};
+pub use log::{Format, Level, LogControl};
 pub use metrics::{MetricNames, Metrics};
 pub use reference::{ReferenceId, ReferenceIds};
 pub use socket_file::{SocketFile, SocketFileError};
