@@ -172,6 +172,7 @@ pub async fn serve(
         let state = AdminState {
             readiness: Arc::clone(&readiness),
             metrics: Arc::clone(&metrics),
+            commands: mpsc::channel(1).0, // Nobody takes requests yet.
         };
         tokio::task::spawn_local(admin::serve(socket, state, admin_life))
     });
