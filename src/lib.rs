@@ -169,11 +169,7 @@ pub async fn serve(
     announce_generation(&site, &metrics);
     let (shutdown, admin_life) = watch::channel(false);
     let admin = admin_socket.map(|socket| {
-        let state = AdminState {
-            readiness: Arc::clone(&readiness),
-            metrics: Arc::clone(&metrics),
-            commands: mpsc::channel(1).0, // Nobody takes requests yet.
-        };
+        let state = admin_state(&readiness, &metrics);
         tokio::task::spawn_local(admin::serve(socket, state, admin_life))
     });
     let (control, life) = Life::begin();
@@ -427,6 +423,15 @@ fn metrics_of(config: &Config, material: &Material, access: &AccessLog) -> Arc<M
         tracing::warn!(event = events::CERTIFICATE_EXPIRING, "{warning}");
     }
     metrics
+}
+
+fn admin_state(readiness: &Arc<Readiness>, metrics: &Arc<Metrics>) -> AdminState {
+    AdminState {
+        readiness: Arc::clone(readiness),
+        metrics: Arc::clone(metrics),
+        // Nobody takes requests yet.
+        commands: mpsc::channel(1).0,
+    }
 }
 
 /// Says in the log and in the metrics what is in force.
