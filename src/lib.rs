@@ -11,6 +11,7 @@
 //! 6. [`upstream`] gets a connection to an endpoint and authenticates on it.
 //! 7. [`proxy`] carries one permitted request to one upstream and back.
 //! 8. [`listener`] accepts within limits, completes handshakes in time, drains.
+//! 9. [`generation`] loads generations aside, publishes them, tells what came of it.
 //!
 //! This file is the only wiring: [`prepare`] makes a generation of what a
 //! config names, [`serve`] runs it to the end of the process. `cli` has the
@@ -18,6 +19,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod generation;
 pub mod identity;
 pub mod listener;
 pub mod policy;

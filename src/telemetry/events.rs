@@ -40,6 +40,8 @@ events! {
     LISTENER_FULL = "listener.full";
     /// A new generation of trust, certificates and policy is in force.
     GENERATION = "generation.published";
+    /// The system does not tell of changes in a folder, or of any: they are seen by polling.
+    WATCH_UNAVAILABLE = "watch.unavailable";
     /// A certificate or trust anchor runs out soon.
     CERTIFICATE_EXPIRING = "certificate.expiring";
     /// Lines of the access log were dropped because their reader is too slow or gone.
