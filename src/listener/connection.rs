@@ -18,10 +18,10 @@ use super::activity::{Activity, Overdue};
 use super::deal::{Arrival, ArrivedSocket};
 use super::io::{Counted, Watched};
 use super::refusal;
-use super::watch::{Ended, Watch};
+use super::watch::{EXPIRED, Ended, Watch};
 use super::worker::Worker;
 use crate::config::{Limits, Listener, ListenerId, Protocol};
-use crate::proxy::{Caller, Tunnel};
+use crate::proxy::{Caller, Downstream, Tunnel};
 use crate::telemetry::events;
 use crate::tls::{Handshaken, Socket, Stream};
 use crate::upstream::Local;
@@ -47,8 +47,7 @@ const EXPIRED_CAUSE: &str = "the peer's certificate expired while its connection
 /// A connection that is ready for HTTP.
 struct Established {
     stream: Stream,
-    http2: bool,
-    caller: Rc<Caller>,
+    downstream: Rc<Downstream>,
     /// What was read to tell which protocol this is.
     ahead: Vec<u8>,
     /// When the peer's certificate expires.
@@ -78,13 +77,18 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         }
     };
     if let Some(established) = established {
-        let caller = Rc::clone(&established.caller);
+        let downstream = Rc::clone(&established.downstream);
         let expires = established.expires;
-        carry_http(&worker, listener, established).await;
-        if let Some(tunnel) = caller.take_tunnel()
-            && !finished(expires, tunnel, &caller).await
+        carry_http(&worker, (id, listener), established).await;
+        if let Some(tunnel) = downstream.take_tunnel()
+            && !finished(expires, tunnel, &downstream).await
         {
-            log_fault((listener, &caller), CERTIFICATE_EXPIRED, EXPIRED_CAUSE, 0);
+            log_fault(
+                (listener, &downstream),
+                CERTIFICATE_EXPIRED,
+                EXPIRED_CAUSE,
+                0,
+            );
         }
     }
     drop((slot, load));
@@ -108,15 +112,14 @@ async fn establish(
     let Some(tls) = site.server(id) else {
         let known = prior_knowledge(worker, listener, socket).await;
         let http2 = known.as_ref().is_ok_and(|(_, http2, _)| *http2);
-        let caller = Caller::new(site, id, address, None, http2);
-        let (socket, http2, ahead) = known
-            .map_err(|ended| record_end(worker, (listener, &caller), ended))
+        let downstream = Downstream::plaintext(address, http2);
+        let (socket, _, ahead) = known
+            .map_err(|ended| record_end(worker, (listener, &downstream), ended))
             .ok()?;
         let stream = Stream::Plain(socket);
         return Some(Established {
             stream,
-            http2,
-            caller,
+            downstream,
             ahead,
             expires: None,
         });
@@ -137,12 +140,10 @@ async fn establish(
                 ..
             } = done;
             worker.metrics().listener(id.0).handshake_accepted(resumed);
-            let caller = Caller::new(site, id, address, peer, http2);
             let expires = good_until.and_then(instant_of);
             Some(Established {
                 stream,
-                http2,
-                caller,
+                downstream: Downstream::tls(address, peer, http2),
                 ahead: Vec::new(),
                 expires,
             })
@@ -225,24 +226,27 @@ fn instant_of(unix: i64) -> Option<Instant> {
 }
 
 /// HTTP on an established connection, until it has ended.
-async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Established) {
+async fn carry_http(
+    worker: &Rc<Worker>,
+    (id, listener): (ListenerId, &Listener),
+    established: Established,
+) {
     let Established {
         stream,
-        http2,
-        caller,
+        downstream,
         ahead,
         expires,
     } = established;
+    let http2 = downstream.is_http2();
+    let caller = Caller::new(worker.proxy(), id, Rc::clone(&downstream));
     let activity = Activity::new(http2);
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity), http2, ahead));
     let service = service_fn({
-        let (worker, caller, activity) =
-            (Rc::clone(worker), Rc::clone(&caller), Arc::clone(&activity));
+        let activity = Arc::clone(&activity);
         move |request: Request<Incoming>| {
             let open = activity.request();
             let ambiguity = activity.ambiguity();
-            let proxy = Rc::clone(worker.proxy());
-            let handling = proxy.handle(Rc::clone(&caller), request, ambiguity);
+            let handling = Rc::clone(&caller).handle(request, ambiguity);
             async move {
                 let response: Response<Counted> =
                     handling.await.map(|body| Counted::new(body, open));
@@ -250,7 +254,7 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
             }
         }
     });
-    let watch = Watch::new(&activity, listener.limits, expires, &caller);
+    let watch = Watch::new(&activity, listener.limits, expires, &downstream);
     let outcome = if http2 {
         let connection = http2_builder(&listener.limits).serve_connection(io, service);
         let connection = Box::pin(connection);
@@ -271,7 +275,7 @@ async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Estab
             .await
     };
     activity.end_http();
-    record_end(worker, (listener, &caller), outcome);
+    record_end(worker, (listener, &downstream), outcome);
 }
 
 fn http1_builder(limits: &Limits) -> http1::Builder {
@@ -301,13 +305,13 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
 /// Carries a tunnel to its end, or until the certificate that it rests on
 /// expires, and tells which. What it carries has no end that the drain could
 /// ask for: it goes on until then, and is cut at the drain's deadline.
-async fn finished(expires: Option<Instant>, mut tunnel: Tunnel, caller: &Caller) -> bool {
+async fn finished(expires: Option<Instant>, mut tunnel: Tunnel, downstream: &Downstream) -> bool {
     match expires {
         Some(expires) => {
             let ended = tokio::time::timeout_at(expires, &mut tunnel).await.is_ok();
             if !ended {
                 // Before the tunnel is dropped, which writes its line.
-                caller.cut_as_expired();
+                downstream.cut(EXPIRED);
             }
             ended
         }
@@ -319,7 +323,7 @@ async fn finished(expires: Option<Instant>, mut tunnel: Tunnel, caller: &Caller)
 }
 
 /// One line for a connection that ended in a fault outside any request.
-fn record_end(worker: &Worker, (listener, caller): (&Listener, &Caller), ended: Ended) {
+fn record_end(worker: &Worker, (listener, downstream): (&Listener, &Downstream), ended: Ended) {
     let (fault, cause, status) = match ended {
         Ended::Well => return,
         Ended::Overdue(Overdue::Idle) => return,
@@ -347,7 +351,7 @@ fn record_end(worker: &Worker, (listener, caller): (&Listener, &Caller), ended: 
         }
         // The client went away, or a request failed that has a line of its own.
         Ended::Faulty(error) => {
-            tracing::debug!(listener = listener.name, client = %caller, cause = %error, "a connection ended");
+            tracing::debug!(listener = listener.name, client = %downstream, cause = %error, "a connection ended");
             return;
         }
     };
@@ -357,15 +361,20 @@ fn record_end(worker: &Worker, (listener, caller): (&Listener, &Caller), ended: 
             .no_route()
             .request(status, Some("downstream"), Duration::ZERO);
     }
-    log_fault((listener, caller), fault, &cause, status);
+    log_fault((listener, downstream), fault, &cause, status);
 }
 
-fn log_fault((listener, caller): (&Listener, &Caller), fault: &str, cause: &str, status: u16) {
+fn log_fault(
+    (listener, downstream): (&Listener, &Downstream),
+    fault: &str,
+    cause: &str,
+    status: u16,
+) {
     tracing::info!(
         event = events::CONNECTION_FAULT,
         listener = listener.name,
-        client = %caller,
-        peer = caller.peer().map(crate::identity::PeerIdentity::primary),
+        client = %downstream,
+        peer = downstream.peer().map(crate::identity::PeerIdentity::primary),
         fault,
         cause,
         status,

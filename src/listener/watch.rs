@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::activity::{Activity, Overdue};
 use super::worker::Worker;
 use crate::config::Limits;
-use crate::proxy::Caller;
+use crate::proxy::Downstream;
 
 /// How long a connection whose peer's certificate has expired may finish what
 /// is under way.
@@ -18,6 +18,10 @@ const EXPIRY_GRACE: Duration = Duration::from_secs(30);
 /// How long a connection that is asked to end may take to say goodbye when
 /// nothing is under way on it.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// What the lines of requests say that were under way when the certificate of
+/// their connection had expired and they were cut.
+pub(super) const EXPIRED: &str =
+    "the client's certificate, or another one of its chain, has expired";
 
 /// How HTTP on a connection ended.
 pub(super) enum Ended {
@@ -41,7 +45,7 @@ pub(super) struct Watch<'a> {
     left: Option<Instant>,
     /// When it is cut, whatever is under way: the certificate has expired.
     cut: Option<Instant>,
-    caller: &'a Caller,
+    downstream: &'a Downstream,
 }
 
 impl<'a> Watch<'a> {
@@ -49,10 +53,10 @@ impl<'a> Watch<'a> {
         activity: &'a Activity,
         limits: Limits,
         expires: Option<Instant>,
-        caller: &'a Caller,
+        downstream: &'a Downstream,
     ) -> Self {
         Self {
-            caller,
+            downstream,
             activity,
             limits,
             expires,
@@ -138,7 +142,7 @@ impl<'a> Watch<'a> {
         let now = Instant::now();
         if self.cut.is_some_and(|cut| cut <= now) {
             // Before its requests are dropped, which writes their lines.
-            self.caller.cut_as_expired();
+            self.downstream.cut(EXPIRED);
             return Look::End(Ended::Expired);
         }
         if self.expires.is_some_and(|expires| expires <= now) {

@@ -148,7 +148,7 @@ async fn serve(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
         accepts,
         life,
     } = parts;
-    let proxy = Proxy::new(Arc::clone(&site), access, Arc::clone(&metrics));
+    let proxy = Proxy::new(Arc::clone(&site), access, Arc::clone(&metrics), None);
     let worker = Rc::new(Worker {
         proxy,
         metrics,

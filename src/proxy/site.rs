@@ -14,7 +14,8 @@ pub struct Site {
     generation: u64,
     config: Arc<Config>,
     routes: Routes,
-    identity_fields: IdentityFields,
+    /// Apart, since an upload needs nothing else of it and may take long.
+    identity_fields: Arc<IdentityFields>,
     plans: Vec<Arc<Plan>>,
     servers: Vec<Option<Arc<ServerTls>>>,
 }
@@ -32,7 +33,7 @@ impl Site {
             .iter()
             .flat_map(|plan| plan.encodings())
             .flat_map(|encoding| encoding.field_names());
-        let identity_fields = IdentityFields::new(configured);
+        let identity_fields = Arc::new(IdentityFields::new(configured));
         let routes = Routes::new(&config);
         Self {
             generation,
@@ -68,7 +69,7 @@ impl Site {
         &self.routes
     }
 
-    pub(super) fn identity_fields(&self) -> &IdentityFields {
+    pub(super) fn identity_fields(&self) -> &Arc<IdentityFields> {
         &self.identity_fields
     }
 }

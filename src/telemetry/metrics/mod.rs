@@ -122,6 +122,12 @@ impl Metrics {
         self.upstreams.get(index)
     }
 
+    /// The same, to keep: they go on counting for their name when the order of
+    /// the names has changed.
+    pub fn upstream_of(&self, index: usize) -> Arc<UpstreamMetrics> {
+        Arc::clone(self.upstreams.get(index))
+    }
+
     /// Notes when a certificate runs out, in seconds since 1970. `name` is that
     /// of the bundle, listener or upstream, from the config; `index` counts the
     /// certificates of one name.
@@ -242,7 +248,7 @@ impl<T: Default> Named<T> {
         Arc::clone(self.by_name.entry(name).or_default())
     }
 
-    fn get(&self, index: usize) -> &T {
+    fn get(&self, index: usize) -> &Arc<T> {
         self.by_index.get(index).unwrap_or(&self.stray)
     }
 }
