@@ -140,7 +140,7 @@ impl Exchange {
     /// Somebody gave it up before its response was complete: countersign at its
     /// own end or that of the trust in the connection, else the client, since
     /// whatever else can end it has noted a fault.
-    fn abandoned(&self) -> Option<Fault> {
+    pub(super) fn abandoned(&self) -> Option<Fault> {
         if self.complete || self.fault.is_some() {
             return None;
         }

@@ -449,3 +449,6 @@ fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> 
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

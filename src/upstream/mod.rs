@@ -30,6 +30,8 @@ mod h2;
 mod plan;
 mod request;
 mod send;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use body::UpstreamBody;
 pub use credential::Credential;

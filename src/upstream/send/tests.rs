@@ -1,202 +1,34 @@
 //! What becomes of connections and requests when an upstream is retired.
 
-use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Request;
 use http::header::{CONNECTION, UPGRADE};
-use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming};
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::body::Body;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use super::{Answer, Upstream};
 use crate::config;
 use crate::policy;
 use crate::telemetry::{MetricNames, Metrics};
-use crate::upstream::{Local, SendFault, UpstreamRequest, load};
+use crate::upstream::testing::{Pieces, Service, eventually, in_both_protocols, on_a_worker};
+use crate::upstream::{SendFault, UpstreamRequest, load};
 
-/// A body that is sent piece by piece; the default is empty.
-#[derive(Debug, Default)]
-struct Pieces(Option<UnboundedReceiver<Bytes>>);
-
-impl Pieces {
-    fn channel() -> (UnboundedSender<Bytes>, Self) {
-        let (sender, receiver) = unbounded_channel();
-        (sender, Self(Some(receiver)))
-    }
-}
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut self.0 {
-            Some(pieces) => pieces
-                .poll_recv(cx)
-                .map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_none()
-    }
-}
-
-/// A service, and what it has seen.
-struct Service {
-    address: SocketAddr,
-    seen: Rc<Seen>,
-}
-
-#[derive(Debug)]
-struct Seen {
-    opened: Cell<usize>,
-    open: Cell<usize>,
-    requests: Cell<usize>,
-    uploaded: RefCell<Vec<u8>>,
-    /// What holds requests for `/held`, `/long` and `/lost` back.
-    gate: Semaphore,
-}
-
-impl Service {
-    async fn start(protocol: &'static str) -> Self {
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let service = Self {
-            address: socket.local_addr().unwrap(),
-            seen: Rc::new(Seen {
-                opened: Cell::new(0),
-                open: Cell::new(0),
-                requests: Cell::new(0),
-                uploaded: RefCell::default(),
-                gate: Semaphore::new(0),
-            }),
-        };
-        spawn_local(accept(socket, protocol, Rc::clone(&service.seen)));
-        service
-    }
-
-    /// An upstream whose only endpoint it is.
-    fn upstream(&self, protocol: &str) -> Upstream<Pieces> {
-        let config = config_of(self.address, protocol);
-        let plan = load(&config, None).unwrap().remove(0);
-        let metrics = Metrics::new(MetricNames::default());
-        Upstream::new(plan, metrics.upstream_of(0))
-    }
-
-    fn release(&self) {
-        self.seen.gate.add_permits(100);
-    }
-
-    async fn sees_requests(&self, count: usize) {
-        eventually("the requests", || self.seen.requests.get() == count).await;
-    }
-
-    async fn sees_no_connection(&self) {
-        eventually("the end of the connections", || self.seen.open.get() == 0).await;
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test's own service needs no back-off"
-)]
-async fn accept(socket: TcpListener, protocol: &'static str, seen: Rc<Seen>) {
-    loop {
-        let (stream, _) = socket.accept().await.unwrap();
-        let seen = Rc::clone(&seen);
-        spawn_local(async move {
-            seen.opened.set(seen.opened.get() + 1);
-            seen.open.set(seen.open.get() + 1);
-            converse(stream, protocol, Rc::clone(&seen)).await;
-            seen.open.set(seen.open.get() - 1);
-        });
-    }
-}
-
-async fn converse(stream: TcpStream, protocol: &str, seen: Rc<Seen>) {
-    let service = service_fn(move |request| answer(request, Rc::clone(&seen)));
-    let io = TokioIo::new(stream);
-    // How it ended is for the tests to see on the other side.
-    if protocol == "h2" {
-        http2::Builder::new(Local)
-            .serve_connection(io, service)
-            .await
-            .ok();
-    } else {
-        http1::Builder::new()
-            .serve_connection(io, service)
-            .with_upgrades()
-            .await
-            .ok();
-    }
-}
-
-async fn answer(
-    mut request: Request<Incoming>,
-    seen: Rc<Seen>,
-) -> Result<Response<Pieces>, std::io::Error> {
-    seen.requests.set(seen.requests.get() + 1);
-    let path = request.uri().path().to_owned();
-    let (pieces, body) = Pieces::channel();
-    let mut response = Response::new(body);
-    match path.as_str() {
-        "/held" => seen.gate.acquire().await.unwrap().forget(),
-        "/long" => {
-            pieces.send("begun, ".into()).unwrap();
-            spawn_local(async move {
-                seen.gate.acquire().await.unwrap().forget();
-                pieces.send("ended".into()).unwrap();
-            });
-            return Ok(response);
-        }
-        // The first time it is given up without an answer.
-        "/lost" if seen.requests.get() == 2 => {
-            seen.gate.acquire().await.unwrap().forget();
-            return Err(std::io::Error::other("lost"));
-        }
-        // Answered before it has come.
-        "/upload" => {
-            spawn_local(async move {
-                let body = request.into_body().collect().await.unwrap();
-                seen.uploaded.borrow_mut().extend(body.to_bytes());
-            });
-        }
-        "/switch" => {
-            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-            spawn_local(async move {
-                let upgraded = hyper::upgrade::on(&mut request).await.unwrap();
-                let (mut from, mut to) = tokio::io::split(TokioIo::new(upgraded));
-                tokio::io::copy(&mut from, &mut to).await.ok();
-            });
-            *response.body_mut() = Pieces::default();
-            return Ok(response);
-        }
-        _ => {}
-    }
-    pieces.send("done".into()).unwrap();
-    Ok(response)
+/// An upstream whose only endpoint is `service`.
+fn upstream_at(service: &Service, protocol: &str) -> Upstream<Pieces> {
+    let config = config_of(service.address, protocol);
+    let plan = load(&config, None).unwrap().remove(0);
+    let metrics = Metrics::new(MetricNames::default());
+    Upstream::new(plan, metrics.upstream_of(0))
 }
 
 fn config_of(address: SocketAddr, protocol: &str) -> config::Config {
@@ -261,34 +93,11 @@ async fn body_of(answer: Result<Answer<Pieces>, SendFault>) -> Bytes {
     body.collect().await.unwrap().to_bytes()
 }
 
-async fn eventually(what: &str, so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !so() {
-        assert!(Instant::now() < deadline, "no sign of {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-/// Both protocols, each on a worker of its own.
-fn in_both_protocols<F: Future<Output = ()>>(test: impl Fn(&'static str) -> F) {
-    for protocol in ["http/1.1", "h2"] {
-        on_a_worker(test(protocol));
-    }
-}
-
-fn on_a_worker(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, test);
-}
-
 #[test]
 fn upstream_that_is_not_retired_keeps_its_connection_for_the_next_request() {
     in_both_protocols(|protocol| async move {
         let service = Service::start(protocol).await;
-        let upstream = service.upstream(protocol);
+        let upstream = upstream_at(&service, protocol);
         for _ in 0..3 {
             assert_eq!(get(&upstream, "/").await, "done");
         }
@@ -300,7 +109,7 @@ fn upstream_that_is_not_retired_keeps_its_connection_for_the_next_request() {
 fn resting_connection_of_a_retired_upstream_is_closed_at_once() {
     in_both_protocols(|protocol| async move {
         let service = Service::start(protocol).await;
-        let upstream = service.upstream(protocol);
+        let upstream = upstream_at(&service, protocol);
         get(&upstream, "/").await;
         assert_eq!(service.seen.open.get(), 1);
         upstream.retire();
@@ -312,7 +121,7 @@ fn resting_connection_of_a_retired_upstream_is_closed_at_once() {
 fn response_under_way_in_retirement_is_finished_and_then_its_connection_is_closed() {
     in_both_protocols(|protocol| async move {
         let service = Service::start(protocol).await;
-        let upstream = service.upstream(protocol);
+        let upstream = upstream_at(&service, protocol);
         let answer = send(&upstream, "/long", Pieces::default()).await;
         upstream.retire();
         // Nothing has ended it meanwhile.
@@ -331,7 +140,7 @@ fn response_under_way_in_retirement_is_finished_and_then_its_connection_is_close
 fn request_that_waits_for_its_response_in_retirement_is_answered() {
     in_both_protocols(|protocol| async move {
         let service = Service::start(protocol).await;
-        let upstream = service.upstream(protocol);
+        let upstream = upstream_at(&service, protocol);
         let retire = async {
             service.sees_requests(1).await;
             upstream.retire();
@@ -348,7 +157,7 @@ fn request_that_waits_for_its_response_in_retirement_is_answered() {
 fn upload_that_outlives_its_response_goes_on_in_retirement() {
     in_both_protocols(|protocol| async move {
         let service = Service::start(protocol).await;
-        let upstream = service.upstream(protocol);
+        let upstream = upstream_at(&service, protocol);
         let (pieces, body) = Pieces::channel();
         pieces.send("first, ".into()).unwrap();
         assert_eq!(
@@ -371,7 +180,7 @@ fn upload_that_outlives_its_response_goes_on_in_retirement() {
 fn request_in_retirement_is_still_sent_again_when_its_connection_was_lost() {
     in_both_protocols(|protocol| async move {
         let service = Service::start(protocol).await;
-        let upstream = service.upstream(protocol);
+        let upstream = upstream_at(&service, protocol);
         get(&upstream, "/").await;
         let retire = async {
             service.sees_requests(2).await;
@@ -397,7 +206,7 @@ fn request_in_retirement_is_still_sent_again_when_its_connection_was_lost() {
 fn requests_that_wait_for_one_http2_connection_share_it_in_retirement() {
     on_a_worker(async {
         let service = Service::start("h2").await;
-        let upstream = Rc::new(service.upstream("h2"));
+        let upstream = Rc::new(upstream_at(&service, "h2"));
         let waiting: Vec<_> = (0..20)
             .map(|_| {
                 let upstream = Rc::clone(&upstream);
@@ -422,7 +231,7 @@ fn requests_that_wait_for_one_http2_connection_share_it_in_retirement() {
 fn tunnel_goes_on_in_retirement() {
     on_a_worker(async {
         let service = Service::start("http/1.1").await;
-        let upstream = service.upstream("http/1.1");
+        let upstream = upstream_at(&service, "http/1.1");
         let answer = send(&upstream, "/switch", Pieces::default()).await.unwrap();
         assert_eq!(answer.response.status(), 101);
         upstream.retire();
@@ -439,7 +248,7 @@ fn tunnel_goes_on_in_retirement() {
 fn retired_upstream_leaves_nothing_behind() {
     in_both_protocols(|protocol| async move {
         let service = Service::start(protocol).await;
-        let upstream = service.upstream(protocol);
+        let upstream = upstream_at(&service, protocol);
         get(&upstream, "/").await;
         let endpoint = Rc::downgrade(&upstream.endpoints[0]);
         let plan = Arc::downgrade(upstream.plan());
