@@ -111,13 +111,14 @@ impl Downstream {
 
     /// What is under way ends here; to be called before it is dropped, so that
     /// the lines of its requests say why. The first cause is the one that counts.
+    /// A tunnel that has not been taken ends with it.
     pub fn cut(&self, cause: impl Into<Arc<str>>) {
-        let mut standing = self.standing.borrow_mut();
-        if !matches!(*standing, Standing::Cut { .. }) {
-            *standing = Standing::Cut {
+        if !matches!(*self.standing.borrow(), Standing::Cut { .. }) {
+            self.standing.replace(Standing::Cut {
                 cause: cause.into(),
-            };
+            });
         }
+        drop(self.take_tunnel());
     }
 
     /// Why what is under way is being dropped, if it is.
@@ -219,5 +220,24 @@ mod tests {
         let first = "the time to finish is over";
         assert_eq!(downstream.cut_cause().as_deref(), Some(first));
         assert_eq!(cause_of(&downstream).as_deref(), Some(first));
+    }
+
+    #[test]
+    fn tunnel_that_was_not_taken_ends_with_its_connection_and_one_that_was_goes_on() {
+        let downstream = Downstream::plaintext(None, false);
+        let carried = Rc::new(());
+        let tunnel = |carried| -> Tunnel {
+            Box::pin(async move {
+                std::future::pending::<()>().await;
+                drop::<Rc<()>>(carried);
+            })
+        };
+        downstream.set_tunnel(tunnel(Rc::clone(&carried)));
+        let taken = downstream.take_tunnel();
+        downstream.set_tunnel(tunnel(Rc::clone(&carried)));
+        downstream.cut("revoked");
+        assert_eq!(Rc::strong_count(&carried), 2);
+        assert!(taken.is_some());
+        assert!(downstream.take_tunnel().is_none());
     }
 }
