@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up; each uses only those before it.
-const ROOMS: [&str; 9] = [
+const ROOMS: [&str; 10] = [
     "telemetry",
     "identity",
     "config",
@@ -13,6 +13,7 @@ const ROOMS: [&str; 9] = [
     "upstream",
     "proxy",
     "listener",
+    "generation",
     // The commands stand above all rooms.
     "cli",
 ];

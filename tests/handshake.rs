@@ -445,25 +445,6 @@ async fn session_is_resumed_and_counted_as_such_where_no_certificates_are_asked_
 }
 
 #[tokio::test]
-async fn session_is_never_resumed_where_certificates_are_asked_for() {
-    let (pki, upstream) = (Pki::new(), Upstream::start().await);
-    for client_auth in ["want", "require"] {
-        let proxy = with_client_auth(&pki, &upstream, client_auth).start().await;
-        for version in [&TLS12, &TLS13] {
-            let client = Client::new(&pki)
-                .presenting(&pki.client())
-                .version(version)
-                .resuming();
-            for _ in 0..3 {
-                let mut session = client.connect(proxy.public()).await.unwrap();
-                assert_eq!(session.send(get("/")).await.unwrap().status, 200);
-                assert!(!session.tls().resumed, "{client_auth}, {version:?}");
-            }
-        }
-    }
-}
-
-#[tokio::test]
 async fn version_below_the_minimum_is_refused() {
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let setup = Setup::new(&pki, &upstream).with("listeners.public.tls.min_version = '1.3'");

@@ -28,6 +28,7 @@ mod limits;
 mod logs;
 mod reuse;
 mod routes;
+mod sessions;
 mod startup;
 mod support;
 mod upstreams;

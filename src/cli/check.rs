@@ -4,13 +4,13 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::{Exit, complain, print};
-use crate::config::{Bind, ClientAuth, Config, HostPattern, UpstreamTrust};
+use crate::config::{self, Bind, ClientAuth, Config, HostPattern, UpstreamTrust};
+use crate::generation::{Prepared, prepare};
 use crate::tls::{Expiry, Material};
-use crate::{Prepared, config, prepare};
 
 /// Loads a config and everything it names, and says what was found.
 pub(super) fn check(path: &Path) -> Exit {
-    match prepare(config::read(path)) {
+    match prepare(path) {
         Ok(prepared) => print(report(path, &prepared).as_bytes()),
         Err(problems) => {
             complain(problems);
@@ -20,8 +20,8 @@ pub(super) fn check(path: &Path) -> Exit {
 }
 
 fn report(path: &Path, prepared: &Prepared) -> String {
-    let config = prepared.config();
-    let material = prepared.material();
+    let config = prepared.loaded().config();
+    let material = prepared.loaded().material();
     let mut text = format!(
         "{}: everything was loaded and fits together\n",
         path.display()

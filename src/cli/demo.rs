@@ -8,9 +8,12 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Exit, complain, print, run};
+use crate::config;
+use crate::generation::{Prepared, prepare};
 use crate::listener::Address;
+use crate::listener::Ended;
 use crate::telemetry::{AccessLog, Format, Level, log};
-use crate::{Addresses, Ended, config, prepare, serve};
+use crate::{Addresses, Logs, Wishes, serve};
 
 mod backend;
 mod files;
@@ -67,20 +70,23 @@ fn stage(once: bool, dir: Option<&Path>) -> Result<Exit, DemoError> {
         }
     };
     let kept = dir.is_some();
-    let prepared = prepare(config::read(&files.config))?;
+    let prepared = prepare(&files.config)?;
     // Alone, the demo shows what happens; with `--once` its own words suffice.
-    let _log = log::start(Format::Text, if once { Level::Error } else { Level::Info });
+    let log = log::start(Format::Text, if once { Level::Error } else { Level::Info });
     let (access, _guard) = AccessLog::start(Format::Text, !once)?;
+    let logs = Logs {
+        access,
+        control: log.control(),
+    };
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
     runtime.block_on(async {
         tokio::task::spawn_local(backend::serve(backend));
         if once {
-            visit(prepared, &access, &files).await
+            visit(prepared, logs, &files).await
         } else {
-            let stop = run::signals()?;
-            let ended = serve(prepared, &access, stop, |addresses| {
+            let ended = serve(prepared, logs, run::wishes()?, |addresses| {
                 if let Some(proxy) = proxy_of(addresses) {
                     print(files.invitation(proxy, kept).as_bytes());
                 }
@@ -116,11 +122,7 @@ fn proxy_of(addresses: &Addresses) -> Option<SocketAddr> {
 }
 
 /// Makes the demo's requests, and says of each whether it ended as it should.
-async fn visit(
-    prepared: crate::Prepared,
-    access: &AccessLog,
-    files: &Files,
-) -> Result<Exit, DemoError> {
+async fn visit(prepared: Prepared, logs: Logs, files: &Files) -> Result<Exit, DemoError> {
     let (stop, stopped) = mpsc::channel(1);
     let (open, opened) = oneshot::channel();
     let visits = {
@@ -135,7 +137,11 @@ async fn visit(
             report
         })
     };
-    serve(prepared, access, stopped, |addresses| {
+    let wishes = Wishes {
+        stop: stopped,
+        reload: mpsc::channel(1).1,
+    };
+    serve(prepared, logs, wishes, |addresses| {
         open.send(proxy_of(addresses)).ok();
     })
     .await?;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::config::{self, Bind};
+use crate::config::{self, Bind, Files};
 use healthcheck::{Target, healthcheck};
 
 mod check;
@@ -183,7 +183,7 @@ fn with_causes(error: &(dyn Error + 'static)) -> String {
 }
 
 fn target_of(path: &Path) -> Result<Target, String> {
-    let config = config::read(path)
+    let config = config::read(path, &Files::new())
         .finish(Vec::new())
         .map_err(|e| e.to_string())?;
     match config.admin().map(|admin| &admin.bind.value) {

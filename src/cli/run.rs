@@ -8,14 +8,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{Exit, complain, with_causes};
-use crate::listener::BindError;
+use crate::generation::{Prepared, prepare};
+use crate::listener::{BindError, Ended, ListenerBindError};
 use crate::telemetry::admin::AdminSocketError;
 use crate::telemetry::{AccessLog, log};
-use crate::{Ended, Prepared, RunError, config, log_format, log_level, prepare, serve};
+use crate::{Logs, RunError, Wishes, serve};
 
 /// Serves what a config says until the process is told to stop.
 pub(super) fn run(path: &Path) -> Exit {
-    match prepare(config::read(path)) {
+    match prepare(path) {
         Ok(prepared) => serve_prepared(prepared),
         Err(problems) => {
             complain(problems);
@@ -25,10 +26,10 @@ pub(super) fn run(path: &Path) -> Exit {
 }
 
 fn serve_prepared(prepared: Prepared) -> Exit {
-    let settings = *prepared.config().log();
-    let format = log_format(settings.format);
+    let settings = *prepared.loaded().config().log();
+    let format = settings.format.into();
     // In this order, so that what the access log has to say at its end is still logged.
-    let _log = log::start(format, log_level(settings.level));
+    let log = log::start(format, settings.level.into());
     let started = AccessLog::start(format, settings.access);
     let outcome = started
         .map_err(RunError::from)
@@ -37,8 +38,11 @@ fn serve_prepared(prepared: Prepared) -> Exit {
                 .enable_all()
                 .build_local(LocalOptions::default())?;
             runtime.block_on(async {
-                let stop = signals()?;
-                serve(prepared, &access, stop, |_| {}).await
+                let logs = Logs {
+                    access,
+                    control: log.control(),
+                };
+                serve(prepared, logs, wishes()?, |_| {}).await
             })
         });
     match outcome {
@@ -63,10 +67,10 @@ fn serve_prepared(prepared: Prepared) -> Exit {
 fn remedy(cause: &RunError) -> &'static str {
     let kind = match cause {
         RunError::Admin(AdminSocketError::Bind { cause, .. })
-        | RunError::Bind {
+        | RunError::Bind(ListenerBindError {
             cause: BindError::System { cause, .. },
             ..
-        } => cause.kind(),
+        }) => cause.kind(),
         _ => return "",
     };
     match kind {
@@ -84,11 +88,19 @@ fn remedy(cause: &RunError) -> &'static str {
     }
 }
 
-/// A message for each SIGTERM and SIGINT. As PID 1 a process has no other way
-/// to be ended by them.
-pub(super) fn signals() -> io::Result<mpsc::Receiver<()>> {
+/// What signals say: SIGTERM and SIGINT end it, SIGHUP has the files looked at.
+/// As PID 1 a process has no other way to be ended by them.
+pub(super) fn wishes() -> io::Result<Wishes> {
+    Ok(Wishes {
+        stop: messages([SignalKind::terminate(), SignalKind::interrupt()])?,
+        reload: messages([SignalKind::hangup()])?,
+    })
+}
+
+/// A message for each of these signals.
+fn messages<const N: usize>(kinds: [SignalKind; N]) -> io::Result<mpsc::Receiver<()>> {
     let (sender, receiver) = mpsc::channel(4);
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+    for kind in kinds {
         let mut signal = signal(kind)?;
         let sender = sender.clone();
         tokio::task::spawn_local(async move {

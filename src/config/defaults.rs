@@ -5,10 +5,23 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use super::model::Limits;
+use super::model::{Limits, Share};
 
 /// Kubernetes kills a pod 30 s after SIGTERM; what has not finished by then never will.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How late a change may be seen where nothing tells of it, at a cost of a few `stat` calls.
+pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A rotation with overlap drops one anchor of two; a folder that came up empty or half
+/// copied loses more.
+pub(super) const MAX_SHRINK: Share = share(50);
+
+/// As long as the requests in flight have when the whole process ends.
+pub(super) const WITHDRAWAL_GRACE: Duration = Duration::from_secs(30);
+
+/// A working day: what comes back on the next one proves its key again.
+pub(super) const SESSION_LIFETIME: Duration = Duration::from_secs(8 * 60 * 60);
 
 /// The bounds on what one client can hold.
 pub(super) const LIMITS: Limits = Limits {
@@ -44,4 +57,9 @@ pub(super) const WORKERS: NonZeroUsize = NonZeroUsize::MIN;
 #[expect(clippy::expect_used, reason = "evaluated when the crate is compiled")]
 const fn nonzero(value: u32) -> NonZeroU32 {
     NonZeroU32::new(value).expect("a default is not zero")
+}
+
+#[expect(clippy::expect_used, reason = "evaluated when the crate is compiled")]
+const fn share(percent: u8) -> Share {
+    Share::of_percent(percent).expect("a default is at most 100 %")
 }

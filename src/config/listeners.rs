@@ -19,6 +19,9 @@ const MOST_CONNECTIONS: usize = 10_000_000;
 /// What an HTTP parser needs at least, and the most that one client may make it hold.
 const HEADER_BYTES: (&str, &str) = ("8KiB", "1MiB");
 
+/// Less than a second is no resumption, and a day is as long as a stolen key may go unnoticed.
+const SESSION_LIFETIME: (&str, &str) = ("1s", "24h");
+
 /// The words for the HTTP versions, as ALPN has them.
 pub(super) const PROTOCOLS: [(&str, Protocol); 2] =
     [("h2", Protocol::Http2), ("http/1.1", Protocol::Http1)];
@@ -90,6 +93,12 @@ fn tls(section: &mut Section<'_>, bundles: &Names) -> Read<ListenerTls> {
     }
     let trust = section.field("trust");
     let trust = client_trust(section, client_auth, trust, bundles);
+    let session_resumption = section.defaulted("session_resumption", true, |field| field.boolean());
+    let lifetime = defaults::SESSION_LIFETIME;
+    let session_lifetime = section.defaulted("session_lifetime", lifetime, |field| {
+        let (least, most) = SESSION_LIFETIME;
+        field.duration_within(least, most)
+    });
     let versions = versions(section);
     let cipher_suites = algorithms(section, "cipher_suites", versions);
     let key_exchange = algorithms(section, "key_exchange", versions);
@@ -98,6 +107,8 @@ fn tls(section: &mut Section<'_>, bundles: &Names) -> Read<ListenerTls> {
         certificates: certificates?,
         client_auth: client_auth?,
         trust: trust?,
+        session_resumption: session_resumption?,
+        session_lifetime: session_lifetime?,
         versions: versions?,
         cipher_suites: cipher_suites?,
         key_exchange: key_exchange?,

@@ -6,9 +6,11 @@
 //!   is wrong, what it would cause and what to write ([`Problem`]).
 //! * An unknown key is refused, with the nearest known one.
 //! * Durations and sizes carry units; there is no "0 means for ever".
-//! * Nothing here opens a file other than the config itself, and nothing here
+//! * Nothing here reads a file other than the config itself, and nothing here
 //!   knows sockets or TLS libraries. Paths that the room `tls` loads later carry
 //!   their place in the file ([`Located`]), so that its problems point there too.
+//! * Whatever a load reads, it reads through one [`Files`], so that afterwards
+//!   there is one answer to what was looked at and whether it has changed.
 //!
 //! # How to add an option
 //!
@@ -18,6 +20,7 @@
 
 mod algorithms;
 mod defaults;
+mod files;
 mod listeners;
 mod model;
 mod names;
@@ -37,17 +40,17 @@ mod values;
 mod whole;
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    Admin, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, Endpoint, EndpointAddress,
-    HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log,
-    LogFormat, LogLevel, OnWithdrawal, Outbound, OwnCertificate, Place, Protocol, Route, Server,
-    TlsVersion, TlsVersions, TrustBundle, Upstream, UpstreamId, UpstreamTls, UpstreamTrust,
+    Admin, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, CrlCheck, Endpoint,
+    EndpointAddress, HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId,
+    ListenerTls, Located, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Outbound,
+    OwnCertificate, Place, Protocol, Route, Server, Share, TlsVersion, TlsVersions, TrustBundle,
+    Upstream, UpstreamId, UpstreamTls, UpstreamTrust,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};
@@ -58,7 +61,10 @@ use section::{Reader, Section};
 const LARGEST_FILE: u64 = 1 << 20;
 
 /// A whole configuration; legal once it has passed [`Draft::finish`].
-#[derive(Debug)]
+///
+/// Two are equal when they mean the same: comments, blank lines and the order
+/// of the keys in a table make no difference. Each of its parts compares so too.
+#[derive(Debug, Eq, PartialEq)]
 pub struct Config {
     path: PathBuf,
     server: Server,
@@ -82,12 +88,12 @@ pub struct Draft {
     pub problems: Problems,
 }
 
-/// Reads a config file of at most 1 MiB.
+/// Reads a config file of at most 1 MiB through `files`.
 ///
 /// Relative paths in it start from its own directory; `${NAME}` in a path is
 /// taken from the environment of this process.
-pub fn read(path: &Path) -> Draft {
-    match text_of(path) {
+pub fn read(path: &Path, files: &Files) -> Draft {
+    match text_of(path, files) {
         Ok(text) => parse(&text, path),
         Err(problem) => {
             let draft = parse("", path);
@@ -194,28 +200,24 @@ impl Config {
     }
 }
 
-fn text_of(path: &Path) -> Result<String, Problem> {
-    let bytes = bytes_of(path).map_err(|error| {
-        Problem::new(format!("cannot be read: {error}"))
-            .remedy("give the file with --config, and see that this user may read it")
-    })?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(Problem::new("is larger than 1 MiB").remedy("give the config file itself"));
+fn text_of(path: &Path, files: &Files) -> Result<String, Problem> {
+    let contents = files
+        .read(path, LARGEST_FILE)
+        .map_err(|error| match error {
+            FileError::TooLarge { .. } => {
+                Problem::new("is larger than 1 MiB").remedy("give the config file itself")
+            }
+            other => Problem::new(format!("cannot be read: {other}"))
+                .remedy("give the file with --config, and see that this user may read it"),
+        })?;
+    match std::str::from_utf8(&contents) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(error) => {
+            let at = error.valid_up_to();
+            let good = contents.get(..at).unwrap_or_default();
+            let text = String::from_utf8_lossy(good);
+            let place = Reader::new(&text, Path::new(""), &|_| None).place(at);
+            Err(Problem::at(place, "is not UTF-8").remedy("save the file as UTF-8"))
+        }
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let good = error.as_bytes().get(..at).unwrap_or_default();
-        let text = String::from_utf8_lossy(good);
-        let place = Reader::new(&text, Path::new(""), &|_| None).place(at);
-        Problem::at(place, "is not UTF-8").remedy("save the file as UTF-8")
-    })
-}
-
-/// At most one byte more than is allowed.
-fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(LARGEST_FILE + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

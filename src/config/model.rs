@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use crate::identity::{Encoding, PeerPattern};
 
 /// A value and the place in the file where it was written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Located<T> {
     /// The value.
     pub value: T,
@@ -22,7 +22,11 @@ pub struct Located<T> {
 }
 
 /// A line and column of the config file, both counted from 1.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+///
+/// A place equals every other place: where something stands is no part of what
+/// it is, so a setting that only moved in the file has not changed. For an
+/// order, see [`position`](Self::position).
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Place {
     /// The line.
     pub line: u32,
@@ -30,17 +34,37 @@ pub struct Place {
     pub column: u32,
 }
 
+impl Place {
+    /// The line and the column, which compare in the order of the file.
+    pub fn position(self) -> (u32, u32) {
+        (self.line, self.column)
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Place {}
+
 /// `[server]`: what concerns the whole process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Server {
     /// Worker threads; default one per core.
     pub workers: NonZeroUsize,
     /// From the first SIGTERM to the end of the last request.
     pub drain_timeout: Duration,
+    /// How often the files are looked at where nothing tells of a change; 100 ms to 1 h.
+    pub poll_interval: Duration,
+    /// The keys that seal session tickets, shared with other instances; `None`:
+    /// keys of this process alone.
+    pub session_ticket_keys: Option<Located<PathBuf>>,
 }
 
 /// `[log]`: what is written where.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Log {
     /// How lines look.
     pub format: LogFormat,
@@ -73,7 +97,7 @@ pub enum LogLevel {
 }
 
 /// `[admin]`: where health, readiness and metrics are served.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Admin {
     /// The address; TCP or a unix socket.
     pub bind: Located<Bind>,
@@ -101,7 +125,7 @@ pub struct ListenerId(pub usize);
 pub struct UpstreamId(pub usize);
 
 /// `[trust.NAME]`: a named set of trust anchors.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TrustBundle {
     /// Its name.
     pub name: String,
@@ -111,8 +135,66 @@ pub struct TrustBundle {
     pub ca: Vec<Located<PathBuf>>,
     /// Revocation lists, PEM or DER; files or directories. Empty: not checked.
     pub crl: Vec<Located<PathBuf>>,
+    /// Which certificates of a chain are looked up; has a meaning only with `crl`.
+    pub crl_check: CrlCheck,
+    /// Where an issuer has no list; has a meaning only with `crl`.
+    pub crl_missing: OnCrlFault,
+    /// Where an issuer's list is past its `nextUpdate`; has a meaning only with `crl`.
+    pub crl_stale: OnCrlFault,
+    /// The share of the anchors in force that a new set may drop without being confirmed.
+    pub max_shrink: Share,
     /// What becomes of open connections whose peer is no longer trusted.
     pub on_withdrawal: OnWithdrawal,
+    /// With [`OnWithdrawal::Drain`]: how long requests in flight have.
+    pub withdrawal_grace: Duration,
+}
+
+/// Which certificates of a chain are looked up in revocation lists.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CrlCheck {
+    /// All but the trust anchor.
+    Chain,
+    /// The leaf alone.
+    Leaf,
+}
+
+/// What becomes of a certificate that no current revocation list speaks of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnCrlFault {
+    /// It is refused.
+    Reject,
+    /// It passes.
+    Allow,
+    /// It passes, and the log says so.
+    Log,
+}
+
+/// A share of a whole, in percent, from 0 to 100.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Share(u8);
+
+impl Share {
+    /// The share of `percent` hundredths; `None` above 100.
+    pub const fn of_percent(percent: u8) -> Option<Self> {
+        if percent <= 100 {
+            Some(Self(percent))
+        } else {
+            None
+        }
+    }
+
+    /// In percent.
+    pub fn percent(self) -> u8 {
+        self.0
+    }
+
+    /// Whether `part` of `whole` is more than this share of it.
+    ///
+    /// All of it is not more than 100 %, and one of any whole is more than 0 %.
+    pub fn is_exceeded_by(self, part: usize, whole: usize) -> bool {
+        // 128 bits hold a hundred times any count.
+        (part as u128) * 100 > (whole as u128) * u128::from(self.0)
+    }
 }
 
 /// What becomes of open connections whose peer is no longer trusted.
@@ -127,7 +209,7 @@ pub enum OnWithdrawal {
 }
 
 /// `[listeners.NAME]`: one address where clients connect.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Listener {
     /// Its name, used in logs and metrics.
     pub name: String,
@@ -155,7 +237,7 @@ pub enum Protocol {
 }
 
 /// `[listeners.NAME.tls]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ListenerTls {
     /// Where the table stands.
     pub place: Place,
@@ -165,6 +247,10 @@ pub struct ListenerTls {
     pub client_auth: ClientAuth,
     /// What client certificates are checked against; present unless `client_auth` is `none`.
     pub trust: Option<BundleId>,
+    /// Whether a session can be resumed, with its chain verified again.
+    pub session_resumption: bool,
+    /// From the full handshake to the end of all sessions that come of it; 1 s to 24 h.
+    pub session_lifetime: Duration,
     /// The lowest and highest protocol version.
     pub versions: TlsVersions,
     /// The cipher suites offered, in order; empty: the library's own choice.
@@ -174,7 +260,7 @@ pub struct ListenerTls {
 }
 
 /// One certificate chain of countersign's own, with its key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OwnCertificate {
     /// PEM file: the leaf first, then its intermediates.
     pub chain: Located<PathBuf>,
@@ -239,7 +325,7 @@ pub enum KeyExchange {
 }
 
 /// `[listeners.NAME.limits]`: every one has a default.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// ClientHello to Finished, one deadline.
     pub handshake_timeout: Duration,
@@ -256,7 +342,7 @@ pub struct Limits {
 }
 
 /// `[[routes]]`: which requests go to which upstream, and who may send them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Route {
     /// The label in logs and metrics: `name`, else `routes[N]` counted from 0.
     pub name: String,
@@ -286,7 +372,7 @@ pub enum HostPattern {
 }
 
 /// `[upstreams.NAME]`: a service and how to reach it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Upstream {
     /// Its name, used in logs and metrics.
     pub name: String,
@@ -309,7 +395,7 @@ pub struct Upstream {
 }
 
 /// One endpoint of an upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Endpoint {
     /// As it was written, for logs.
     pub text: String,
@@ -336,7 +422,7 @@ pub enum EndpointAddress {
 }
 
 /// `[upstreams.NAME.tls]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpstreamTls {
     /// Where the table stands.
     pub place: Place,
@@ -371,7 +457,7 @@ pub enum LayerMode {
 }
 
 /// `[upstreams.NAME.outbound]`: what countersign offers when it is itself the client.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outbound {
     /// The transport layer: countersign's own certificate.
     pub client_certificate: LayerMode,
@@ -386,7 +472,7 @@ pub struct Outbound {
 }
 
 /// What the message layer sends.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum CredentialSource {
     /// The caller's own `Authorization`.
     Forward,

@@ -8,7 +8,8 @@ use super::model::Place;
 /// One thing that is wrong: where, what, what it would cause and what to write.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
-    place: Option<Place>,
+    /// The line and the column, since two places do not compare.
+    position: Option<(u32, u32)>,
     what: String,
     causes: Option<String>,
     remedy: Option<String>,
@@ -25,7 +26,7 @@ impl Problem {
     /// A problem at `place`; `what` is in lower case and without a final dot.
     pub fn at(place: Place, what: impl Into<String>) -> Self {
         Self {
-            place: Some(place),
+            position: Some(place.position()),
             ..Self::new(what)
         }
     }
@@ -33,7 +34,7 @@ impl Problem {
     /// A problem of the whole file, or of a lone value whose place is not known yet.
     pub fn new(what: impl Into<String>) -> Self {
         Self {
-            place: None,
+            position: None,
             what: what.into(),
             causes: None,
             remedy: None,
@@ -56,13 +57,14 @@ impl Problem {
 
     /// Where it stands; `None` for a problem of the whole file.
     pub fn place(&self) -> Option<Place> {
-        self.place
+        let (line, column) = self.position?;
+        Some(Place { line, column })
     }
 
     /// Gives a problem that a parser found in a lone value its place and its key.
     pub(super) fn of_key(self, place: Place, path: &str) -> Self {
         Self {
-            place: Some(place),
+            position: Some(place.position()),
             what: format!("{path}: {}", self.what),
             ..self
         }
@@ -70,7 +72,7 @@ impl Problem {
 
     fn write(&self, file: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", file.display())?;
-        if let Some(Place { line, column }) = self.place {
+        if let Some((line, column)) = self.position {
             write!(f, "{line}:{column}:")?;
         }
         writeln!(f, " {}", self.what)?;
@@ -102,6 +104,18 @@ impl Problems {
         self.list.len()
     }
 
+    /// Each problem as a text of its own, in the order of the file.
+    pub fn each(&self) -> Vec<String> {
+        let text = |problem: &Problem| {
+            let text = InFile {
+                problem,
+                file: &self.file,
+            };
+            text.to_string().trim_end().to_owned()
+        };
+        self.list.iter().map(text).collect()
+    }
+
     /// The problems, in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.list.iter()
@@ -109,7 +123,19 @@ impl Problems {
 
     pub(super) fn extend(&mut self, more: Vec<Problem>) {
         self.list.extend(more);
-        self.list.sort_by_key(|problem| problem.place);
+        self.list.sort_by_key(|problem| problem.position);
+    }
+}
+
+/// A problem with the name of its file.
+struct InFile<'a> {
+    problem: &'a Problem,
+    file: &'a Path,
+}
+
+impl fmt::Display for InFile<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.problem.write(self.file, f)
     }
 }
 

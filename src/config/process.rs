@@ -3,21 +3,34 @@
 use std::num::NonZeroUsize;
 
 use super::defaults;
-use super::model::{Admin, Log, LogFormat, LogLevel, OnWithdrawal, Server, TrustBundle};
+use super::model::{
+    Admin, CrlCheck, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Server, TrustBundle,
+};
 use super::problem::Problem;
 use super::section::{Read, Section};
+use crate::telemetry;
 
 /// More threads than any machine has cores for.
 const MOST_WORKERS: usize = 1024;
+
+/// More often would keep the disk busy; more seldom would not be live.
+const POLL_INTERVAL: (&str, &str) = ("100ms", "1h");
 
 pub(super) fn server(section: &mut Section<'_>) -> Read<Server> {
     let workers = section.optional("workers", |field| field.count(MOST_WORKERS));
     let drain_timeout = section.defaulted("drain_timeout", defaults::DRAIN_TIMEOUT, |field| {
         field.duration()
     });
+    let poll_interval = section.defaulted("poll_interval", defaults::POLL_INTERVAL, |field| {
+        let (least, most) = POLL_INTERVAL;
+        field.duration_within(least, most)
+    });
+    let session_ticket_keys = section.optional("session_ticket_keys", |field| field.path());
     Ok(Server {
         workers: workers?.and_then(NonZeroUsize::new).unwrap_or_else(cores),
         drain_timeout: drain_timeout?,
+        poll_interval: poll_interval?,
+        session_ticket_keys: session_ticket_keys?,
     })
 }
 
@@ -52,7 +65,18 @@ pub(super) fn admin(section: &mut Section<'_>) -> Read<Admin> {
 
 pub(super) fn bundle(section: &mut Section<'_>, name: &str) -> Read<TrustBundle> {
     let ca = section.required("ca", |field| field.list(|path| path.path()));
-    let crl = section.defaulted("crl", Vec::new(), |field| field.list(|path| path.path()));
+    let crl = section.optional("crl", |field| field.list(|path| path.path()));
+    let has_lists = !matches!(crl, Ok(None));
+    let checks = [("chain", CrlCheck::Chain), ("leaf", CrlCheck::Leaf)];
+    let crl_check = of_lists(section, "crl_check", &checks, has_lists);
+    let faults = [
+        ("reject", OnCrlFault::Reject),
+        ("allow", OnCrlFault::Allow),
+        ("log", OnCrlFault::Log),
+    ];
+    let crl_missing = of_lists(section, "crl_missing", &faults, has_lists);
+    let crl_stale = of_lists(section, "crl_stale", &faults, has_lists);
+    let max_shrink = section.defaulted("max_shrink", defaults::MAX_SHRINK, |field| field.share());
     let on_withdrawal = section.defaulted("on_withdrawal", OnWithdrawal::Drain, |field| {
         field.choice(&[
             ("drain", OnWithdrawal::Drain),
@@ -60,17 +84,66 @@ pub(super) fn bundle(section: &mut Section<'_>, name: &str) -> Read<TrustBundle>
             ("keep", OnWithdrawal::Keep),
         ])
     });
+    let grace = defaults::WITHDRAWAL_GRACE;
+    let withdrawal_grace = section.defaulted("withdrawal_grace", grace, |field| field.duration());
     if name == "system" {
-        let problem = Problem::new("a trust bundle cannot have this name")
-            .causes("`trust = \"system\"` names the machine's own certificate authorities")
-            .remedy("choose another name");
-        return Err(section.refuse(problem));
+        return Err(section.refuse(taken_name()));
     }
     Ok(TrustBundle {
         name: name.to_owned(),
         place: section.place(),
         ca: ca?,
-        crl: crl?,
+        crl: crl?.unwrap_or_default(),
+        crl_check: crl_check?,
+        crl_missing: crl_missing?,
+        crl_stale: crl_stale?,
+        max_shrink: max_shrink?,
         on_withdrawal: on_withdrawal?,
+        withdrawal_grace: withdrawal_grace?,
     })
+}
+
+/// Reads a word about revocation lists, the first of which is the default.
+fn of_lists<T: Copy, const N: usize>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    words: &[(&str, T); N],
+    has_lists: bool,
+) -> Read<T> {
+    section.defaulted(key, words[0].1, |field| {
+        let word = field.choice(words)?;
+        if has_lists {
+            return Ok(word);
+        }
+        let problem = Problem::new("has no meaning without crl")
+            .causes("no certificate is looked up in a revocation list")
+            .remedy("write crl = [\"trust/crl/\"], or remove it");
+        Err(field.refuse(problem))
+    })
+}
+
+fn taken_name() -> Problem {
+    Problem::new("a trust bundle cannot have this name")
+        .causes("`trust = \"system\"` names the machine's own certificate authorities")
+        .remedy("choose another name")
+}
+
+impl From<LogFormat> for telemetry::Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+impl From<LogLevel> for telemetry::Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::model::Share;
 use super::problem::Problem;
 
 /// The longest duration. Longer ones would amount to "for ever", and this one
@@ -43,6 +44,26 @@ pub(super) fn duration(text: &str) -> Result<Duration, Problem> {
 /// A number without a unit, zero, more than fits in 64 bits, or anything else.
 pub(super) fn size(text: &str) -> Result<u64, Problem> {
     SIZE.read(text)
+}
+
+/// Reads a share such as `"50%"`: a whole number from 0 to 100 with its sign.
+///
+/// # Errors
+///
+/// A number without the sign, more than 100 %, or anything else.
+pub(super) fn share(text: &str) -> Result<Share, Problem> {
+    let digits = text.strip_suffix('%').unwrap_or(text);
+    let whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let share = digits.parse().ok().filter(|_| whole);
+    match share.and_then(Share::of_percent) {
+        Some(share) if digits.len() < text.len() => Ok(share),
+        Some(_) => Err(Problem::new(format!("{} has no unit", quoted(text)))
+            .remedy(format!("write \"{digits}%\""))),
+        None => Err(
+            Problem::new(format!("{} is not a share of a whole", quoted(text)))
+                .remedy("write a whole number from \"0%\" to \"100%\""),
+        ),
+    }
 }
 
 /// Quotes a text of the file for a message: on one line, and not endlessly.
@@ -197,6 +218,27 @@ mod tests {
     fn thirty_days_is_the_longest() {
         assert_eq!(duration("720h"), Ok(LONGEST));
         assert!(duration("2592000001ms").is_err());
+    }
+
+    #[test]
+    fn a_share_is_from_0_to_100_percent() {
+        for (text, percent) in [("0%", 0), ("7%", 7), ("100%", 100)] {
+            assert_eq!(share(text).map(Share::percent), Ok(percent));
+        }
+        for text in ["101%", "256%", "-1%", "+1%", "1.5%", "50 %", "%", "", "50"] {
+            assert!(share(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_exceeded_by_more_than_itself() {
+        let half = share("50%").expect("it is one");
+        assert!(!half.is_exceeded_by(1, 2));
+        assert!(half.is_exceeded_by(2, 3));
+        assert!(!share("100%").expect("it is one").is_exceeded_by(3, 3));
+        let none = share("0%").expect("it is one");
+        assert!(none.is_exceeded_by(1, usize::MAX));
+        assert!(!none.is_exceeded_by(0, 3));
     }
 
     #[test]

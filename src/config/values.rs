@@ -8,10 +8,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
-use super::model::{Bind, Endpoint, EndpointAddress, Located};
+use super::model::{Bind, Endpoint, EndpointAddress, Located, Share};
 use super::nearest::nearest;
 use super::problem::Problem;
-use super::section::{Field, Read, Reader};
+use super::section::{Field, Read, Reader, Reported};
 use super::units::{self, quoted};
 
 /// The longest path that fits in a unix socket's address, without its final NUL.
@@ -73,19 +73,37 @@ impl<'r> Field<'r> {
         self.parsed(units::duration)
     }
 
+    /// A duration from `least` to `most`, both written with units.
+    pub(super) fn duration_within(&self, least: &str, most: &str) -> Read<Duration> {
+        let duration = self.duration()?;
+        let bound = |text: &str| units::duration(text).unwrap_or(duration);
+        if duration < bound(least) || duration > bound(most) {
+            return Err(self.out_of_bounds("a duration", least, most));
+        }
+        Ok(duration)
+    }
+
+    /// A share of a whole, in percent.
+    pub(super) fn share(&self) -> Read<Share> {
+        self.has_a_unit("a share of a whole", "%")?;
+        self.parsed(units::share)
+    }
+
     /// A size in bytes from `least` to `most`, both written with units.
     pub(super) fn size(&self, least: &str, most: &str) -> Read<u64> {
         self.has_a_unit("a size", "B")?;
         let bytes = self.parsed(units::size)?;
         let bound = |text: &str| units::size(text).unwrap_or(bytes);
         if bytes < bound(least) || bytes > bound(most) {
-            let text = quoted(self.text()?);
-            let problem = Problem::new(format!("{text} is not possible"));
-            return Err(
-                self.refuse(problem.remedy(format!("write a size from \"{least}\" to \"{most}\"")))
-            );
+            return Err(self.out_of_bounds("a size", least, most));
         }
         Ok(bytes)
+    }
+
+    fn out_of_bounds(&self, wanted: &str, least: &str, most: &str) -> Reported {
+        let text = quoted(self.value().as_str().unwrap_or_default());
+        let problem = Problem::new(format!("{text} is not possible"));
+        self.refuse(problem.remedy(format!("write {wanted} from \"{least}\" to \"{most}\"")))
     }
 
     fn has_a_unit(&self, wanted: &str, unit: &str) -> Read<()> {

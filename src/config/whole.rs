@@ -21,6 +21,8 @@ pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
         server: Server {
             workers: defaults::WORKERS,
             drain_timeout: defaults::DRAIN_TIMEOUT,
+            poll_interval: defaults::POLL_INTERVAL,
+            session_ticket_keys: None,
         },
         log: Log {
             format: LogFormat::Text,
@@ -122,7 +124,7 @@ fn report_clashes(reader: &Reader<'_>, config: &Config) {
     if let Some(admin) = &config.admin {
         binds.push(("admin.bind".to_owned(), &admin.bind));
     }
-    binds.sort_by_key(|(_, bind)| bind.place);
+    binds.sort_by_key(|(_, bind)| bind.place.position());
     for (index, (path, bind)) in binds.iter().enumerate() {
         let mut earlier = binds.iter().take(index);
         let taken = earlier.find(|(_, other)| clash(&bind.value, &other.value));

@@ -1,5 +1,6 @@
-//! A strict reader of DER elements, for the parts of a certificate where a
-//! lenient one would lose names.
+//! A strict reader of DER elements, for the parts of certificates and of
+//! revocation lists where a lenient one would lose names, and for those that
+//! the verifier reads but does not hand out.
 //!
 //! `x509-parser` stops a distinguished name at the first attribute that it
 //! cannot read and keeps what came before. A name that was cut short may be
@@ -7,37 +8,40 @@
 
 /// The bytes are not DER, or not of the type that stands there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct NotDer;
+pub(crate) struct NotDer;
 
 /// One element: tag, length and contents.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Element<'a> {
+pub(crate) struct Element<'a> {
     /// The identifier octet, class and constructed bit included.
-    pub(super) tag: u8,
+    pub(crate) tag: u8,
     /// What the element holds.
-    pub(super) contents: &'a [u8],
+    pub(crate) contents: &'a [u8],
     /// The whole element, identifier and length included.
-    pub(super) raw: &'a [u8],
+    pub(crate) raw: &'a [u8],
 }
 
 /// Universal tags (X.680 §8.6), as identifier octets.
-pub(super) mod tag {
-    pub(in crate::identity) const OBJECT_IDENTIFIER: u8 = 0x06;
-    pub(in crate::identity) const UTF8_STRING: u8 = 0x0c;
-    pub(in crate::identity) const NUMERIC_STRING: u8 = 0x12;
-    pub(in crate::identity) const PRINTABLE_STRING: u8 = 0x13;
-    pub(in crate::identity) const TELETEX_STRING: u8 = 0x14;
-    pub(in crate::identity) const IA5_STRING: u8 = 0x16;
-    pub(in crate::identity) const VISIBLE_STRING: u8 = 0x1a;
-    pub(in crate::identity) const UNIVERSAL_STRING: u8 = 0x1c;
-    pub(in crate::identity) const BMP_STRING: u8 = 0x1e;
-    pub(in crate::identity) const SEQUENCE: u8 = 0x30;
-    pub(in crate::identity) const SET: u8 = 0x31;
+pub(crate) mod tag {
+    pub(crate) const INTEGER: u8 = 0x02;
+    pub(crate) const BIT_STRING: u8 = 0x03;
+    pub(crate) const OCTET_STRING: u8 = 0x04;
+    pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
+    pub(crate) const UTF8_STRING: u8 = 0x0c;
+    pub(crate) const NUMERIC_STRING: u8 = 0x12;
+    pub(crate) const PRINTABLE_STRING: u8 = 0x13;
+    pub(crate) const TELETEX_STRING: u8 = 0x14;
+    pub(crate) const IA5_STRING: u8 = 0x16;
+    pub(crate) const VISIBLE_STRING: u8 = 0x1a;
+    pub(crate) const UNIVERSAL_STRING: u8 = 0x1c;
+    pub(crate) const BMP_STRING: u8 = 0x1e;
+    pub(crate) const SEQUENCE: u8 = 0x30;
+    pub(crate) const SET: u8 = 0x31;
 }
 
 impl Element<'_> {
     /// Checks the identifier octet.
-    pub(super) fn tagged(self, tag: u8) -> Result<Self, NotDer> {
+    pub(crate) fn tagged(self, tag: u8) -> Result<Self, NotDer> {
         if self.tag == tag {
             Ok(self)
         } else {
@@ -47,16 +51,21 @@ impl Element<'_> {
 }
 
 /// Reads the one element that `input` holds; anything after it is an error.
-pub(super) fn only(input: &[u8], tag: u8) -> Result<Element<'_>, NotDer> {
+pub(crate) fn only(input: &[u8], tag: u8) -> Result<Element<'_>, NotDer> {
+    only_any(input)?.tagged(tag)
+}
+
+/// Reads the one element, of whatever type, that `input` holds.
+pub(crate) fn only_any(input: &[u8]) -> Result<Element<'_>, NotDer> {
     match split(input) {
-        Some((element, [])) => element.tagged(tag),
+        Some((element, [])) => Ok(element),
         _ => Err(NotDer),
     }
 }
 
 /// Reads the elements of a SEQUENCE's or SET's contents, in order; ends after
 /// the first error.
-pub(super) fn elements(contents: &[u8]) -> impl Iterator<Item = Result<Element<'_>, NotDer>> {
+pub(crate) fn elements(contents: &[u8]) -> impl Iterator<Item = Result<Element<'_>, NotDer>> {
     let mut rest = contents;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -72,12 +81,30 @@ pub(super) fn elements(contents: &[u8]) -> impl Iterator<Item = Result<Element<'
 }
 
 /// Reads exactly two elements.
-pub(super) fn pair(contents: &[u8]) -> Result<(Element<'_>, Element<'_>), NotDer> {
+pub(crate) fn pair(contents: &[u8]) -> Result<(Element<'_>, Element<'_>), NotDer> {
     let mut elements = elements(contents);
     match (elements.next(), elements.next(), elements.next()) {
         (Some(first), Some(second), None) => Ok((first?, second?)),
         _ => Err(NotDer),
     }
+}
+
+/// Puts the header before an element's contents, which the verifier hands out without it.
+pub(crate) fn with_header(tag: u8, contents: &[u8]) -> Vec<u8> {
+    let length = contents.len().to_be_bytes();
+    let zeros = length.iter().take_while(|byte| **byte == 0).count();
+    let significant = length.get(zeros..).unwrap_or_default();
+    let mut out = vec![tag];
+    match (significant, u8::try_from(significant.len())) {
+        ([], _) => out.push(0),
+        ([short @ ..0x80], _) => out.push(*short),
+        (_, octets) => {
+            out.push(0x80 | octets.unwrap_or(0));
+            out.extend_from_slice(significant);
+        }
+    }
+    out.extend_from_slice(contents);
+    out
 }
 
 /// Splits the first element off. Tag numbers over 30 do not occur in names.
@@ -103,6 +130,10 @@ fn split_length(input: &[u8]) -> Option<(usize, &[u8])> {
         [low] if low >= 0x80 => u32::from(low),
         [high, low] if high > 0 => u32::from_be_bytes([0, 0, high, low]),
         [high, middle, low] if high > 0 => u32::from_be_bytes([0, high, middle, low]),
+        // A revocation list of a million entries takes four.
+        [highest, high, middle, low] if highest > 0 => {
+            u32::from_be_bytes([highest, high, middle, low])
+        }
         _ => return None,
     };
     Some((usize::try_from(length).ok()?, after))
@@ -150,6 +181,22 @@ mod tests {
         let mut padded = vec![0x0c, 0x83, 0x00, 0x01, 0x00];
         padded.resize(5 + 256, b'x');
         assert_eq!(only(&padded, tag::UTF8_STRING).err(), Some(NotDer));
+    }
+
+    #[test]
+    fn a_header_put_before_contents_is_read_again() {
+        for length in [0, 1, 127, 128, 255, 256, 65_535, 65_536] {
+            let contents = vec![7; length];
+            let whole = with_header(tag::SEQUENCE, &contents);
+            assert_eq!(only(&whole, tag::SEQUENCE).unwrap().contents, contents);
+        }
+    }
+
+    #[test]
+    fn a_length_of_four_octets_is_read() {
+        let whole = with_header(tag::SEQUENCE, &vec![7; 1 << 24]);
+        assert_eq!(whole.get(..2), Some(&[0x30, 0x84][..]));
+        assert!(only(&whole, tag::SEQUENCE).is_ok());
     }
 
     #[test]

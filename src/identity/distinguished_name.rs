@@ -22,7 +22,7 @@ use super::der::{self, Element, NotDer, tag};
 
 /// Writes the DER of a `Name` (RFC 5280 §4.1.2.4) as an RFC 4514 string; an
 /// empty name is the empty string.
-pub(super) fn write(name: &[u8]) -> Result<String, NotDer> {
+pub(crate) fn write(name: &[u8]) -> Result<String, NotDer> {
     let rdns =
         der::elements(der::only(name, tag::SEQUENCE)?.contents).collect::<Result<Vec<_>, _>>()?;
     let mut out = String::new();

@@ -7,7 +7,7 @@ use super::template::HeaderTemplates;
 use super::xfcc;
 
 /// How an upstream is told who is calling.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Encoding {
     /// Fields of the operator's own, from templates.
     Headers(HeaderTemplates),

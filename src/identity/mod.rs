@@ -28,7 +28,7 @@
 //! strings), RFC 3986 §6.2.2 (URI normalisation), SPIFFE X.509-SVID §2, and
 //! Envoy's documentation of `x-forwarded-client-cert`.
 
-mod der;
+pub(crate) mod der;
 mod distinguished_name;
 mod encoding;
 mod fields;
@@ -42,6 +42,7 @@ mod template;
 pub(crate) mod testing;
 mod xfcc;
 
+pub(crate) use distinguished_name::write as rfc4514;
 pub use encoding::{ENCODING_BUDGET, EncodeError, Encoding};
 pub use fields::{IdentityFields, fold_field_name};
 pub use fingerprint::{Fingerprint, MalformedFingerprint};

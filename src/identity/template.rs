@@ -19,7 +19,7 @@ use super::fields::fold_field_name;
 use super::names::CertificateNames;
 
 /// A table of field names and templates; never empty.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HeaderTemplates(Vec<Template>);
 
 /// Which entry of the table cannot be used, and why.
@@ -71,7 +71,7 @@ pub enum TemplateCause {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 struct Template {
     name: HeaderName,
     pieces: Vec<Piece>,

@@ -4,7 +4,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -13,34 +15,58 @@ use tokio::time::Instant;
 
 use super::bind::Socket;
 use super::deal::{Arrival, ArrivedSocket, Dealer};
-use crate::config::ListenerId;
+use super::sockets::{NewSocket, SocketId};
+use super::worker::Worker;
 use crate::telemetry::{SocketFile, events};
 
 /// The connections that one listener may have at one time.
 #[derive(Clone, Debug)]
-pub struct Slots {
+pub(super) struct Slots {
     free: Arc<Semaphore>,
-    most: usize,
+    most: Arc<AtomicUsize>,
 }
 
 impl Slots {
     /// `most`: `limits.max_connections`.
-    pub fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
         Self {
             free: Arc::new(Semaphore::new(most)),
-            most,
+            most: Arc::new(AtomicUsize::new(most)),
         }
     }
 
-    async fn take(&self, listener: &str, full: &mut Sparing) -> Option<OwnedSemaphorePermit> {
+    /// `limits.max_connections` has changed. Where there are more connections
+    /// by now, none is accepted until enough have ended. Must be called on a
+    /// local runtime, and on one thread only.
+    pub(super) fn resize(&self, most: usize) {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        let former = self.most.swap(most, Ordering::Relaxed);
+        if most >= former {
+            self.free.add_permits(most.saturating_sub(former));
+            return;
+        }
+        let fewer = u32::try_from(former.saturating_sub(most)).unwrap_or(u32::MAX);
+        let free = Arc::clone(&self.free);
+        tokio::task::spawn_local(async move {
+            if let Ok(taken) = free.acquire_many_owned(fewer).await {
+                taken.forget();
+            }
+        });
+    }
+
+    async fn take(
+        &self,
+        listener: &dyn Fn() -> String,
+        full: &mut Sparing,
+    ) -> Option<OwnedSemaphorePermit> {
         if self.free.available_permits() == 0
             && let Some(left_out) = full.may_say()
         {
             tracing::warn!(
                 event = events::LISTENER_FULL,
-                listener,
-                max_connections = self.most,
+                listener = listener(),
+                max_connections = self.most.load(Ordering::Relaxed),
                 left_out,
                 "as many connections are open as limits.max_connections allows; others wait in the kernel"
             );
@@ -51,22 +77,42 @@ impl Slots {
 }
 
 /// Accepts on `socket` for as long as it is polled, and deals out what comes.
-pub(super) async fn accept(
-    socket: Listening,
-    (listener, name): (ListenerId, String),
+///
+/// # Errors
+///
+/// The runtime cannot watch the socket.
+pub(super) fn accept(
+    worker: &Rc<Worker>,
+    socket: NewSocket,
+    dealer: Dealer,
+) -> io::Result<impl Future<Output = ()> + use<>> {
+    let NewSocket { id, socket, slots } = socket;
+    let listening = Listening::on_runtime(socket)?;
+    Ok(accept_all(
+        Rc::clone(worker),
+        (id, listening),
+        slots,
+        dealer,
+    ))
+}
+
+async fn accept_all(
+    worker: Rc<Worker>,
+    (id, socket): (SocketId, Listening),
     slots: Slots,
     mut dealer: Dealer,
 ) {
     let mut failures = 0u32;
     let (mut full, mut refused) = (Sparing::default(), Sparing::default());
+    let name = || listener_name(&worker, id);
     while let Some(slot) = slots.take(&name, &mut full).await {
         match socket.next().await {
-            Ok((socket, address)) => {
+            Ok((stream, address)) => {
                 failures = 0;
                 dealer.deal(|load| Arrival {
-                    socket,
+                    stream,
                     address,
-                    listener,
+                    socket: id,
                     slot,
                     load,
                 });
@@ -78,7 +124,7 @@ pub(super) async fn accept(
                 if let Some(left_out) = refused.may_say() {
                     tracing::error!(
                         event = events::ACCEPT_FAILED,
-                        listener = name,
+                        listener = name(),
                         cause = %cause,
                         left_out,
                         "connections cannot be accepted; trying again (is LimitNOFILE or ulimit -n too low?)"
@@ -88,6 +134,14 @@ pub(super) async fn accept(
             }
         }
     }
+}
+
+/// What the listener is called now.
+fn listener_name(worker: &Worker, socket: SocketId) -> String {
+    let current = worker.current();
+    let listener = current.listener_of(socket);
+    let listener = listener.and_then(|id| current.site().config().listener(id));
+    listener.map_or_else(String::new, |listener| listener.name.clone())
 }
 
 /// Keeps what happens again and again from filling the log.

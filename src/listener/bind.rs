@@ -23,7 +23,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 
 /// A bound socket that does not block.
 #[derive(Debug)]
-pub enum Socket {
+pub(super) enum Socket {
     /// TCP.
     Tcp(TcpListener),
     /// A unix socket; its file is removed when this is dropped.
@@ -65,7 +65,7 @@ impl Socket {
     /// # Errors
     ///
     /// [`BindError`]; a unix socket that nobody serves any more is replaced.
-    pub fn bind(bind: &Bind) -> Result<Self, BindError> {
+    pub(super) fn bind(bind: &Bind) -> Result<Self, BindError> {
         match bind {
             Bind::Tcp(address) => tcp(*address).map_err(|cause| BindError::System {
                 address: address.to_string(),
@@ -80,7 +80,7 @@ impl Socket {
     /// # Errors
     ///
     /// The system does not say.
-    pub fn address(&self) -> io::Result<Address> {
+    pub(super) fn address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(socket) => socket.local_addr().map(Address::Tcp),
             Self::Unix(_, file) => Ok(Address::Unix(file.path().into())),

@@ -1,10 +1,13 @@
 //! One connection, from its first byte to its last.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::task::Poll;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -17,19 +20,22 @@ use tokio::time::Instant;
 use super::activity::{Activity, Overdue};
 use super::deal::{Arrival, ArrivedSocket};
 use super::io::{Counted, Watched};
+use super::open::{Due, Open, Summons, instant_of};
 use super::refusal;
+use super::sockets::SocketId;
 use super::watch::{Ended, Watch};
-use super::worker::Worker;
+use super::worker::{Current, Worker};
 use crate::config::{Limits, Listener, ListenerId, Protocol};
-use crate::proxy::{Caller, Tunnel};
+use crate::proxy::{Caller, Downstream, Tunnel};
 use crate::telemetry::events;
+use crate::telemetry::metrics::ListenerMetrics;
 use crate::tls::{Handshaken, Socket, Stream};
 use crate::upstream::Local;
 
 /// The first bytes of an HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Nobody keeps a connection for longer.
-const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Nothing is due in a tunnel that nobody asks to end; it is looked at anyway.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
 /// The most fields in a request head.
 const MAX_FIELDS: usize = 128;
 /// Requests at one time on one HTTP/2 connection.
@@ -40,51 +46,75 @@ const MAX_RESETS: usize = 256;
 /// still there, and how long it may take to say so.
 const PING_AFTER: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// The fault of a connection that outlived its peer's certificate.
-const CERTIFICATE_EXPIRED: &str = "downstream/connection/certificate_expired";
-const EXPIRED_CAUSE: &str = "the peer's certificate expired while its connection was open";
-
 /// A connection that is ready for HTTP.
 struct Established {
     stream: Stream,
     http2: bool,
-    caller: Rc<Caller>,
     /// What was read to tell which protocol this is.
     ahead: Vec<u8>,
-    /// When the peer's certificate expires.
-    expires: Option<Instant>,
+    open: Open,
+}
+
+/// Where a connection came from.
+#[derive(Clone, Copy)]
+struct Origin {
+    socket: SocketId,
+    address: Option<SocketAddr>,
 }
 
 /// Serves an accepted connection until it has ended.
 pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let Arrival {
-        socket,
+        stream,
         address,
-        listener: id,
+        socket,
         slot,
         load,
     } = arrival;
-    let site = Arc::clone(worker.site());
-    let Some(listener) = site.config().listener(id) else {
+    let begun = worker.current();
+    // A listener that was removed while this was on its way.
+    let Some(id) = begun.listener_of(socket) else {
         return;
     };
-    let _counted = Counting::begin(&worker, id);
-    let established = match register(socket) {
+    let _counted = Counting::begin(begun.site().metrics().listener_of(id.0));
+    let origin = Origin { socket, address };
+    let established = match register(stream) {
         // Apart from the serving that follows, so that its room is given back.
-        Ok(socket) => Box::pin(establish(&worker, listener, (id, address), socket)).await,
+        Ok(stream) => {
+            let establishing = establish(&worker, Rc::clone(&begun), (id, origin), stream);
+            Box::pin(establishing).await
+        }
         Err(cause) => {
             tracing::debug!(%cause, "an accepted connection could not be used");
             return;
         }
     };
     if let Some(established) = established {
-        let caller = Rc::clone(&established.caller);
-        let expires = established.expires;
-        carry_http(&worker, listener, established).await;
-        if let Some(tunnel) = caller.take_tunnel()
-            && !finished(expires, tunnel, &caller).await
+        let Established {
+            stream,
+            http2,
+            ahead,
+            open,
+        } = established;
+        let open = worker.open().register(open);
+        // What has changed since the handshake began was said to those that
+        // were registered by then.
+        let now = worker.current();
+        if !Rc::ptr_eq(&begun, &now)
+            && let Some(summons) = open.review(&now)
         {
-            log_fault((listener, &caller), CERTIFICATE_EXPIRED, EXPIRED_CAUSE, 0);
+            open.summon(summons);
+        }
+        if worker.life().is_ending() {
+            open.summon(Summons::to_drain());
+        }
+        carry_http(&worker, &open, (stream, http2, ahead)).await;
+        let tunnel = open.caller().downstream().take_tunnel();
+        if let Some(tunnel) = tunnel
+            && !finished(&worker, &open, tunnel).await
+            && let Some(dismissal) = open.dismissal()
+        {
+            log_fault(&open.caller(), dismissal.fault, &dismissal.cause, 0);
         }
     }
     drop((slot, load));
@@ -97,28 +127,26 @@ fn register(socket: ArrivedSocket) -> std::io::Result<Socket> {
     })
 }
 
-/// The handshake, where there is one.
+/// The handshake, where there is one, under the generation of its beginning.
 async fn establish(
     worker: &Worker,
-    listener: &Listener,
-    (id, address): (ListenerId, Option<SocketAddr>),
+    current: Rc<Current>,
+    (id, origin): (ListenerId, Origin),
     socket: Socket,
 ) -> Option<Established> {
-    let site = worker.site();
+    let site = current.site();
+    let listener = site.config().listener(id)?;
     let Some(tls) = site.server(id) else {
         let known = prior_knowledge(worker, listener, socket).await;
         let http2 = known.as_ref().is_ok_and(|(_, http2, _)| *http2);
-        let caller = Caller::new(site, id, address, None, http2);
-        let (socket, http2, ahead) = known
-            .map_err(|ended| record_end(worker, (listener, &caller), ended))
-            .ok()?;
-        let stream = Stream::Plain(socket);
+        let downstream = Downstream::plaintext(origin.address, http2);
+        let caller = Caller::new(current.proxy(), id, downstream);
+        let (socket, http2, ahead) = known.map_err(|ended| record_end(&caller, ended)).ok()?;
         return Some(Established {
-            stream,
+            stream: Stream::Plain(socket),
             http2,
-            caller,
             ahead,
-            expires: None,
+            open: Open::new(origin.socket, caller, None, None),
         });
     };
 
@@ -131,24 +159,24 @@ async fn establish(
             let Handshaken {
                 stream,
                 peer,
-                good_until,
                 http2,
                 resumed,
                 ..
             } = done;
-            worker.metrics().listener(id.0).handshake_accepted(resumed);
-            let caller = Caller::new(site, id, address, peer, http2);
-            let expires = good_until.and_then(instant_of);
+            site.metrics().listener(id.0).handshake_accepted(resumed);
+            let expires = peer.as_ref().and_then(|peer| instant_of(peer.good_until));
+            let (identity, known) = peer.map(|peer| (peer.identity, peer.known)).unzip();
+            let downstream = Downstream::tls(origin.address, identity, http2);
+            let caller = Caller::new(current.proxy(), id, downstream);
             Some(Established {
                 stream,
                 http2,
-                caller,
                 ahead: Vec::new(),
-                expires,
+                open: Open::new(origin.socket, caller, known, expires),
             })
         }
         Err(refused) => {
-            refusal::record(worker, (id, listener), address, &refused);
+            refusal::record(site.metrics(), (id, listener), origin.address, &refused);
             refusal::explain(refused, deadline).await;
             None
         }
@@ -213,65 +241,48 @@ async fn prior_knowledge(
     Ok((socket, http2, ahead))
 }
 
-/// The moment at which a certificate that ends `unix` seconds after 1970 ends;
-/// `None`: more than a year ahead, when no connection will be there to see it.
-fn instant_of(unix: i64) -> Option<Instant> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let end = Duration::from_secs(u64::try_from(unix).unwrap_or(0));
-    let left = end.saturating_sub(now);
-    (left <= A_YEAR).then(|| Instant::now() + left)
-}
-
 /// HTTP on an established connection, until it has ended.
-async fn carry_http(worker: &Rc<Worker>, listener: &Listener, established: Established) {
-    let Established {
-        stream,
-        http2,
-        caller,
-        ahead,
-        expires,
-    } = established;
+async fn carry_http(
+    worker: &Worker,
+    open: &Rc<Open>,
+    (stream, http2, ahead): (Stream, bool, Vec<u8>),
+) {
+    let Some(limits) = open.caller().limits() else {
+        return;
+    };
     let activity = Activity::new(http2);
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity), http2, ahead));
     let service = service_fn({
-        let (worker, caller, activity) =
-            (Rc::clone(worker), Rc::clone(&caller), Arc::clone(&activity));
+        let (open, activity) = (Rc::clone(open), Arc::clone(&activity));
         move |request: Request<Incoming>| {
-            let open = activity.request();
+            let under_way = activity.request();
             let ambiguity = activity.ambiguity();
-            let proxy = Rc::clone(worker.proxy());
-            let handling = proxy.handle(Rc::clone(&caller), request, ambiguity);
+            let handling = open.caller().handle(request, ambiguity);
             async move {
                 let response: Response<Counted> =
-                    handling.await.map(|body| Counted::new(body, open));
+                    handling.await.map(|body| Counted::new(body, under_way));
                 Ok::<_, Infallible>(response)
             }
         }
     });
-    let watch = Watch::new(&activity, listener.limits, expires, &caller);
+    let watch = Watch::new(&activity, open, worker, limits);
     let outcome = if http2 {
-        let connection = http2_builder(&listener.limits).serve_connection(io, service);
+        let connection = http2_builder(&limits).serve_connection(io, service);
         let connection = Box::pin(connection);
         watch
-            .run(connection, worker, http2::Connection::graceful_shutdown)
+            .run(connection, http2::Connection::graceful_shutdown)
             .await
     } else {
-        let connection = http1_builder(&listener.limits)
+        let connection = http1_builder(&limits)
             .serve_connection(io, service)
             .with_upgrades();
         let connection = Box::pin(connection);
         watch
-            .run(
-                connection,
-                worker,
-                http1::UpgradeableConnection::graceful_shutdown,
-            )
+            .run(connection, http1::UpgradeableConnection::graceful_shutdown)
             .await
     };
     activity.end_http();
-    record_end(worker, (listener, &caller), outcome);
+    record_end(&open.caller(), outcome);
 }
 
 fn http1_builder(limits: &Limits) -> http1::Builder {
@@ -298,28 +309,36 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
     builder
 }
 
-/// Carries a tunnel to its end, or until the certificate that it rests on
-/// expires, and tells which. What it carries has no end that the drain could
-/// ask for: it goes on until then, and is cut at the drain's deadline.
-async fn finished(expires: Option<Instant>, mut tunnel: Tunnel, caller: &Caller) -> bool {
-    match expires {
-        Some(expires) => {
-            let ended = tokio::time::timeout_at(expires, &mut tunnel).await.is_ok();
-            if !ended {
-                // Before the tunnel is dropped, which writes its line.
-                caller.cut_as_expired();
+/// Carries a tunnel to its end, or until it is cut, and tells which. What it
+/// carries has no end that anybody could ask for: it goes on until its time is
+/// over, or the drain's.
+async fn finished(worker: &Worker, open: &Open, mut tunnel: Tunnel) -> bool {
+    open.becomes_tunnel();
+    let next_look = || {
+        open.next_due(true)
+            .unwrap_or_else(|| Instant::now() + A_DAY)
+    };
+    let mut timer = pin!(tokio::time::sleep_until(next_look()));
+    poll_fn(|cx| {
+        if tunnel.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        while open.poll_change(cx).is_ready() || timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if open.due(worker, now) == Due::Cut {
+                return Poll::Ready(false);
             }
-            ended
+            timer
+                .as_mut()
+                .reset(open.next_due(true).unwrap_or(now + A_DAY));
         }
-        None => {
-            tunnel.await;
-            true
-        }
-    }
+        Poll::Pending
+    })
+    .await
 }
 
 /// One line for a connection that ended in a fault outside any request.
-fn record_end(worker: &Worker, (listener, caller): (&Listener, &Caller), ended: Ended) {
+fn record_end(caller: &Caller, ended: Ended) {
     let (fault, cause, status) = match ended {
         Ended::Well => return,
         Ended::Overdue(Overdue::Idle) => return,
@@ -333,7 +352,7 @@ fn record_end(worker: &Worker, (listener, caller): (&Listener, &Caller), ended: 
             "the client took nothing of the response within limits.body_timeout".to_owned(),
             0,
         ),
-        Ended::Expired => (CERTIFICATE_EXPIRED, EXPIRED_CAUSE.to_owned(), 0),
+        Ended::Dismissed(dismissal) => (dismissal.fault, dismissal.cause.to_string(), 0),
         Ended::Faulty(error) if error.is_timeout() => (
             "downstream/connection/ping_timeout",
             format!("the client did not answer a ping within {PING_TIMEOUT:?}"),
@@ -347,24 +366,26 @@ fn record_end(worker: &Worker, (listener, caller): (&Listener, &Caller), ended: 
         }
         // The client went away, or a request failed that has a line of its own.
         Ended::Faulty(error) => {
-            tracing::debug!(listener = listener.name, client = %caller, cause = %error, "a connection ended");
+            tracing::debug!(client = %caller.downstream(), cause = %error, "a connection ended");
             return;
         }
     };
     if status != 0 {
-        worker
+        caller
+            .site()
             .metrics()
             .no_route()
             .request(status, Some("downstream"), Duration::ZERO);
     }
-    log_fault((listener, caller), fault, &cause, status);
+    log_fault(caller, fault, &cause, status);
 }
 
-fn log_fault((listener, caller): (&Listener, &Caller), fault: &str, cause: &str, status: u16) {
+fn log_fault(caller: &Caller, fault: &str, cause: &str, status: u16) {
+    let listener = caller.site().config().listener(caller.listener());
     tracing::info!(
         event = events::CONNECTION_FAULT,
-        listener = listener.name,
-        client = %caller,
+        listener = listener.map(|listener| listener.name.as_str()),
+        client = %caller.downstream(),
         peer = caller.peer().map(crate::identity::PeerIdentity::primary),
         fault,
         cause,
@@ -373,24 +394,18 @@ fn log_fault((listener, caller): (&Listener, &Caller), fault: &str, cause: &str,
 }
 
 /// Counts a connection as open until it is dropped.
-struct Counting<'a> {
-    worker: &'a Worker,
-    listener: ListenerId,
-}
+struct Counting(Arc<ListenerMetrics>);
 
-impl<'a> Counting<'a> {
-    fn begin(worker: &'a Worker, listener: ListenerId) -> Self {
-        worker.metrics().listener(listener.0).connection_opened();
-        Self { worker, listener }
+impl Counting {
+    fn begin(listener: Arc<ListenerMetrics>) -> Self {
+        listener.connection_opened();
+        Self(listener)
     }
 }
 
-impl Drop for Counting<'_> {
+impl Drop for Counting {
     fn drop(&mut self) {
-        self.worker
-            .metrics()
-            .listener(self.listener.0)
-            .connection_closed();
+        self.0.connection_closed();
     }
 }
 

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::config::ListenerId;
+use super::sockets::SocketId;
 
 /// An accepted connection on its way to its worker.
 #[derive(Debug)]
-pub struct Arrival {
-    pub(super) socket: ArrivedSocket,
+pub(super) struct Arrival {
+    pub(super) stream: ArrivedSocket,
     pub(super) address: Option<SocketAddr>,
-    pub(super) listener: ListenerId,
+    /// The socket that it came over.
+    pub(super) socket: SocketId,
     /// Its slot among the listener's connections.
     pub(super) slot: OwnedSemaphorePermit,
     /// Counts it with its worker.
@@ -31,7 +32,7 @@ pub(super) enum ArrivedSocket {
 
 /// The way to one worker, and how many connections it has.
 #[derive(Clone, Debug)]
-pub struct Lane {
+pub(super) struct Lane {
     inbox: UnboundedSender<Arrival>,
     open: Arc<AtomicUsize>,
 }
@@ -42,7 +43,7 @@ pub(super) struct Load(Arc<AtomicUsize>);
 
 /// Deals connections out so that workers stay level.
 #[derive(Debug)]
-pub struct Dealer {
+pub(super) struct Dealer {
     lanes: Vec<Lane>,
     turn: usize,
 }
@@ -50,16 +51,11 @@ pub struct Dealer {
 impl Lane {
     /// A lane that ends in `inbox`. What waits in it is bounded by the
     /// listeners' slots, so the channel itself needs no bound.
-    pub fn new(inbox: UnboundedSender<Arrival>) -> Self {
+    pub(super) fn new(inbox: UnboundedSender<Arrival>) -> Self {
         Self {
             inbox,
             open: Arc::default(),
         }
-    }
-
-    /// The number of connections on it, for its worker.
-    pub fn open(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.open)
     }
 }
 
@@ -78,7 +74,7 @@ impl Drop for Load {
 
 impl Dealer {
     /// Deals out to these workers, beginning with number `turn`.
-    pub fn new(lanes: Vec<Lane>, turn: usize) -> Self {
+    pub(super) fn new(lanes: Vec<Lane>, turn: usize) -> Self {
         Self { lanes, turn }
     }
 
@@ -130,9 +126,9 @@ mod tests {
         let slots = Arc::new(Semaphore::new(1));
         let slot = slots.acquire_owned().await.unwrap();
         dealer.deal(|load| Arrival {
-            socket: ArrivedSocket::Unix(socket),
+            stream: ArrivedSocket::Unix(socket),
             address: None,
-            listener: ListenerId(0),
+            socket: SocketId::default(),
             slot,
             load,
         });
@@ -159,7 +155,7 @@ mod tests {
         let (dead, inbox) = unbounded_channel();
         let (alive, mut to_alive) = unbounded_channel();
         let dead = Lane::new(dead);
-        let load_of_the_dead = dead.open();
+        let load_of_the_dead = Arc::clone(&dead.open);
         let mut dealer = Dealer::new(vec![dead, Lane::new(alive)], 0);
         drop(inbox);
         for _ in 0..3 {

@@ -10,6 +10,10 @@
 //!   connection has ended, whatever protocol it has changed to by then.
 //! * The accept loop does not end before the drain. When the system refuses
 //!   (`EMFILE` and the like), it pauses, longer each time, and tries again.
+//! * A handshake, like a request, is judged by one generation from its
+//!   beginning to its end. When another one is put in force, every open
+//!   connection is judged by it: those whose peer it would refuse take no
+//!   request from then on.
 //! * The whole handshake has one deadline. After it, every wait for the client
 //!   has one too, and one timer per connection serves them all.
 
@@ -20,11 +24,14 @@ mod connection;
 mod deal;
 mod io;
 mod linger;
+mod open;
 mod refusal;
+mod sockets;
 mod watch;
 mod worker;
+mod workers;
 
-pub use accept::Slots;
-pub use bind::{Address, BindError, Socket};
-pub use deal::{Arrival, Dealer, Lane};
-pub use worker::{Life, LifeControl, Worker, WorkerParts};
+pub use bind::{Address, BindError};
+pub use sockets::{ListenerBindError, NewSocket, SocketId, SocketPlan, Sockets};
+pub use worker::{Life, LifeControl};
+pub use workers::{Ended, Published, Publisher, Workers};

@@ -6,10 +6,9 @@ use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use super::worker::Worker;
 use crate::config::{Listener, ListenerId};
 use crate::identity::CertificateNames;
-use crate::telemetry::events;
+use crate::telemetry::{Metrics, events};
 use crate::tls::{self, Refusal, RefusedHandshake};
 
 /// What plain HTTP on a TLS port is answered with.
@@ -17,12 +16,12 @@ const USE_HTTPS: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; c
 
 /// Counts a refusal, and says in one line who was refused and why.
 pub(super) fn record(
-    worker: &Worker,
+    metrics: &Metrics,
     (id, listener): (ListenerId, &Listener),
     address: Option<SocketAddr>,
     refused: &RefusedHandshake,
 ) {
-    let metrics = worker.metrics().listener(id.0);
+    let metrics = metrics.listener(id.0);
     match refused.reason {
         Refusal::HttpOnTlsPort | Refusal::NotTls | Refusal::Probe => {
             metrics.not_tls(refused.reason.code());

@@ -8,13 +8,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::activity::{Activity, Overdue};
+use super::open::{Dismissal, Due, Open};
 use super::worker::Worker;
 use crate::config::Limits;
-use crate::proxy::Caller;
 
-/// How long a connection whose peer's certificate has expired may finish what
-/// is under way.
-const EXPIRY_GRACE: Duration = Duration::from_secs(30);
 /// How long a connection that is asked to end may take to say goodbye when
 /// nothing is under way on it.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -27,37 +24,33 @@ pub(super) enum Ended {
     Faulty(hyper::Error),
     /// It had waited for too long.
     Overdue(Overdue),
-    /// Its peer's certificate had expired.
-    Expired,
+    /// It could have gone on, but may not.
+    Dismissed(Dismissal),
 }
 
 /// The one timer of a connection, and what it watches for.
 pub(super) struct Watch<'a> {
     activity: &'a Activity,
+    open: &'a Open,
+    worker: &'a Worker,
     limits: Limits,
-    /// When the peer's certificate expires.
-    expires: Option<Instant>,
     /// When it was asked to end.
     left: Option<Instant>,
-    /// When it is cut, whatever is under way: the certificate has expired.
-    cut: Option<Instant>,
-    caller: &'a Caller,
 }
 
 impl<'a> Watch<'a> {
     pub(super) fn new(
         activity: &'a Activity,
+        open: &'a Open,
+        worker: &'a Worker,
         limits: Limits,
-        expires: Option<Instant>,
-        caller: &'a Caller,
     ) -> Self {
         Self {
-            caller,
             activity,
+            open,
+            worker,
             limits,
-            expires,
             left: None,
-            cut: None,
         }
     }
 
@@ -66,30 +59,23 @@ impl<'a> Watch<'a> {
     pub(super) async fn run<C>(
         mut self,
         mut connection: Pin<Box<C>>,
-        worker: &Worker,
         goodbye: impl Fn(Pin<&mut C>),
     ) -> Ended
     where
         C: Future<Output = Result<(), hyper::Error>>,
     {
-        let mut stopping = pin!(worker.life().wait_for_end());
         let mut timer = pin!(tokio::time::sleep_until(self.next_look()));
         poll_fn(|cx| {
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                    return Poll::Ready(match ended {
-                        // Clients that are told to go may go without a word.
-                        Err(fault) if self.cut.is_none() => Ended::Faulty(fault),
-                        Ok(()) | Err(_) => self.well(),
-                    });
+                    return Poll::Ready(self.end(ended));
                 }
-                let look = if self.left.is_none() && stopping.as_mut().poll(cx).is_ready() {
-                    Look::Leave
+                if self.open.poll_change(cx).is_ready() {
+                    self.limits = self.open.caller().limits().unwrap_or(self.limits);
                 } else {
                     std::task::ready!(timer.as_mut().poll(cx));
-                    self.look()
-                };
-                match look {
+                }
+                match self.look() {
                     Look::Wait => {}
                     Look::Leave if self.left.is_some() => {}
                     Look::Leave => {
@@ -118,10 +104,8 @@ impl<'a> Watch<'a> {
             often = often.min(FAREWELL);
         }
         let deadline = deadline.min(Instant::now() + often);
-        [self.expires, self.cut]
-            .into_iter()
-            .flatten()
-            .fold(deadline, Instant::min)
+        let due = self.open.next_due(self.left.is_some());
+        due.into_iter().fold(deadline, Instant::min)
     }
 
     /// Until when it may go on as it is. Once it was asked to end and nothing
@@ -133,33 +117,30 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// The timer has fired: what it means now.
-    fn look(&mut self) -> Look {
+    /// Something has changed, or the timer has fired: what it means now.
+    fn look(&self) -> Look {
         let now = Instant::now();
-        if self.cut.is_some_and(|cut| cut <= now) {
-            // Before its requests are dropped, which writes their lines.
-            self.caller.cut_as_expired();
-            return Look::End(Ended::Expired);
-        }
-        if self.expires.is_some_and(|expires| expires <= now) {
-            self.expires = None;
-            self.cut = Some(now + EXPIRY_GRACE);
-            return Look::Leave;
+        match self.open.due(self.worker, now) {
+            Due::Cut => return Look::End(self.end(Ok(()))),
+            Due::Leave if self.left.is_none() => return Look::Leave,
+            Due::Leave | Due::Nothing => {}
         }
         match self.deadline() {
             (deadline, _) if deadline > now => Look::Wait,
             // An HTTP/2 client is told, and then has a moment to go.
             (_, Overdue::Idle) if self.left.is_none() => Look::Leave,
-            (_, Overdue::Idle) => Look::End(self.well()),
+            (_, Overdue::Idle) => Look::End(self.end(Ok(()))),
             (_, overdue) => Look::End(Ended::Overdue(overdue)),
         }
     }
 
-    /// The end of a connection that had nothing more to do.
-    fn well(&self) -> Ended {
-        match self.cut {
-            Some(_) => Ended::Expired,
-            None => Ended::Well,
+    /// What its end means.
+    fn end(&self, ended: Result<(), hyper::Error>) -> Ended {
+        match (self.open.dismissal(), ended) {
+            // Clients that are told to go may go without a word.
+            (Some(dismissal), _) => Ended::Dismissed(dismissal),
+            (None, Ok(())) => Ended::Well,
+            (None, Err(fault)) => Ended::Faulty(fault),
         }
     }
 }

@@ -1,22 +1,27 @@
 //! One worker: a thread, its runtime, and the connections dealt to it.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::accept::{Listening, Slots, accept};
-use super::bind::Socket;
+use super::accept::accept;
 use super::connection;
 use super::deal::{Arrival, Dealer};
+use super::open::OpenConnections;
+use super::sockets::{NewSocket, SocketId};
+use super::workers::Published;
 use crate::config::ListenerId;
 use crate::proxy::{Proxy, Site};
-use crate::telemetry::{AccessLog, Metrics, events};
+use crate::telemetry::{AccessLog, events};
 
 /// How far the process has come in its life, as every worker sees it.
 #[derive(Clone, Debug)]
@@ -42,6 +47,11 @@ impl Life {
     pub fn begin() -> (LifeControl, Self) {
         let (sender, receiver) = watch::channel(Stage::Serving);
         (LifeControl(sender), Self(receiver))
+    }
+
+    /// Whether what is under way is to be finished.
+    pub(super) fn is_ending(&self) -> bool {
+        *self.0.borrow() >= Stage::Draining
     }
 
     /// Waits until what is under way is to be finished.
@@ -75,45 +85,49 @@ impl LifeControl {
 
 /// What a worker thread is started with.
 #[derive(Debug)]
-pub struct WorkerParts {
+pub(super) struct WorkerParts {
     /// The generation it begins with.
-    pub site: Arc<Site>,
+    pub(super) published: Arc<Published>,
     /// Its own lane of the access log.
-    pub access: AccessLog,
-    /// The counters of the process.
-    pub metrics: Arc<Metrics>,
+    pub(super) access: AccessLog,
     /// The connections dealt to it.
-    pub inbox: UnboundedReceiver<Arrival>,
-    /// The listeners it accepts for.
-    pub accepts: Vec<(ListenerId, Socket, Slots, Dealer)>,
+    pub(super) inbox: UnboundedReceiver<Arrival>,
+    /// The generations that follow, and the sockets that it accepts on.
+    pub(super) orders: UnboundedReceiver<Order>,
     /// The life of the process.
-    pub life: Life,
+    pub(super) life: Life,
+}
+
+/// A socket that a worker accepts on, and whom it deals connections to.
+pub(super) type Accept = (NewSocket, Dealer);
+
+/// The next generation for one worker.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) published: Arc<Published>,
+    /// What it accepts on from now on, beside what it did already.
+    pub(super) accepts: Vec<Accept>,
+    /// Told once it governs every connection of this worker.
+    pub(super) done: oneshot::Sender<io::Result<()>>,
 }
 
 /// One worker, as its connections see it.
 #[derive(Debug)]
-pub struct Worker {
-    proxy: Rc<Proxy>,
-    metrics: Arc<Metrics>,
+pub(super) struct Worker {
+    current: RefCell<Rc<Current>>,
+    open: OpenConnections,
+    access: AccessLog,
     life: Life,
 }
 
-impl Worker {
-    /// Serves until the life of the process is over, on the calling thread.
-    /// Returns how many connections were cut. `ready` is called when it accepts
-    /// for its listeners.
-    ///
-    /// # Errors
-    ///
-    /// The system gives no runtime or refuses a socket, or an accept loop broke
-    /// an invariant.
-    pub fn run(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default())?;
-        run_on(runtime, serve(parts, ready))
-    }
+/// What one worker makes of the generation in force.
+#[derive(Debug)]
+pub(super) struct Current {
+    published: Arc<Published>,
+    proxy: Rc<Proxy>,
+}
 
+impl Current {
     pub(super) fn proxy(&self) -> &Rc<Proxy> {
         &self.proxy
     }
@@ -122,12 +136,51 @@ impl Worker {
         self.proxy.site()
     }
 
-    pub(super) fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+    /// Which listener the connections of a socket belong to; `None`: none any more.
+    pub(super) fn listener_of(&self, socket: SocketId) -> Option<ListenerId> {
+        self.published.listener_of(socket)
+    }
+}
+
+impl Worker {
+    /// Serves until the life of the process is over, on the calling thread.
+    /// Returns how many connections were cut. `ready` is called when it takes
+    /// connections.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no runtime, or an accept loop broke an invariant.
+    pub(super) fn run(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())?;
+        run_on(runtime, serve(parts, ready))
+    }
+
+    /// What is in force now.
+    pub(super) fn current(&self) -> Rc<Current> {
+        Rc::clone(&self.current.borrow())
+    }
+
+    /// The connections that are open.
+    pub(super) fn open(&self) -> &OpenConnections {
+        &self.open
     }
 
     pub(super) fn life(&self) -> &Life {
         &self.life
+    }
+
+    /// The next generation governs what begins from now on. What is open
+    /// already is another matter: see [`OpenConnections::review`].
+    fn take(&self, published: Arc<Published>) {
+        let former = self.current();
+        let proxy = Proxy::new(
+            Arc::clone(published.site()),
+            &self.access,
+            Some(former.proxy()),
+        );
+        *self.current.borrow_mut() = Rc::new(Current { published, proxy });
     }
 }
 
@@ -141,39 +194,33 @@ fn run_on<T>(runtime: LocalRuntime, work: impl Future<Output = T>) -> T {
 
 async fn serve(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
     let WorkerParts {
-        site,
+        published,
         access,
-        metrics,
         mut inbox,
-        accepts,
+        orders,
         life,
     } = parts;
-    let proxy = Proxy::new(Arc::clone(&site), access, Arc::clone(&metrics));
+    let proxy = Proxy::new(Arc::clone(published.site()), &access, None);
     let worker = Rc::new(Worker {
-        proxy,
-        metrics,
+        current: RefCell::new(Rc::new(Current { published, proxy })),
+        open: OpenConnections::default(),
+        access,
         life,
     });
-    let mut accepting = JoinSet::new();
-    for (listener, socket, slots, dealer) in accepts {
-        let name = site
-            .config()
-            .listener(listener)
-            .map_or_else(String::new, |l| l.name.clone());
-        let socket = Listening::on_runtime(socket)?;
-        accepting.spawn_local(accept_until_drain(
-            worker.life().clone(),
-            accept(socket, (listener, name), slots, dealer),
-        ));
-    }
+    let mut accepting = pin!(follow(Rc::clone(&worker), orders));
+    let mut followed = false;
     ready();
     let mut connections = JoinSet::new();
-    let mut over = std::pin::pin!(worker.life().wait_for_over());
+    let mut over = pin!(worker.life().wait_for_over());
     loop {
         tokio::select! {
             biased;
             () = &mut over => return Ok(cut(&worker, &connections)),
-            Some(ended) = accepting.join_next() => ended?,
+            ended = &mut accepting, if !followed => {
+                ended?;
+                followed = true;
+                worker.open().dismiss_all();
+            }
             arrival = inbox.recv() => match arrival {
                 Some(arrival) => {
                     connections.spawn_local(connection::serve(Rc::clone(&worker), arrival));
@@ -196,19 +243,50 @@ async fn serve(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
     }
 }
 
-/// Ends what is left, and counts it.
-fn cut(worker: &Worker, connections: &JoinSet<()>) -> usize {
-    worker.proxy().cut();
-    connections.len()
+/// Takes one generation after the other, and accepts as they say, until the
+/// drain begins. Then the sockets are closed, and the kernel refuses what comes.
+async fn follow(worker: Rc<Worker>, mut orders: UnboundedReceiver<Order>) -> io::Result<()> {
+    let mut loops = JoinSet::new();
+    let mut accepting = HashMap::new();
+    let mut draining = pin!(worker.life().wait_for_end());
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut draining => return Ok(()),
+            Some(order) = orders.recv() => {
+                let Order { published, accepts, done } = order;
+                accepting.retain(|socket, handle: &mut AbortHandle| {
+                    let stays = published.listener_of(*socket).is_some();
+                    if !stays {
+                        handle.abort();
+                    }
+                    stays
+                });
+                worker.take(published);
+                let mut outcome = Ok(());
+                for (socket, dealer) in accepts {
+                    let id = socket.id;
+                    match accept(&worker, socket, dealer) {
+                        Ok(accept) => drop(accepting.insert(id, loops.spawn_local(accept))),
+                        Err(cause) => outcome = Err(cause),
+                    }
+                }
+                worker.open().review(&worker).await;
+                // Nobody waits for it when the drain has begun meanwhile.
+                done.send(outcome).ok();
+            }
+            Some(ended) = loops.join_next() => match ended {
+                Err(cause) if !cause.is_cancelled() => return Err(cause.into()),
+                _ => {}
+            },
+        }
+    }
 }
 
-/// Accepts until the drain begins. Then the socket is closed, and the kernel
-/// refuses what comes.
-async fn accept_until_drain(life: Life, accepting: impl Future<Output = ()>) {
-    tokio::select! {
-        () = life.wait_for_end() => {}
-        () = accepting => {}
-    }
+/// Ends what is left, and counts it.
+fn cut(worker: &Worker, connections: &JoinSet<()>) -> usize {
+    worker.current().proxy().cut();
+    connections.len()
 }
 
 /// A connection whose task broke an invariant: it is gone, the others go on.
@@ -231,7 +309,7 @@ mod tests {
                 .build_local(LocalOptions::default())
                 .unwrap();
             let work = async {
-                let (begun, has_begun) = tokio::sync::oneshot::channel();
+                let (begun, has_begun) = oneshot::channel();
                 drop(tokio::task::spawn_blocking(move || {
                     begun.send(()).unwrap();
                     asked.recv()

@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep};
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::headers;
-use super::site::Site;
+use crate::identity::IdentityFields;
 use crate::upstream::UpstreamBody;
 
 /// How long a client that expects `100 Continue` waits for the upstream's own;
@@ -140,7 +140,7 @@ pub struct RequestBody {
 struct Inner {
     incoming: Incoming,
     patience: Patience,
-    site: Arc<Site>,
+    identity_fields: Arc<IdentityFields>,
     received: Rc<Received>,
     /// Closed until the upstream wants the body.
     gate: Option<Gate>,
@@ -157,7 +157,7 @@ impl RequestBody {
     /// A body whose pieces may be `limit` apart. `received` counts its bytes.
     pub(super) fn new(
         incoming: Incoming,
-        site: &Arc<Site>,
+        identity_fields: &Arc<IdentityFields>,
         limit: Duration,
         received: &Rc<Received>,
     ) -> Self {
@@ -168,7 +168,7 @@ impl RequestBody {
             inner: Some(Inner {
                 incoming,
                 patience: Patience::new(limit),
-                site: Arc::clone(site),
+                identity_fields: Arc::clone(identity_fields),
                 received: Rc::clone(received),
                 gate: None,
             }),
@@ -226,7 +226,7 @@ impl Inner {
     fn checked(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_trailers() {
             Ok(mut trailers) => {
-                headers::strip_trailers(&mut trailers, self.site.identity_fields());
+                headers::strip_trailers(&mut trailers, &self.identity_fields);
                 Frame::trailers(trailers)
             }
             Err(frame) => {

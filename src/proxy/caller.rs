@@ -1,48 +1,38 @@
-//! Who is at the other end of one downstream connection, and what follows from it.
+//! Who is at the other end of a connection, as one generation sees it.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::assertion::Assertions;
+use super::downstream::Downstream;
 use super::forwarding::Origin;
+use super::handle::Proxy;
 use super::site::Site;
-use crate::config::ListenerId;
+use crate::config::{Limits, ListenerId};
 use crate::identity::PeerIdentity;
 use crate::tls::ServerTls;
 
-/// A connection that has changed its protocol, carried to its end.
-pub type Tunnel = Pin<Box<dyn Future<Output = ()>>>;
-
-/// The other end of one downstream connection. Everything that is the same for
-/// each of its requests is made once, here.
+/// One [`Downstream`] connection under one generation. Everything that is the
+/// same for each of its requests is made once, here.
+///
+/// A request is served to its end under the caller it began with. When the
+/// generation changes, the connection is given a new one; whoever keeps the old
+/// one keeps all of its generation in memory.
 pub struct Caller {
+    proxy: Rc<Proxy>,
     listener: ListenerId,
-    address: Option<SocketAddr>,
-    peer: Option<PeerIdentity>,
+    downstream: Rc<Downstream>,
     tls: Option<Arc<ServerTls>>,
-    http2: bool,
     origin: Origin,
     assertions: Assertions,
-    tunnel: RefCell<Option<Tunnel>>,
-    /// Whether it is cut off because its certificate has expired.
-    expired: Cell<bool>,
 }
 
 impl Caller {
-    /// `address`: of the client; `None` on a unix socket. `peer`: who it is;
-    /// `None` is anonymous.
-    pub fn new(
-        site: &Site,
-        listener: ListenerId,
-        address: Option<SocketAddr>,
-        peer: Option<PeerIdentity>,
-        http2: bool,
-    ) -> Rc<Self> {
-        let tls = site.server(listener).cloned();
+    /// `listener`: the one it came to, by its place in the generation of `proxy`.
+    pub fn new(proxy: &Rc<Proxy>, listener: ListenerId, downstream: Rc<Downstream>) -> Rc<Self> {
+        let site = proxy.site();
+        let address = downstream.address();
         let trusted = site.config().listener(listener).is_some_and(|config| {
             address.is_some_and(|address| {
                 let ip = address.ip().to_canonical();
@@ -51,15 +41,28 @@ impl Caller {
         });
         Rc::new(Self {
             listener,
-            address,
-            peer,
-            origin: Origin::new(address, tls.is_some(), trusted),
+            tls: site.server(listener).cloned(),
+            origin: Origin::new(address, downstream.is_tls(), trusted),
             assertions: Assertions::new(site.plans().len()),
-            tls,
-            http2,
-            tunnel: RefCell::new(None),
-            expired: Cell::new(false),
+            proxy: Rc::clone(proxy),
+            downstream,
         })
+    }
+
+    /// What serves its requests.
+    pub fn proxy(&self) -> &Rc<Proxy> {
+        &self.proxy
+    }
+
+    /// The generation it is served under.
+    pub fn site(&self) -> &Site {
+        self.proxy.site()
+    }
+
+    /// The limits of its listener.
+    pub fn limits(&self) -> Option<Limits> {
+        let listener = self.site().config().listener(self.listener)?;
+        Some(listener.limits)
     }
 
     /// The listener it connected to.
@@ -67,29 +70,14 @@ impl Caller {
         self.listener
     }
 
+    /// Its connection.
+    pub fn downstream(&self) -> &Rc<Downstream> {
+        &self.downstream
+    }
+
     /// Who it is; `None` is anonymous.
     pub fn peer(&self) -> Option<&PeerIdentity> {
-        self.peer.as_ref()
-    }
-
-    /// The protocol change that a request of this connection has brought about,
-    /// to be carried once HTTP on it has ended.
-    pub fn take_tunnel(&self) -> Option<Tunnel> {
-        self.tunnel.borrow_mut().take()
-    }
-
-    /// What is under way ends here, since the certificate has expired: the
-    /// lines of its requests say so.
-    pub fn cut_as_expired(&self) {
-        self.expired.set(true);
-    }
-
-    pub(super) fn is_cut_as_expired(&self) -> bool {
-        self.expired.get()
-    }
-
-    pub(super) fn set_tunnel(&self, tunnel: Tunnel) {
-        *self.tunnel.borrow_mut() = Some(tunnel);
+        self.downstream.peer()
     }
 
     /// Whether requests for `host` may come over this connection.
@@ -106,26 +94,16 @@ impl Caller {
     }
 
     pub(super) fn is_http2(&self) -> bool {
-        self.http2
-    }
-}
-
-impl fmt::Display for Caller {
-    /// The address, or `unix` where there is none.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address {
-            Some(address) => address.fmt(f),
-            None => f.write_str("unix"),
-        }
+        self.downstream.is_http2()
     }
 }
 
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Caller")
+            .field("generation", &self.proxy.site().generation())
             .field("listener", &self.listener)
-            .field("address", &self.address)
-            .field("peer", &self.peer)
+            .field("downstream", &self.downstream)
             .finish_non_exhaustive()
     }
 }

@@ -10,16 +10,18 @@ use tokio::time::Instant;
 
 use super::body::Received;
 use super::caller::Caller;
+use super::downstream::Downstream;
 use super::fault::{Fault, Kind, Phase, Side};
-use super::handle::Proxy;
-use crate::config::{Route, UpstreamId};
+use super::ledger::Ledger;
+use crate::config::{ListenerId, Route, UpstreamId};
 use crate::telemetry::access::AccessRecord;
 use crate::telemetry::{ReferenceId, events};
 
 /// What is known of one request. Dropping it writes its line and counts it.
 pub(super) struct Exchange {
-    proxy: Rc<Proxy>,
-    caller: Rc<Caller>,
+    ledger: Rc<Ledger>,
+    downstream: Rc<Downstream>,
+    listener: ListenerId,
     id: ReferenceId,
     started: Instant,
     /// Kept only when there is an access log to write it to.
@@ -46,21 +48,19 @@ struct Line {
 
 impl Exchange {
     /// Begins with the head, as it came.
-    pub(super) fn begin(
-        proxy: &Rc<Proxy>,
-        caller: &Rc<Caller>,
-        head: &request::Parts,
-    ) -> Box<Self> {
-        let line = proxy.access().is_enabled().then(|| Line {
+    pub(super) fn begin(caller: &Caller, head: &request::Parts) -> Box<Self> {
+        let ledger = caller.proxy().ledger();
+        let line = ledger.access.is_enabled().then(|| Line {
             method: head.method.clone(),
             uri: head.uri.clone(),
             host: head.headers.get(HOST).cloned(),
             version: head.version,
         });
         Box::new(Self {
-            proxy: Rc::clone(proxy),
-            caller: Rc::clone(caller),
-            id: proxy.references().next(),
+            ledger: Rc::clone(ledger),
+            downstream: Rc::clone(caller.downstream()),
+            listener: caller.listener(),
+            id: ledger.references.next(),
             started: Instant::now(),
             line,
             route: None,
@@ -83,7 +83,7 @@ impl Exchange {
 
     /// Whether it came over HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
-        self.caller.is_http2()
+        self.downstream.is_http2()
     }
 
     /// When its head had come.
@@ -138,8 +138,9 @@ impl Exchange {
     }
 
     /// Somebody gave it up before its response was complete: countersign at its
-    /// own end or the certificate's, else the client, since whatever else can end it has noted a fault.
-    fn abandoned(&self) -> Option<Fault> {
+    /// own end or that of the trust in the connection, else the client, since
+    /// whatever else can end it has noted a fault.
+    pub(super) fn abandoned(&self) -> Option<Fault> {
         if self.complete || self.fault.is_some() {
             return None;
         }
@@ -148,17 +149,14 @@ impl Exchange {
         } else {
             Phase::ResponseBody
         };
-        let cut = if self.proxy.is_over() {
-            Some(
+        let cut = |cause: &str| Some(Fault::new(Side::Proxy, phase, Kind::Cut, cause));
+        if self.ledger.is_over() {
+            return cut(
                 "countersign was told to end, and the request was not finished within server.drain_timeout or before a second signal",
-            )
-        } else if self.caller.is_cut_as_expired() {
-            Some("the client's certificate, or another one of its chain, has expired")
-        } else {
-            None
-        };
-        if let Some(cause) = cut {
-            return Some(Fault::new(Side::Proxy, phase, Kind::Cut, cause));
+            );
+        }
+        if let Some(cause) = self.downstream.cut_cause() {
+            return cut(&cause);
         }
         Some(Fault::new(
             Side::Downstream,
@@ -174,14 +172,14 @@ impl Exchange {
         let Some(fault) = &self.fault else {
             return;
         };
-        let config = self.proxy.site().config();
+        let config = &self.ledger.config;
         let route = self.route.and_then(|index| config.routes().get(index));
-        let listener = config.listener(self.caller.listener());
+        let listener = config.listener(self.listener);
         tracing::info!(
             event = events::REQUEST_END,
             listener = listener.map(|listener| listener.name.as_str()),
-            client = %self.caller,
-            peer = self.caller.peer().map(crate::identity::PeerIdentity::primary),
+            client = %self.downstream,
+            peer = self.downstream.peer().map(crate::identity::PeerIdentity::primary),
             status = self.status,
             route = route.map(|route| route.name.as_str()),
             %fault,
@@ -191,8 +189,7 @@ impl Exchange {
     }
 
     fn write(&self, line: &Line) {
-        let site = self.proxy.site();
-        let config = site.config();
+        let config = &self.ledger.config;
         let route = self.route.and_then(|index| config.routes().get(index));
         let upstream = self.upstream.and_then(|id| config.upstream(id));
         let endpoint = upstream
@@ -212,13 +209,13 @@ impl Exchange {
             .authority()
             .map(http::uri::Authority::as_str)
             .or_else(|| line.host.as_ref().and_then(|host| host.to_str().ok()));
-        self.proxy.access().record(&AccessRecord {
+        self.ledger.access.record(&AccessRecord {
             request_id: self.id,
             listener: config
-                .listener(self.caller.listener())
+                .listener(self.listener)
                 .map_or("-", |l| l.name.as_str()),
-            client: &*self.caller,
-            peer: self.caller.peer().map(|peer| peer.primary()),
+            client: &*self.downstream,
+            peer: self.downstream.peer().map(|peer| peer.primary()),
             method: line.method.as_str(),
             host,
             path: line
@@ -238,7 +235,7 @@ impl Exchange {
             bytes_received: self.received.bytes(),
             bytes_sent: self.sent,
             duration: self.started.elapsed(),
-            generation: site.generation(),
+            generation: self.ledger.generation,
             fault: self.fault.as_ref().map(|fault| fault as &dyn Display),
             cause: self.fault.as_ref().map(|fault| fault.cause.as_str()),
             asserted: Some(self.asserted),
@@ -252,7 +249,7 @@ impl Drop for Exchange {
             self.fault = Some(fault);
         }
         let side = self.fault.as_ref().map(|fault| fault.side.code());
-        let metrics = self.proxy.metrics();
+        let metrics = &self.ledger.metrics;
         self.route
             .map_or_else(|| metrics.no_route(), |index| metrics.route(index))
             .request(self.status, side, self.started.elapsed());

@@ -77,7 +77,7 @@ pub enum Kind {
     CredentialMissing,
     /// This machine has nothing left to connect with.
     Exhausted,
-    /// countersign ended it: at its own end, or when the certificate expired.
+    /// countersign ended it: at its own end, or with the connection it came over.
     Cut,
     /// The head breaks a rule of HTTP, or could be read in two ways.
     Malformed,
@@ -99,6 +99,8 @@ pub enum Kind {
     UpstreamUnresolved,
     /// The response's head did not come in time.
     ResponseTimeout,
+    /// Whoever is at the other end of the connection is no longer trusted.
+    Withdrawn,
 }
 
 impl Fault {
@@ -156,7 +158,8 @@ impl Fault {
             Kind::AssertionMissing
             | Kind::CertificateRequired
             | Kind::CredentialMissing
-            | Kind::NoRuleMatched => StatusCode::FORBIDDEN,
+            | Kind::NoRuleMatched
+            | Kind::Withdrawn => StatusCode::FORBIDDEN,
             Kind::AssertionTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Kind::AuthorityNotServed => StatusCode::MISDIRECTED_REQUEST,
             Kind::BodyBroken | Kind::ClientGone | Kind::Malformed => StatusCode::BAD_REQUEST,
@@ -174,8 +177,8 @@ impl Fault {
         })
     }
 
-    /// Whether the connection ends with it, since nobody can know any more
-    /// where the next request begins.
+    /// Whether the connection ends with it: nobody can know any more where the
+    /// next request begins, or the next one would be refused as well.
     pub fn ends_connection(&self) -> bool {
         self.side == Side::Downstream
     }
@@ -234,6 +237,7 @@ impl Kind {
             Self::UpstreamNotAsked => "upstream_not_asked",
             Self::UpstreamUnresolved => "upstream_unresolved",
             Self::ResponseTimeout => "response_timeout",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }

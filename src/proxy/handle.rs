@@ -1,6 +1,6 @@
 //! The path of a request, from its head to its response's head.
 
-use std::cell::Cell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,30 +14,27 @@ use tokio::sync::oneshot;
 
 use super::body::{RequestBody, ResponseBody};
 use super::caller::Caller;
+use super::downstream::Downstream;
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::headers::Hop;
+use super::ledger::Ledger;
 use super::outbound::Outbound;
 use super::site::Site;
 use super::target::{self, Target};
 use super::{headers, tunnel};
 use crate::config::{Protocol, UpstreamId};
 use crate::policy::{self, Permit};
-use crate::telemetry::ReferenceIds;
 use crate::telemetry::access::AccessLog;
-use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Answer, SendFault, Upstream, UpstreamBody, UpstreamRequest};
+
+use crate::upstream::{Answer, Plan, SendFault, Upstream, UpstreamBody, UpstreamRequest};
 
 /// One worker's side of a generation: what handles its requests.
 #[derive(Debug)]
 pub struct Proxy {
     site: Arc<Site>,
-    upstreams: Vec<Upstream<RequestBody>>,
-    references: ReferenceIds,
-    access: AccessLog,
-    metrics: Arc<Metrics>,
-    /// Whether what is under way is being cut.
-    over: Cell<bool>,
+    upstreams: Vec<Rc<Upstream<RequestBody>>>,
+    ledger: Rc<Ledger>,
 }
 
 /// A permitted request's way: to which upstream, and for which host.
@@ -57,34 +54,45 @@ struct Ready {
 }
 
 impl Proxy {
-    /// A worker's proxy, with nothing in its pools. `access` is the worker's own.
-    pub fn new(site: Arc<Site>, access: AccessLog, metrics: Arc<Metrics>) -> Rc<Self> {
+    /// A worker's proxy. `access` is the worker's own.
+    ///
+    /// `former` is that of the generation before, whose place it takes: an
+    /// upstream with the very same [`Plan`] is taken over with its connections
+    /// and what is known of its endpoints. The others of `former` are retired:
+    /// requests under way finish there, and nothing is kept for later.
+    pub fn new(site: Arc<Site>, access: &AccessLog, former: Option<&Self>) -> Rc<Self> {
+        let log = site.config().log();
+        let access = access.with(log.format.into(), log.access);
+        let metrics = site.metrics();
+        let mut inherited: HashMap<*const Plan, &Rc<Upstream<RequestBody>>> = former
+            .iter()
+            .flat_map(|former| &former.upstreams)
+            .map(|upstream| (Arc::as_ptr(upstream.plan()), upstream))
+            .collect();
         let upstreams = site
             .plans()
             .iter()
             .enumerate()
-            .map(|(index, plan)| {
-                Upstream::new(UpstreamId(index), Arc::clone(plan), Arc::clone(&metrics))
+            .map(|(index, plan)| match inherited.remove(&Arc::as_ptr(plan)) {
+                Some(upstream) => Rc::clone(upstream),
+                None => Rc::new(Upstream::new(Arc::clone(plan), metrics.upstream_of(index))),
             })
             .collect();
+        for upstream in inherited.into_values() {
+            upstream.retire();
+        }
+        let ledger = Ledger::new(&site, access, former.map(|former| &*former.ledger));
         Rc::new(Self {
             site,
             upstreams,
-            references: ReferenceIds::new(),
-            access,
-            metrics,
-            over: Cell::new(false),
+            ledger,
         })
     }
 
-    /// What is under way ends here: its requests' lines say that it was
-    /// countersign who ended them.
+    /// What is under way ends here, in this and every other generation of the
+    /// worker: its requests' lines say that it was countersign who ended them.
     pub fn cut(&self) {
-        self.over.set(true);
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.over.get()
+        self.ledger.cut();
     }
 
     /// The generation it serves.
@@ -92,41 +100,35 @@ impl Proxy {
         &self.site
     }
 
-    pub(super) fn references(&self) -> &ReferenceIds {
-        &self.references
+    pub(super) fn ledger(&self) -> &Rc<Ledger> {
+        &self.ledger
     }
+}
 
-    pub(super) fn access(&self) -> &AccessLog {
-        &self.access
-    }
-
-    pub(super) fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-
-    /// Carries one request of `caller` to its upstream and gives the response.
+impl Caller {
+    /// Carries one request to its upstream and gives the response.
     ///
     /// It does not fail: what goes wrong is a response too. `ambiguity` is what
     /// makes the bytes of this connection readable in two ways, if anything does.
     pub async fn handle(
         self: Rc<Self>,
-        caller: Rc<Caller>,
         request: Request<Incoming>,
         ambiguity: Option<&'static str>,
     ) -> Response<ResponseBody> {
+        let proxy = self.proxy();
         let (head, incoming) = request.into_parts();
         let mut head = Box::new(head);
-        let mut exchange = Exchange::begin(&self, &caller, &head);
+        let mut exchange = Exchange::begin(&self, &head);
         let admitted = match ambiguity {
             Some(rule) => Err(Fault::malformed(rule)),
-            None => self.admit(&caller, &head, &mut exchange),
+            None => proxy.admit(&self, &head, &mut exchange),
         };
         let readied = admitted.and_then(|way| {
             let written = Outbound {
-                site: &self.site,
-                caller: &caller,
+                site: proxy.site(),
+                caller: &self,
                 upstream: way.upstream,
-                plan: self.upstream(way.upstream)?.plan(),
+                plan: proxy.upstream(way.upstream)?.plan(),
             }
             .write(&mut head, &way.authority)?;
             exchange.asserted(written.rank);
@@ -146,19 +148,22 @@ impl Proxy {
             incoming,
             hop,
         };
-        match self.send(&caller, ready, &mut exchange).await {
-            Ok(answer) => self.respond(&caller, answer, changed, exchange),
+        match proxy.send(&self, ready, &mut exchange).await {
+            Ok(answer) => proxy.respond(&self, answer, changed, exchange),
             Err(fault) => refusal(fault, exchange),
         }
     }
+}
 
-    /// Target, route, decision.
+impl Proxy {
+    /// Standing, target, route, decision.
     fn admit(
         &self,
         caller: &Caller,
         head: &request::Parts,
         exchange: &mut Exchange,
     ) -> Result<Way, Fault> {
+        caller.downstream().admit()?;
         let target = target::read(head)?;
         if !caller.may_ask_for(&target.host) {
             return Err(misdirected(&target));
@@ -213,7 +218,7 @@ impl Proxy {
 
     async fn send(
         &self,
-        caller: &Rc<Caller>,
+        caller: &Caller,
         ready: Ready,
         exchange: &mut Exchange,
     ) -> Result<Answer<RequestBody>, Fault> {
@@ -226,7 +231,7 @@ impl Proxy {
         let upstream = self.upstream(way.upstream)?;
         let mut body = RequestBody::new(
             incoming,
-            &self.site,
+            self.site.identity_fields(),
             self.body_timeout(caller),
             exchange.received(),
         );
@@ -270,7 +275,7 @@ impl Proxy {
     /// Makes the upstream's response into the one that goes down.
     fn respond(
         &self,
-        caller: &Rc<Caller>,
+        caller: &Caller,
         answer: Answer<RequestBody>,
         changed: Option<OnUpgrade>,
         mut exchange: Box<Exchange>,
@@ -281,7 +286,7 @@ impl Proxy {
         exchange.status(status);
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let limit = self.body_timeout(caller);
-            return switch(caller, (response, changed), limit, exchange);
+            return switch(caller.downstream(), (response, changed), limit, exchange);
         }
         if let Err(rule) = headers::settle_length(response.headers_mut()) {
             return refusal(unreadable(rule), exchange);
@@ -319,7 +324,7 @@ impl Proxy {
     }
 
     fn upstream(&self, id: UpstreamId) -> Result<&Upstream<RequestBody>, Fault> {
-        self.upstreams.get(id.0).ok_or_else(|| {
+        self.upstreams.get(id.0).map(Rc::as_ref).ok_or_else(|| {
             Fault::new(
                 Side::Proxy,
                 Phase::Route,
@@ -384,12 +389,12 @@ fn open_on_continue(request: &mut Request<RequestBody>, open: oneshot::Sender<()
 
 /// Passes on the upstream's change of protocol.
 fn switch(
-    caller: &Rc<Caller>,
+    downstream: &Downstream,
     (response, changed): (Response<UpstreamBody<RequestBody>>, Option<OnUpgrade>),
     limit: Duration,
     exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let Some(downstream) = changed else {
+    let Some(changed) = changed else {
         let what = "a change of protocol (101) that the request did not ask for";
         return refusal(unreadable(what), exchange);
     };
@@ -401,9 +406,7 @@ fn switch(
     if let Some(protocol) = protocol {
         tunnel::request(answer.headers_mut(), protocol);
     }
-    caller.set_tunnel(Box::pin(tunnel::carry(
-        downstream, response, limit, exchange,
-    )));
+    downstream.set_tunnel(Box::pin(tunnel::carry(changed, response, limit, exchange)));
     answer
 }
 
@@ -444,3 +447,6 @@ fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> 
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

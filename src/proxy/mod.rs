@@ -1,6 +1,6 @@
 //! Carries one permitted request to one upstream and its response back.
 //!
-//! [`Proxy::handle`] is the path, read from top to bottom: one reading of the
+//! [`Caller::handle`] is the path, read from top to bottom: one reading of the
 //! request's target, its route, the policy's decision, the fields that go up,
 //! the upstream's answer, the fields that come down. Whatever fails on the way
 //! is a [`Fault`], and every request, however it ends, ends in one line.
@@ -14,6 +14,13 @@
 //!   any `Connection` line names, before countersign's own are added.
 //! * Bodies pass piece by piece and are never gathered.
 //!
+//! # Generations
+//!
+//! A [`Downstream`] connection outlives generations; a [`Caller`] is what one of
+//! them makes of it, and a request is served to its end under the caller with
+//! which it began. An upstream that is the same in the next generation keeps its
+//! connections; the others finish what is under way ([`Proxy::new`]).
+//!
 //! # Sources
 //!
 //! RFC 9110, RFC 9112 (HTTP/1.1), RFC 9113 (HTTP/2), RFC 7239 (Forwarded).
@@ -21,12 +28,14 @@
 mod assertion;
 mod body;
 mod caller;
+mod downstream;
 mod exchange;
 mod fault;
 mod forwarding;
 mod framing;
 mod handle;
 mod headers;
+mod ledger;
 mod outbound;
 mod route;
 mod site;
@@ -34,7 +43,8 @@ mod target;
 mod tunnel;
 
 pub use body::{BodyFault, RequestBody, ResponseBody};
-pub use caller::{Caller, Tunnel};
+pub use caller::Caller;
+pub use downstream::{Downstream, Standing, Tunnel};
 pub use fault::{Fault, Kind, Phase, Side};
 pub use framing::Framing;
 pub use handle::Proxy;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::route::Routes;
 use crate::config::{Config, ListenerId};
 use crate::identity::IdentityFields;
+use crate::telemetry::Metrics;
 use crate::tls::ServerTls;
 use crate::upstream::Plan;
 
@@ -14,25 +15,29 @@ pub struct Site {
     generation: u64,
     config: Arc<Config>,
     routes: Routes,
-    identity_fields: IdentityFields,
+    /// Apart, since an upload needs nothing else of it and may take long.
+    identity_fields: Arc<IdentityFields>,
     plans: Vec<Arc<Plan>>,
     servers: Vec<Option<Arc<ServerTls>>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Site {
     /// Puts a generation together. `plans` and `servers` stand in the order of
-    /// the config's upstreams and listeners.
+    /// the config's upstreams and listeners, and `metrics` count by the same
+    /// places.
     pub fn new(
         generation: u64,
         config: Arc<Config>,
         plans: Vec<Arc<Plan>>,
         servers: Vec<Option<Arc<ServerTls>>>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let configured = plans
             .iter()
             .flat_map(|plan| plan.encodings())
             .flat_map(|encoding| encoding.field_names());
-        let identity_fields = IdentityFields::new(configured);
+        let identity_fields = Arc::new(IdentityFields::new(configured));
         let routes = Routes::new(&config);
         Self {
             generation,
@@ -41,6 +46,7 @@ impl Site {
             identity_fields,
             plans,
             servers,
+            metrics,
         }
     }
 
@@ -59,6 +65,11 @@ impl Site {
         self.servers.get(listener.0).and_then(Option::as_ref)
     }
 
+    /// The counters, by the places of this generation.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// The upstreams.
     pub fn plans(&self) -> &[Arc<Plan>] {
         &self.plans
@@ -68,7 +79,7 @@ impl Site {
         &self.routes
     }
 
-    pub(super) fn identity_fields(&self) -> &IdentityFields {
+    pub(super) fn identity_fields(&self) -> &Arc<IdentityFields> {
         &self.identity_fields
     }
 }

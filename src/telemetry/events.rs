@@ -28,6 +28,8 @@ events! {
     HANDSHAKE_REFUSED = "handshake.refused";
     /// A connection ended in a fault outside any request.
     CONNECTION_FAULT = "connection.fault";
+    /// An open connection is being ended since its peer is no longer trusted.
+    CONNECTION_WITHDRAWN = "connection.withdrawn";
     /// A request ended, well or in a fault. These are the lines of the access log.
     REQUEST_END = "request.end";
     /// An upstream's endpoint is left out of the choice because it failed.
@@ -40,8 +42,34 @@ events! {
     LISTENER_FULL = "listener.full";
     /// A new generation of trust, certificates and policy is in force.
     GENERATION = "generation.published";
+    /// What is on the disk cannot be used; what was in force still is. Said once
+    /// for each distinct cause.
+    RELOAD_FAILED = "reload.failed";
+    /// What is on the disk would drop much of a trust bundle, and waits to be
+    /// confirmed; what was in force still is.
+    RELOAD_HELD_BACK = "reload.held_back";
+    /// What is on the disk is in force again, after a reload had failed or was
+    /// held back.
+    RELOAD_RECOVERED = "reload.recovered";
+    /// The system does not tell of changes on the disk: only looking again and
+    /// again finds them.
+    WATCH_UNAVAILABLE = "watch.unavailable";
+    /// A trust bundle is in force, and something about it is odd.
+    TRUST_UNUSUAL = "trust.unusual";
+    /// Somebody wants the files looked at now.
+    RELOAD_REQUESTED = "reload.requested";
     /// A certificate or trust anchor runs out soon.
     CERTIFICATE_EXPIRING = "certificate.expiring";
+    /// A revocation list is to be replaced soon: its `nextUpdate` is near.
+    CRL_EXPIRING = "crl.expiring";
+    /// The `nextUpdate` of a revocation list has passed.
+    CRL_STALE = "crl.stale";
+    /// A certificate was accepted on the word of a stale revocation list, since
+    /// `crl_stale = "log"`.
+    CRL_USED_STALE = "crl.used_stale";
+    /// A certificate was accepted although there is no revocation list of its
+    /// issuer, since `crl_missing = "log"`.
+    CRL_MISSING = "crl.missing";
     /// Lines of the access log were dropped because their reader is too slow or gone.
     ACCESS_LOG_DROPPED = "access_log.dropped";
     /// Lines of this log were dropped because their reader is too slow or gone.

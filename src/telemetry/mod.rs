@@ -3,7 +3,8 @@
 //! * [`events`] holds the name of every event, [`log`] writes events to
 //!   standard error.
 //! * [`access`] writes one line for each request to standard output.
-//! * [`metrics`] counts, and [`admin`] serves the counts, health and readiness.
+//! * [`metrics`] counts, and [`admin`] serves the counts, health and readiness,
+//!   and hands requests to the program.
 //!
 //! # Rules
 //!
@@ -28,8 +29,9 @@ mod timestamp;
 mod writer;
 
 pub use access::{AccessLog, AccessLogGuard, AccessRecord};
-pub use admin::{AdminSocket, AdminState, Readiness};
-pub use log::{Format, Level};
+pub use admin::{AdminAnswer, AdminCommand, AdminRequest, AdminSocket, AdminState, Readiness};
+pub use log::{Format, Level, LogControl};
 pub use metrics::{MetricNames, Metrics};
 pub use reference::{ReferenceId, ReferenceIds};
 pub use socket_file::{SocketFile, SocketFileError};
+pub use timestamp::rfc3339;

@@ -25,6 +25,14 @@ pub(super) fn append_rfc3339(out: &mut Vec<u8>, at: SystemTime) {
     out.push(b'Z');
 }
 
+/// `at` as RFC 3339 in UTC with milliseconds.
+pub fn rfc3339(at: SystemTime) -> String {
+    let mut out = Vec::new();
+    append_rfc3339(&mut out, at);
+    // It is all ASCII.
+    String::from_utf8(out).unwrap_or_default()
+}
+
 /// Appends the last `N` decimal digits of `value`, with leading zeros.
 pub(super) fn append_digits<const N: usize>(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [b'0'; N];

@@ -1,8 +1,8 @@
 //! One handshake with a client: what was learnt in it, and how it ended.
 //!
-//! The TLS library asks its verifier in the middle of a poll and tells it
-//! nothing of the connection. The record of the handshake under way is
-//! therefore a task-local that stands for the time of that poll.
+//! The TLS library asks its verifier, and for sessions, in the middle of a poll
+//! and tells them nothing of the connection. The record of the handshake under
+//! way is therefore a task-local that stands for the time of that poll.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -10,7 +10,10 @@ use std::rc::Rc;
 
 use rustls_pki_types::CertificateDer;
 
+use super::bundle::Verdict;
+use super::peers::Connected;
 use super::refusal::Refusal;
+use super::sessions::Progress;
 use super::stream::{Socket, Stream};
 use crate::identity::{CertificateNames, PeerIdentity, VerifiedLeaf};
 
@@ -18,14 +21,39 @@ tokio::task_local! {
     static RECORD: Rc<RefCell<Record>>;
 }
 
-/// What the verifier learnt while a handshake was under way. Only claims, until
-/// the handshake as a whole has succeeded.
+/// What was learnt while a handshake was under way. Only claims, until the
+/// handshake as a whole has succeeded.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    presented: Option<CertificateDer<'static>>,
-    verdict: Option<String>,
-    verified: Option<(CertificateNames, i64)>,
+    /// The name the client asked for, in the form in which names are compared.
+    server_name: Option<String>,
+    /// The chain that the peer presented, its leaf first.
+    presented: Vec<CertificateDer<'static>>,
+    /// Why it was refused.
+    objection: Option<String>,
+    /// What it was found to be.
+    verified: Option<(CertificateNames, Verdict)>,
+    /// What came of the tickets that it offered, and of those it gets.
+    pub(super) sessions: Progress,
 }
+
+/// A chain that was found good, and what was found.
+#[derive(Debug)]
+pub(super) struct VerifiedChain {
+    /// The names of its leaf.
+    pub(super) names: CertificateNames,
+    /// Until when that holds.
+    pub(super) verdict: Verdict,
+    /// The leaf first; never empty.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+}
+
+/// The TLS library knows a peer by a chain that was not verified here.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the TLS library completed a handshake for certificates that were not verified in it; nothing is believed of this client"
+)]
+pub(super) struct Unattested;
 
 /// A handshake that succeeded.
 #[derive(Debug)]
@@ -33,9 +61,7 @@ pub struct Handshaken {
     /// The connection.
     pub stream: Stream,
     /// Who the client is; `None`: anonymous.
-    pub peer: Option<PeerIdentity>,
-    /// When the peer's chain ceases to be valid, in seconds since 1970.
-    pub good_until: Option<i64>,
+    pub peer: Option<Peer>,
     /// The name the client asked for, in lower case.
     pub server_name: Option<String>,
     /// Whether it went on with an earlier session.
@@ -44,6 +70,17 @@ pub struct Handshaken {
     pub http2: bool,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
+}
+
+/// A client whose chain was found good.
+#[derive(Debug)]
+pub struct Peer {
+    /// What its leaf says of it.
+    pub identity: PeerIdentity,
+    /// As the process knows it, for as long as its connection is open.
+    pub known: Connected,
+    /// When its chain ceases to be valid, in seconds since 1970.
+    pub good_until: i64,
 }
 
 /// A handshake that was refused or given up.
@@ -81,28 +118,80 @@ impl Record {
         Rc::default()
     }
 
-    /// The peer, once the handshake has succeeded as a whole: the chain was
-    /// verified and the peer has proved that it holds the key.
-    pub(super) fn into_peer(self) -> (Option<PeerIdentity>, Option<i64>) {
-        match self.verified {
-            Some((names, good_until)) => {
-                let leaf = VerifiedLeaf::attest(names);
-                (Some(PeerIdentity::from_leaf(leaf)), Some(good_until))
-            }
-            None => (None, None),
+    /// Notes the name that the client asked for, in the form in which names are compared.
+    pub(super) fn note_server_name(&mut self, name: Option<String>) {
+        self.server_name = name;
+    }
+
+    /// The name that the client asked for.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// The same, for good.
+    pub(super) fn take_server_name(&mut self) -> Option<String> {
+        self.server_name.take()
+    }
+
+    /// The chain that was presented and verified in this handshake.
+    pub(super) fn verified(&self) -> Option<(&[CertificateDer<'static>], &Verdict)> {
+        let (_, verdict) = self.verified.as_ref()?;
+        Some((&self.presented, verdict))
+    }
+
+    /// Who the peer is, once the handshake has succeeded as a whole: it has
+    /// proved that it holds the key of the chain that was verified, or the
+    /// secret of the session in which it did. `None`: anonymous.
+    ///
+    /// `certificates` is what the library takes the peer's chain to be.
+    ///
+    /// # Errors
+    ///
+    /// That chain is another than the one that was verified.
+    pub(super) fn into_peer(
+        self,
+        resumed: bool,
+        certificates: &[CertificateDer<'_>],
+    ) -> Result<Option<VerifiedChain>, Unattested> {
+        let peer = if resumed {
+            self.sessions.into_claimed_peer().ok_or(Unattested)?
+        } else {
+            self.verified.map(|(names, verdict)| VerifiedChain {
+                names,
+                verdict,
+                chain: self.presented,
+            })
+        };
+        let chain = peer.as_ref().map_or(&[][..], |peer| &peer.chain);
+        if chain == certificates {
+            Ok(peer)
+        } else {
+            Err(Unattested)
         }
     }
 
     /// Completes a refusal with what was learnt.
     pub(super) fn complete(self, mut refused: RefusedHandshake) -> RefusedHandshake {
-        if let Some(verdict) = self.verdict {
-            refused.cause = verdict;
+        if let Some(objection) = self.objection
+            && refused.reason != Refusal::Timeout
+        {
+            refused.cause = objection;
         }
+        refused.server_name = self.server_name;
         refused.presented = self
             .presented
-            .and_then(|der| CertificateNames::read(&der).ok())
+            .first()
+            .and_then(|leaf| CertificateNames::read(leaf).ok())
             .map(Box::new);
         refused
+    }
+}
+
+impl VerifiedChain {
+    /// Its parts, as they are told outside of this room.
+    pub(super) fn attest(self) -> (PeerIdentity, Verdict, Vec<CertificateDer<'static>>) {
+        let leaf = VerifiedLeaf::attest(self.names);
+        (PeerIdentity::from_leaf(leaf), self.verdict, self.chain)
     }
 }
 
@@ -111,24 +200,33 @@ pub(super) async fn recorded<F: Future>(record: Rc<RefCell<Record>>, future: F) 
     RECORD.scope(record, future).await
 }
 
-/// Notes the leaf that the peer presented.
-pub(super) fn note_presented(leaf: &CertificateDer<'_>) {
-    with_record(|record| record.presented = Some(leaf.clone().into_owned()));
+/// Notes the chain that the peer presented.
+pub(super) fn note_presented(leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) {
+    with_record(|record| {
+        let chain = std::iter::once(leaf).chain(intermediates);
+        record.presented = chain.map(|der| der.clone().into_owned()).collect();
+    });
 }
 
 /// Notes why it was refused.
-pub(super) fn note_verdict(cause: &dyn Display) {
-    with_record(|record| record.verdict = Some(cause.to_string()));
+pub(super) fn note_objection(cause: &dyn Display) {
+    with_record(|record| record.objection = Some(cause.to_string()));
 }
 
-/// Notes that its chain was verified, and until when that holds.
-pub(super) fn note_verified(names: CertificateNames, good_until: i64) {
-    with_record(|record| record.verified = Some((names, good_until)));
+/// Notes that it was verified.
+pub(super) fn note_verified(names: CertificateNames, verdict: Verdict) {
+    with_record(|record| record.verified = Some((names, verdict)));
 }
 
+/// Looks at the record of the handshake under way.
+///
 /// Outside a handshake of ours (there is none such) nothing is noted, and
-/// without a note there is no identity: it fails closed.
-fn with_record(change: impl FnOnce(&mut Record)) {
-    let noted = RECORD.try_with(|record| change(&mut record.borrow_mut()));
-    debug_assert!(noted.is_ok(), "the verifier was called outside a handshake");
+/// without a note there is neither identity nor session: it fails closed.
+pub(super) fn with_record<T>(look: impl FnOnce(&mut Record) -> T) -> Option<T> {
+    let looked = RECORD.try_with(|record| look(&mut record.borrow_mut()));
+    debug_assert!(looked.is_ok(), "asked outside a handshake");
+    looked.ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,19 @@
 //! Loads everything that a config names on disk, and reports every problem at once.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::bundle::Bundle;
 use super::choices;
 use super::client::ClientTls;
+use super::origins::{ClientRecipe, Origins, ServerRecipe};
 use super::own_certificate::{OwnChain, describe, unix_now};
-use super::server::ServerTls;
+use super::peers::Peers;
+use super::pem;
+use super::server::{ServerTls, Trust};
+use super::sessions::{Sessions, TicketKeys};
 use super::sni;
-use super::verifier::ClientVerifier;
-use crate::config::{self, ClientAuth, Config, Place, Problem, UpstreamTrust};
+use crate::config::{self, ClientAuth, Config, Files, Located, Place, Problem, UpstreamTrust};
 use crate::identity::CertificateNames;
 
 /// From how long before its end a certificate is warned about.
@@ -24,8 +28,13 @@ pub struct Material {
     pub servers: Vec<Option<Arc<ServerTls>>>,
     /// In the order of the config's upstreams; `None` where no endpoint speaks TLS.
     pub clients: Vec<Option<Arc<ClientTls>>>,
+    /// Everybody whose chain was verified, in this generation and before it.
+    pub peers: Arc<Peers>,
+    /// What session tickets are sealed with, on every listener.
+    pub ticket_keys: Arc<TicketKeys>,
     /// The end of validity of each certificate of countersign's own and of each anchor.
     pub expiries: Vec<Expiry>,
+    origins: Origins,
 }
 
 /// When something ceases to be valid.
@@ -72,22 +81,41 @@ impl Expiry {
     }
 }
 
-/// Loads the files of a config.
+/// Loads the files of a config through `files`.
+///
+/// What is as it was in `former` is the same [`Arc`] again: a bundle or a chain
+/// when its settings and all its files are, and what is built of these when its
+/// settings and its parts are. The machine's own authorities are read each time,
+/// past `files`, and are the same when their certificates are.
 ///
 /// # Errors
 ///
 /// Every problem found: of each file, and of what does not fit together.
-pub fn load(config: &Config) -> Result<Material, Vec<Problem>> {
-    let mut loader = Loader::default();
+pub fn load(
+    config: &Config,
+    files: &Files,
+    former: Option<&Material>,
+) -> Result<Material, Vec<Problem>> {
+    let nothing = Origins::default();
+    let mut loader = Loader {
+        files,
+        former: former.map_or(&nothing, |material| &material.origins),
+        origins: Origins::default(),
+        peers: former.map_or_else(Arc::default, |material| Arc::clone(&material.peers)),
+        problems: Vec::new(),
+        expiries: Vec::new(),
+    };
     let bundles: Vec<_> = config
         .bundles()
         .iter()
         .map(|bundle| loader.bundle(bundle))
         .collect();
+    let former_keys = former.map(|material| &material.ticket_keys);
+    let ticket_keys = loader.ticket_keys(config.server(), former_keys);
     let servers: Vec<_> = config
         .listeners()
         .iter()
-        .map(|listener| loader.server(listener, &bundles))
+        .map(|listener| loader.server(listener, &bundles, &ticket_keys))
         .collect();
     let clients: Vec<_> = config
         .upstreams()
@@ -101,21 +129,36 @@ pub fn load(config: &Config) -> Result<Material, Vec<Problem>> {
         bundles: bundles.into_iter().flatten().collect(),
         servers,
         clients,
+        peers: loader.peers,
+        ticket_keys,
         expiries: loader.expiries,
+        origins: loader.origins,
     })
 }
 
 /// Gathers what was loaded and what was wrong.
-#[derive(Default)]
-struct Loader {
+struct Loader<'a> {
+    files: &'a Files,
+    /// What the former generation was made of.
+    former: &'a Origins,
+    /// What this one is made of, as far as it is loaded.
+    origins: Origins,
+    peers: Arc<Peers>,
     problems: Vec<Problem>,
     expiries: Vec<Expiry>,
-    system: Option<Arc<Bundle>>,
 }
 
-impl Loader {
+impl Loader<'_> {
     fn bundle(&mut self, config: &config::TrustBundle) -> Option<Arc<Bundle>> {
-        let bundle = self.kept(Bundle::load(config))?;
+        let (inputs, bundle) = match self.former.bundles.find(config, self.files) {
+            Some(same) => same,
+            None => {
+                let former = self.former.bundles.any(|known| known.name == config.name);
+                let load = || Bundle::load(config, self.files, former);
+                let (loaded, inputs) = self.files.inputs_of(load);
+                (inputs, Arc::new(self.kept(loaded)?))
+            }
+        };
         for (index, anchor) in bundle.anchors().iter().enumerate() {
             self.expiries.push(Expiry {
                 kind: "anchor",
@@ -125,13 +168,30 @@ impl Loader {
                 not_after: anchor.not_after,
             });
         }
-        Some(Arc::new(bundle))
+        let origins = &mut self.origins.bundles;
+        origins.push(config.clone(), inputs, Arc::clone(&bundle));
+        Some(bundle)
+    }
+
+    /// The keys of session tickets: `former` itself, if nothing about them has
+    /// changed, so that sessions outlive a reload.
+    fn ticket_keys(
+        &mut self,
+        server: &config::Server,
+        former: Option<&Arc<TicketKeys>>,
+    ) -> Arc<TicketKeys> {
+        let keys = match &server.session_ticket_keys {
+            None => Ok(TicketKeys::random_or(former)),
+            Some(path) => shared_keys(self.files, path, former).map_err(|problem| vec![problem]),
+        };
+        self.kept(keys).unwrap_or_default()
     }
 
     fn server(
         &mut self,
         listener: &config::Listener,
         bundles: &[Option<Arc<Bundle>>],
+        ticket_keys: &Arc<TicketKeys>,
     ) -> Option<Arc<ServerTls>> {
         let tls = listener.tls.as_ref()?;
         let whose = format!("listeners.{}.tls", listener.name);
@@ -142,17 +202,14 @@ impl Loader {
         }
         let borrowed: Vec<_> = chains
             .iter()
-            .map(|(config, chain)| (*config, chain))
+            .map(|(config, chain)| (*config, &**chain))
             .collect();
         self.problems
             .extend(choices::unusable(tls, &whose, &borrowed));
         self.problems.extend(sni::unservable(&whose, &borrowed));
-        let verifier = match (tls.client_auth, tls.trust) {
+        let trust = match (tls.client_auth, tls.trust) {
             (ClientAuth::None, _) => None,
-            (asked, Some(bundle)) => Some(ClientVerifier::new(
-                Arc::clone(bundles.get(bundle.0)?.as_ref()?),
-                asked == ClientAuth::Require,
-            )),
+            (_, Some(bundle)) => Some(Arc::clone(bundles.get(bundle.0)?.as_ref()?)),
             // The config has refused this already; without a bundle there is no listener.
             (_, None) => return None,
         };
@@ -160,9 +217,17 @@ impl Loader {
         if chains.len() != tls.certificates.len() {
             return None;
         }
-        let built = ServerTls::new(tls, &listener.protocols, &chains, verifier)
-            .map_err(|e| vec![unusable(tls.place, &whose, &e.to_string())]);
-        self.kept(built).map(Arc::new)
+        let recipe = ServerRecipe::new(listener, tls, chains, (trust, ticket_keys));
+        let server = match self.former.servers.find(&recipe) {
+            Some(same) => same,
+            None => {
+                let built = build_server(listener, tls, &recipe, &self.peers)
+                    .map_err(|e| vec![unusable(tls.place, &whose, &e.to_string())]);
+                Arc::new(self.kept(built)?)
+            }
+        };
+        self.origins.servers.push(recipe, Arc::clone(&server));
+        Some(server)
     }
 
     fn client(
@@ -180,10 +245,17 @@ impl Loader {
             UpstreamTrust::Bundle(bundle) => Arc::clone(bundles.get(bundle.0)?.as_ref()?),
             UpstreamTrust::System(place) => self.system(place, &whose)?,
         };
-        let layer = upstream.outbound.client_certificate;
-        let built = ClientTls::new(tls, upstream.protocol, layer, trust, chain.as_ref())
-            .map_err(|e| vec![unusable(tls.place, &whose, &e)]);
-        self.kept(built).map(Arc::new)
+        let recipe = ClientRecipe::new(upstream, tls, chain, trust);
+        let client = match self.former.clients.find(&recipe) {
+            Some(same) => same,
+            None => {
+                let built = build_client(tls, upstream, &recipe)
+                    .map_err(|e| vec![unusable(tls.place, &whose, &e)]);
+                Arc::new(self.kept(built)?)
+            }
+        };
+        self.origins.clients.push(recipe, Arc::clone(&client));
+        Some(client)
     }
 
     fn chain(
@@ -191,8 +263,8 @@ impl Loader {
         config: &config::OwnCertificate,
         name: &str,
         whose: &str,
-    ) -> Option<OwnChain> {
-        let chain = self.kept(OwnChain::load(config, whose))?;
+    ) -> Option<Arc<OwnChain>> {
+        let chain = self.loaded_chain(config, whose)?;
         let index = self
             .expiries
             .iter()
@@ -208,9 +280,31 @@ impl Loader {
         Some(chain)
     }
 
+    /// One chain for all that name the same files.
+    fn loaded_chain(
+        &mut self,
+        config: &config::OwnCertificate,
+        whose: &str,
+    ) -> Option<Arc<OwnChain>> {
+        if let Some((_, same)) = self.origins.chains.find(config, self.files) {
+            return Some(same);
+        }
+        let (inputs, chain) = match self.former.chains.find(config, self.files) {
+            Some(same) => same,
+            None => {
+                let load = || OwnChain::load(config, self.files, whose);
+                let (loaded, inputs) = self.files.inputs_of(load);
+                (inputs, Arc::new(self.kept(loaded)?))
+            }
+        };
+        let origins = &mut self.origins.chains;
+        origins.push(config.clone(), inputs, Arc::clone(&chain));
+        Some(chain)
+    }
+
     /// The machine's own authorities, read once.
     fn system(&mut self, place: Place, whose: &str) -> Option<Arc<Bundle>> {
-        if let Some(bundle) = &self.system {
+        if let Some(bundle) = &self.origins.system {
             return Some(Arc::clone(bundle));
         }
         let found = rustls_native_certs::load_native_certs();
@@ -230,8 +324,13 @@ impl Loader {
             );
             return None;
         }
-        self.system = Some(Arc::new(bundle));
-        self.system.clone()
+        let former = self.former.system.as_ref();
+        let bundle = match former.filter(|former| has_same_anchors(former, &bundle)) {
+            Some(same) => Arc::clone(same),
+            None => Arc::new(bundle),
+        };
+        self.origins.system = Some(Arc::clone(&bundle));
+        Some(bundle)
     }
 
     fn kept<T>(&mut self, result: Result<T, Vec<Problem>>) -> Option<T> {
@@ -243,6 +342,68 @@ impl Loader {
             }
         }
     }
+}
+
+fn build_server(
+    listener: &config::Listener,
+    tls: &config::ListenerTls,
+    recipe: &ServerRecipe,
+    peers: &Arc<Peers>,
+) -> Result<ServerTls, rustls::Error> {
+    let required = tls.client_auth == ClientAuth::Require;
+    let trust = recipe.trust.as_ref().map(|bundle| Arc::clone(&bundle.0));
+    let sessions = tls
+        .session_resumption
+        .then(|| Sessions::new(&recipe.ticket_keys.0, &listener.name, tls, trust.clone()));
+    let trust = trust.map(|bundle| Trust {
+        bundle,
+        required,
+        peers: Arc::clone(peers),
+    });
+    let chains: Vec<_> = recipe.chains.iter().map(|chain| &**chain).collect();
+    ServerTls::new(tls, &listener.protocols, &chains, trust, sessions)
+}
+
+fn build_client(
+    tls: &config::UpstreamTls,
+    upstream: &config::Upstream,
+    recipe: &ClientRecipe,
+) -> Result<ClientTls, String> {
+    let layer = upstream.outbound.client_certificate;
+    let trust = Arc::clone(&recipe.trust.0);
+    let certificate = recipe.certificate.as_deref();
+    ClientTls::new(tls, upstream.protocol, layer, trust, certificate)
+}
+
+/// Whether two bundles without revocation lists trust the same.
+fn has_same_anchors(one: &Bundle, other: &Bundle) -> bool {
+    let fingerprints = |bundle: &'_ Bundle| -> Vec<_> {
+        bundle
+            .anchors()
+            .iter()
+            .map(|anchor| anchor.fingerprint)
+            .collect()
+    };
+    fingerprints(one) == fingerprints(other)
+}
+
+/// The keys that follow from a file of secrets.
+fn shared_keys(
+    files: &Files,
+    path: &Located<PathBuf>,
+    former: Option<&Arc<TicketKeys>>,
+) -> Result<Arc<TicketKeys>, Problem> {
+    let problem = |what: &str| {
+        Problem::at(path.place, format!("server.session_ticket_keys: {what}"))
+            .causes("no instance could resume the sessions of another")
+    };
+    let content = pem::secrets(files, &path.value).map_err(|e| {
+        problem(&e.to_string()).remedy(
+            "write the path of a file with one secret a line, as `openssl rand -base64 48` prints it",
+        )
+    })?;
+    TicketKeys::shared(&content, former)
+        .map_err(|e| problem(&format!("{} {e}", path.value.display())).remedy(e.remedy()))
 }
 
 /// What a certificate is known by: its names, and its subject where it has none.
@@ -267,3 +428,6 @@ fn unusable(place: Place, whose: &str, cause: &str) -> Problem {
     )
     .causes("no handshake would succeed")
 }
+
+#[cfg(test)]
+mod tests;

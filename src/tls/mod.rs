@@ -11,35 +11,54 @@
 //! * What cannot be read, parsed or used refuses the start. A bundle with one
 //!   unusable certificate in it is refused whole: the operator meant that
 //!   anchor to be in force.
-//! * Sessions are not resumed where certificates are asked for. A resumed
-//!   handshake carries an old verdict, and nobody would look at it again.
-//! * Only [`webpki`] judges chains; this room adds what webpki leaves open:
-//!   anchors that are not authorities, or that have expired.
+//! * A resumed session is never a way around a check: its chain is verified
+//!   again, against the bundle in force, before the session is gone on with
+//!   ([`sessions`]).
+//! * Only [`webpki`] builds paths and verifies the signatures of certificates.
+//!   This room adds what webpki leaves open: which anchors cannot be used
+//!   ([`anchor`]), their dates, and [`revocation`], which is asked of each path
+//!   that webpki finds.
+//! * A path that stood under one bundle is asked of the next by difference: is
+//!   its anchor there, are its dates in order, does no list revoke it.
 //!
 //! # Sources
 //!
 //! RFC 9846 (TLS 1.3), RFC 5246 (TLS 1.2), RFC 5280 (certificates and CRLs),
 //! RFC 9525 (names in certificates).
 
+mod anchor;
 mod bundle;
 mod choices;
 mod client;
 mod first_flight;
 pub mod handshake;
 mod load;
+mod origins;
 mod own_certificate;
+mod peers;
 mod pem;
 mod refusal;
+mod revocation;
 mod server;
+mod sessions;
 mod sni;
 mod stream;
+#[cfg(test)]
+mod testing;
+mod trust_path;
 mod verifier;
 mod words;
 
-pub use bundle::{Anchor, Bundle, Verdict};
+pub use anchor::{Anchor, AnchorUse};
+pub use bundle::{Bundle, BundleWarning, RevocationListFacts, Shrinkage, Verdict};
 pub use client::{ClientTls, UpstreamHandshake, UpstreamHandshakeError};
-pub use handshake::{Handshaken, RefusedHandshake};
+pub use handshake::{Handshaken, Peer, RefusedHandshake};
 pub use load::{Expiry, Material, load};
+pub use own_certificate::{describe, unix_now};
+pub use peers::{Connected, KnownPeer, Peers, Withdrawal, verify};
 pub use refusal::Refusal;
+pub use revocation::Note;
 pub use server::{ServerTls, linger};
+pub use sessions::TicketKeys;
 pub use stream::{Socket, Stream};
+pub use trust_path::TrustPath;

@@ -8,7 +8,7 @@ use rustls::{Error, InconsistentKeys};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::pem;
-use crate::config::{OwnCertificate, Place, Problem};
+use crate::config::{Files, OwnCertificate, Place, Problem};
 use crate::identity::CertificateNames;
 
 /// A chain and its key, checked as a whole.
@@ -25,8 +25,12 @@ impl OwnChain {
     /// is the leaf's, each certificate is followed by its issuer, and all are valid now.
     ///
     /// `whose` names the table it belongs to, for problems.
-    pub(super) fn load(config: &OwnCertificate, whose: &str) -> Result<Self, Vec<Problem>> {
-        let (chain, key) = read(config, whose)?;
+    pub(super) fn load(
+        config: &OwnCertificate,
+        files: &Files,
+        whose: &str,
+    ) -> Result<Self, Vec<Problem>> {
+        let (chain, key) = read(config, files, whose)?;
         let names = check(&chain).map_err(|(what, remedy)| {
             let what = format!("{} {what}", config.chain.value.display());
             vec![problem(whose, config.chain.place, &what).remedy(remedy)]
@@ -52,12 +56,12 @@ type Chain = Vec<CertificateDer<'static>>;
 type Key = PrivateKeyDer<'static>;
 
 /// Reads both files, so that what is wrong with either is reported.
-fn read(config: &OwnCertificate, whose: &str) -> Result<(Chain, Key), Vec<Problem>> {
-    let chain = pem::chain(&config.chain.value).map_err(|e| {
+fn read(config: &OwnCertificate, files: &Files, whose: &str) -> Result<(Chain, Key), Vec<Problem>> {
+    let chain = pem::chain(files, &config.chain.value).map_err(|e| {
         problem(whose, config.chain.place, &e.to_string())
             .remedy("write the path of a PEM file with the leaf first, then its intermediates")
     });
-    let key = pem::private_key(&config.key.value).map_err(|e| {
+    let key = pem::private_key(files, &config.key.value).map_err(|e| {
         problem(whose, config.key.place, &e.to_string()).remedy(
             "write the path of a PEM file with the leaf's private key, readable by this user",
         )
@@ -156,7 +160,7 @@ fn check_dates(names: &[CertificateNames]) -> Result<(), ChainFault> {
 }
 
 /// Now, in seconds since 1970.
-pub(super) fn unix_now() -> i64 {
+pub fn unix_now() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .ok()
@@ -165,7 +169,7 @@ pub(super) fn unix_now() -> i64 {
 }
 
 /// A number of seconds in the unit that people would use.
-pub(super) fn describe(seconds: i64) -> String {
+pub fn describe(seconds: i64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),

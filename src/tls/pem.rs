@@ -1,19 +1,19 @@
 //! Reads certificates, keys and revocation lists from files and directories.
 
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use zeroize::Zeroizing;
+
+use crate::config::{Contents, FileError, Files};
 
 /// The largest file of certificates or keys that is read.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 /// The largest revocation list; a million entries take some 40 MiB.
 const MAX_CRL_FILE: u64 = 256 * 1024 * 1024;
-/// The most files that one directory may hold.
-const MAX_FILES: usize = 10_000;
+/// The largest file of secrets for session tickets.
+const MAX_SECRETS_FILE: u64 = 64 * 1024;
 
 /// Why a file could not be used. The text is complete, remedy included.
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +73,8 @@ pub(super) enum PemError {
     Read {
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
-        cause: std::io::Error,
+        /// Why.
+        cause: FileError,
     },
     /// It is a pipe, a socket or a device.
     #[error("{} is no regular file, and nobody knows when there would be something to read", path.display())]
@@ -101,18 +101,23 @@ pub(super) enum PemError {
 /// The certificates of one PEM file, in order. Other blocks are passed over,
 /// since `openssl` and others write text and parameters beside them; a private
 /// key of any kind is refused, since nobody means to have one in a bundle.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let text = read_pem(path, "x509")?;
-    if labels(&text).any(|label| label.ends_with(b"PRIVATE KEY")) {
+pub(super) fn certificates(
+    files: &Files,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let contents = read_pem(files, path, "x509")?;
+    let text = without_mark(&contents);
+    if labels(text).any(|label| label.ends_with(b"PRIVATE KEY")) {
         return Err(PemError::UnexpectedKey { path: path.into() });
     }
-    certificates_of(path, &text)
+    certificates_of(path, text)
 }
 
 /// The certificate chain in a PEM file; a key beside it is allowed, since one
 /// file for both is common.
-pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    certificates_of(path, &read_pem(path, "x509")?)
+pub(super) fn chain(files: &Files, path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let contents = read_pem(files, path, "x509")?;
+    certificates_of(path, without_mark(&contents))
 }
 
 fn certificates_of(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
@@ -142,11 +147,12 @@ fn certificates_of(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'stati
 }
 
 /// The first private key in a PEM file: PKCS #8, PKCS #1 or SEC 1, not encrypted.
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
+pub(super) fn private_key(files: &Files, path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
     const WANTED: &str = "PEM private key";
-    let text = read_pem(path, "pkey")?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|e| match e {
-        _ if is_encrypted(&text) => PemError::Encrypted { path: path.into() },
+    let contents = read_pem(files, path, "pkey")?;
+    let text = without_mark(&contents);
+    PrivateKeyDer::from_pem_slice(text).map_err(|e| match e {
+        _ if is_encrypted(text) => PemError::Encrypted { path: path.into() },
         pem::Error::NoItemsFound => PemError::Empty {
             path: path.into(),
             wanted: WANTED,
@@ -178,12 +184,13 @@ fn labels(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The revocation lists of one file: PEM with one or several, or one in DER.
 pub(super) fn revocation_lists(
+    files: &Files,
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, PemError> {
     const WANTED: &str = "revocation list";
-    let bytes = read(path, MAX_CRL_FILE)?;
+    let bytes = read(files, path, MAX_CRL_FILE)?;
     if is_der(&bytes) {
-        return Ok(vec![bytes.into()]);
+        return Ok(vec![bytes.to_vec().into()]);
     }
     let found = CertificateRevocationListDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
@@ -197,49 +204,40 @@ pub(super) fn revocation_lists(
     Ok(found)
 }
 
-/// The files that a configured path stands for: itself, or every file directly
-/// in it, in the order of their names.
-///
-/// Names that begin with a dot are passed over: editors' and Kubernetes' own
-/// entries (`..data`) are not the operator's.
-pub(super) fn files_of(path: &Path) -> Result<Vec<PathBuf>, PemError> {
-    let fault = |cause| PemError::Read {
-        path: path.into(),
-        cause,
-    };
-    if !fs::metadata(path).map_err(fault)?.is_dir() {
-        return Ok(vec![path.into()]);
-    }
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(fault)? {
-        let entry = entry.map_err(fault)?;
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        // Through the link: Kubernetes' files are links to files.
-        if !hidden && fs::metadata(entry.path()).map_err(fault)?.is_file() {
-            files.push(entry.path());
-        }
-        if files.len() > MAX_FILES {
-            return Err(fault(std::io::Error::other("more than 10,000 files")));
-        }
-    }
-    files.sort();
-    Ok(files)
+/// The content of a file of secrets for session tickets, whose form is not PEM.
+pub(super) fn secrets(files: &Files, path: &Path) -> Result<Contents, PemError> {
+    read(files, path, MAX_SECRETS_FILE)
 }
 
-/// Reads a PEM file, which may hold a key, without a byte order mark. `command`
-/// is what OpenSSL calls its command for what should be in it.
-fn read_pem(path: &Path, command: &'static str) -> Result<Zeroizing<Vec<u8>>, PemError> {
-    let mut bytes = Zeroizing::new(read(path, MAX_FILE)?);
-    if is_der(&bytes) {
+/// The files that a configured path stands for: itself, or every file directly
+/// in it, in the order of their names, without the hidden ones.
+pub(super) fn files_of(files: &Files, path: &Path) -> Result<Rc<[PathBuf]>, PemError> {
+    match files.list(path) {
+        Ok(Some(listed)) => Ok(listed),
+        Ok(None) => Ok(Rc::new([path.to_owned()])),
+        Err(cause) => Err(PemError::Read {
+            path: path.into(),
+            cause,
+        }),
+    }
+}
+
+/// Reads a PEM file, which may hold a key. `command` is what OpenSSL calls its
+/// command for what should be in it.
+fn read_pem(files: &Files, path: &Path, command: &'static str) -> Result<Contents, PemError> {
+    let contents = read(files, path, MAX_FILE)?;
+    if is_der(&contents) {
         return Err(PemError::Der {
             path: path.into(),
             command,
         });
     }
-    if bytes.starts_with(b"\xef\xbb\xbf") {
-        bytes.drain(..3);
-    }
-    Ok(bytes)
+    Ok(contents)
+}
+
+/// The text behind a byte order mark.
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// A SEQUENCE whose length takes several bytes, or which begins with a number,
@@ -248,36 +246,20 @@ fn is_der(bytes: &[u8]) -> bool {
     matches!(bytes, [0x30, 0x81..=0x84, ..] | [0x30, _, 0x02, 0x01, ..])
 }
 
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, PemError> {
-    let fault = |cause| PemError::Read {
-        path: path.into(),
-        cause,
-    };
-    // Before it is opened: opening a pipe waits for somebody to write to it.
-    let metadata = fs::metadata(path).map_err(fault)?;
-    if metadata.is_dir() {
-        return Err(PemError::Directory { path: path.into() });
-    }
-    if !metadata.is_file() {
-        return Err(PemError::NotAFile { path: path.into() });
-    }
-    let file = File::open(path).map_err(fault)?;
-    // In one piece: what grows leaves copies of a key behind.
-    let size = usize::try_from(metadata.len().min(limit)).unwrap_or(0);
-    let mut bytes = Vec::with_capacity(size.saturating_add(1));
-    file.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(fault)?;
-    if bytes.len() as u64 > limit {
-        return Err(PemError::TooLarge {
-            path: path.into(),
-            limit,
-        });
-    }
-    if bytes.is_empty() {
+fn read(files: &Files, path: &Path, limit: u64) -> Result<Contents, PemError> {
+    let contents = files.read(path, limit).map_err(|cause| {
+        let path = path.into();
+        match cause {
+            FileError::Directory => PemError::Directory { path },
+            FileError::NotAFile => PemError::NotAFile { path },
+            FileError::TooLarge { limit } => PemError::TooLarge { path, limit },
+            cause => PemError::Read { path, cause },
+        }
+    })?;
+    if contents.is_empty() {
         return Err(PemError::Nothing { path: path.into() });
     }
-    Ok(bytes)
+    Ok(contents)
 }
 
 /// The decoder's error in words of our own: it quotes the line, which may be a key.

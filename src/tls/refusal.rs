@@ -16,6 +16,8 @@ pub enum Refusal {
     Expired,
     /// Somebody speaks plain HTTP to a TLS port.
     HttpOnTlsPort,
+    /// The TLS library and countersign disagree on who the client is: a defect.
+    Internal,
     /// The chain cannot be read, or breaks a rule of RFC 5280.
     Malformed,
     /// A certificate is demanded and none was presented.
@@ -50,6 +52,7 @@ impl Refusal {
             Self::ClientGone => "client_gone",
             Self::Expired => "expired",
             Self::HttpOnTlsPort => "http_on_tls_port",
+            Self::Internal => "internal",
             Self::Malformed => "malformed",
             Self::NoCertificate => "no_certificate",
             Self::NotYetValid => "not_yet_valid",
@@ -76,6 +79,7 @@ impl Refusal {
             }
             Self::Expired => "renew the certificate, or check the clock of this machine",
             Self::HttpOnTlsPort => "use https:// for this port",
+            Self::Internal => "report this as a defect of countersign; nothing was let through",
             Self::Malformed => "issue a certificate that follows RFC 5280",
             Self::NoCertificate => {
                 "configure the client with a certificate, or set client_auth = \"want\""

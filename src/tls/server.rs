@@ -8,15 +8,21 @@ use rustls::server::{Accepted, NoServerSessionStorage};
 use rustls::{
     AlertDescription, HandshakeKind, ProtocolVersion, ServerConfig, SupportedProtocolVersion,
 };
+use rustls_pki_types::UnixTime;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_rustls::server::{StartHandshake, TlsStream};
 
+use super::bundle::Bundle;
 use super::choices;
 use super::first_flight;
-use super::handshake::{self, Handshaken, Record, RefusedHandshake};
+use super::handshake::{
+    self, Handshaken, Peer, Record, RefusedHandshake, Unattested, VerifiedChain,
+};
 use super::own_certificate::OwnChain;
+use super::peers::{KnownPeer, Peers, Withdrawal};
 use super::refusal::{Refusal, alert_record};
+use super::sessions::Sessions;
 use super::sni::{Certificates, normalise};
 use super::stream::{Socket, Stream};
 use super::verifier::ClientVerifier;
@@ -26,52 +32,93 @@ use crate::config::{ListenerTls, Protocol};
 /// How long a refused client may take to read its alert before it is dropped.
 const LINGER: std::time::Duration = std::time::Duration::from_millis(500);
 
+/// The TLS 1.3 tickets after a full handshake. A client that opens several
+/// connections at once uses one for each (RFC 9846 §C.4).
+const TICKETS: usize = 2;
+
 /// The TLS side of one listener. Cheap to share; immutable.
 #[derive(Debug)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
+    /// `None`: certificates are not asked for.
+    trust: Option<Trust>,
+}
+
+/// What client certificates are checked against, and what for.
+#[derive(Debug)]
+pub(super) struct Trust {
+    pub(super) bundle: Arc<Bundle>,
+    /// Whether a client without one is refused.
+    pub(super) required: bool,
+    /// Where those whose chain is good are known.
+    pub(super) peers: Arc<Peers>,
 }
 
 impl ServerTls {
     /// Puts a listener's settings together.
     ///
-    /// `verifier` is what client certificates are checked against; `None`: they
-    /// are not asked for.
+    /// `trust` is what client certificates are checked against; `None`: they are
+    /// not asked for. `sessions` keeps what can be resumed; `None`: nothing.
     pub(super) fn new(
         tls: &ListenerTls,
         protocols: &[Protocol],
-        chains: &[OwnChain],
-        verifier: Option<ClientVerifier>,
+        chains: &[&OwnChain],
+        trust: Option<Trust>,
+        sessions: Option<Sessions>,
     ) -> Result<Self, rustls::Error> {
         let certificates = Arc::new(Certificates::new(chains));
         let versions: Vec<&'static SupportedProtocolVersion> = choices::versions(tls.versions);
         let builder = ServerConfig::builder_with_provider(Arc::new(choices::provider(tls)))
             .with_protocol_versions(&versions)?;
-        let resolver: Arc<Certificates> = Arc::clone(&certificates);
-        let mut config = match verifier {
-            Some(verifier) => {
-                let mut config = builder
-                    .with_client_cert_verifier(Arc::new(verifier))
-                    .with_cert_resolver(resolver);
-                // A resumed session carries the verdict of another time, and
-                // the verifier is not asked again: so there are none.
-                config.session_storage = Arc::new(NoServerSessionStorage {});
-                config.send_tls13_tickets = 0;
-                config
+        let builder = match &trust {
+            Some(trust) => {
+                let bundle = Arc::clone(&trust.bundle);
+                let verifier = ClientVerifier::new(bundle, trust.required);
+                builder.with_client_cert_verifier(Arc::new(verifier))
             }
-            None => {
-                let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
-                config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-                config
-            }
+            None => builder.with_no_client_auth(),
         };
+        let resolver: Arc<Certificates> = Arc::clone(&certificates);
+        let mut config = builder.with_cert_resolver(resolver);
+        // The library's own store asks nobody before it resumes a session.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
+        config.send_tls13_tickets = 0;
+        if let Some(sessions) = sessions {
+            config.ticketer = Arc::new(sessions);
+            config.send_tls13_tickets = TICKETS;
+            config.max_tls13_tickets = TICKETS;
+        }
         config.alpn_protocols = protocols.iter().map(alpn).collect();
         Ok(Self {
             config: Arc::new(config),
             certificates,
+            trust,
         })
+    }
+
+    /// Judges a client of an open connection as a handshake would now.
+    ///
+    /// Returns until when it may go on, in seconds since 1970; `None`: for ever.
+    ///
+    /// # Errors
+    ///
+    /// It would be refused, and why.
+    pub fn judge(&self, peer: Option<&KnownPeer>) -> Result<Option<i64>, Withdrawal> {
+        match (&self.trust, peer) {
+            (None, None) => Ok(None),
+            (Some(trust), Some(peer)) => peer.judge(&trust.bundle).map(Some),
+            (Some(trust), None) if trust.required => Err(Withdrawal {
+                reason: Refusal::NoCertificate,
+                cause: "the listener demands a certificate now, and none was presented".to_owned(),
+            }),
+            (Some(_), None) => Ok(None),
+            (None, Some(_)) => Err(Withdrawal {
+                reason: Refusal::Untrusted,
+                cause: "the listener asks for no certificate any more, and has nothing to check one against".to_owned(),
+            }),
+        }
     }
 
     /// Whether requests for `host` (lower case, no port) may come over a
@@ -91,27 +138,27 @@ impl ServerTls {
         socket: Socket,
         deadline: Instant,
     ) -> Result<Handshaken, RefusedHandshake> {
-        let mut server_name = None;
-        let attempt = self.attempt(socket, &mut server_name);
-        let mut outcome = match tokio::time::timeout_at(deadline, attempt).await {
+        let record = Record::new();
+        let attempt = self.attempt(socket, &record);
+        let outcome = match tokio::time::timeout_at(deadline, attempt).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(RefusedHandshake::early(
                 Refusal::Timeout,
                 "the handshake was not complete at its deadline",
             )),
         };
-        match &mut outcome {
-            Ok(done) => done.server_name = server_name,
-            Err(refused) => refused.server_name = server_name,
+        let record = record.take();
+        match outcome {
+            Ok(stream) => self.handshaken(stream, record),
+            Err(refused) => Err(record.complete(refused)),
         }
-        outcome
     }
 
     async fn attempt(
         &self,
         mut socket: Socket,
-        server_name: &mut Option<String>,
-    ) -> Result<Handshaken, RefusedHandshake> {
+        record: &Rc<RefCell<Record>>,
+    ) -> Result<TlsStream<Socket>, RefusedHandshake> {
         let accepted = match first_flight::client_hello(&mut socket).await {
             Ok(accepted) => accepted,
             Err(mut refused) => {
@@ -119,19 +166,14 @@ impl ServerTls {
                 return Err(refused);
             }
         };
-        *server_name = accepted.client_hello().server_name().map(normalise);
-        if self
-            .certificates
-            .candidates(server_name.as_deref())
-            .is_empty()
-        {
-            return Err(refuse_name(socket, server_name.as_deref()).await);
+        let name = accepted.client_hello().server_name().map(normalise);
+        if self.certificates.candidates(name.as_deref()).is_empty() {
+            let refused = refuse_name(socket, name.as_deref()).await;
+            record.borrow_mut().note_server_name(name);
+            return Err(refused);
         }
-        let record = Record::new();
-        match self.finish(accepted, socket, &record).await {
-            Ok(stream) => Ok(handshaken(stream, record.take())),
-            Err(refused) => Err(record.take().complete(refused)),
-        }
+        record.borrow_mut().note_server_name(name);
+        self.finish(accepted, socket, record).await
     }
 
     /// The part of the handshake that the TLS library runs.
@@ -142,8 +184,8 @@ impl ServerTls {
         record: &Rc<RefCell<Record>>,
     ) -> Result<TlsStream<Socket>, RefusedHandshake> {
         let start = StartHandshake::from_parts(accepted, socket);
-        // Both halves run with the record in place: the library may ask its
-        // verifier in either.
+        // Both halves run with the record in place: the library asks for the
+        // session in the first, and its verifier in the second.
         let config = Arc::clone(&self.config);
         let outcome = handshake::recorded(Rc::clone(record), async move {
             start.into_stream(config).into_fallible().await
@@ -154,32 +196,71 @@ impl ServerTls {
             Err((cause, socket)) => Err(failed(&cause, socket)),
         }
     }
+
+    /// A handshake that the library has completed, unless it has done so for
+    /// somebody whom nobody here has verified.
+    fn handshaken(
+        &self,
+        stream: TlsStream<Socket>,
+        mut record: Record,
+    ) -> Result<Handshaken, RefusedHandshake> {
+        let server_name = record.take_server_name();
+        let session = stream.get_ref().1;
+        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        let certificates = session.peer_certificates().unwrap_or_default();
+        let peer = match record.into_peer(resumed, certificates) {
+            Ok(None) if self.trust.as_ref().is_some_and(|trust| trust.required) => Err(Unattested),
+            known => known,
+        };
+        let peer = match (peer, &self.trust) {
+            (Ok(Some(peer)), Some(trust)) => Ok(Some(trust.admit(peer))),
+            (Ok(None), _) => Ok(None),
+            (Ok(Some(_)), None) => Err(Unattested),
+            (Err(fault), _) => Err(fault),
+        };
+        let peer = match peer {
+            Ok(peer) => peer,
+            Err(fault) => {
+                let mut refused = RefusedHandshake::early(Refusal::Internal, fault.to_string());
+                refused.server_name = server_name;
+                return Err(refused);
+            }
+        };
+        let http2 = session.alpn_protocol() == Some(b"h2");
+        let version = match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        };
+        Ok(Handshaken {
+            stream: Stream::Server(Box::new(stream)),
+            peer,
+            server_name,
+            resumed,
+            http2,
+            version,
+        })
+    }
+}
+
+impl Trust {
+    /// A client whose handshake has succeeded.
+    fn admit(&self, peer: VerifiedChain) -> Peer {
+        let (identity, verdict, chain) = peer.attest();
+        self.bundle.note_use(&verdict.path, UnixTime::now());
+        let good_until = verdict.good_until;
+        let known = self.peers.connect(&self.bundle, &identity, chain, verdict);
+        Peer {
+            identity,
+            known,
+            good_until,
+        }
+    }
 }
 
 fn alpn(protocol: &Protocol) -> Vec<u8> {
     match protocol {
         Protocol::Http1 => b"http/1.1".to_vec(),
         Protocol::Http2 => b"h2".to_vec(),
-    }
-}
-
-fn handshaken(stream: TlsStream<Socket>, record: Record) -> Handshaken {
-    let (peer, good_until) = record.into_peer();
-    let session = stream.get_ref().1;
-    let http2 = session.alpn_protocol() == Some(b"h2");
-    let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-    let version = match session.protocol_version() {
-        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-        _ => "TLSv1.3",
-    };
-    Handshaken {
-        stream: Stream::Server(Box::new(stream)),
-        peer,
-        good_until,
-        server_name: None,
-        resumed,
-        http2,
-        version,
     }
 }
 
@@ -228,3 +309,6 @@ pub async fn linger(socket: &mut Socket) {
         socket.discard_received();
     }
 }
+
+#[cfg(test)]
+mod tests;

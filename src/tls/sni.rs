@@ -30,7 +30,7 @@ pub(super) struct Certificates {
 
 impl Certificates {
     /// Sorts chains by name. In each name the order of the config is kept.
-    pub(super) fn new(chains: &[OwnChain]) -> Self {
+    pub(super) fn new(chains: &[&OwnChain]) -> Self {
         let mut sorted = Self {
             exact: HashMap::new(),
             wildcard: HashMap::new(),

@@ -50,20 +50,20 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         // Noted before it is judged, so that a refusal can say who was refused.
-        handshake::note_presented(end_entity);
+        handshake::note_presented(end_entity, intermediates);
         let verdict = self
             .bundle
             .verify(end_entity, intermediates, KeyUsage::client_auth(), now)
             .map_err(|cause| {
-                handshake::note_verdict(&words::of_verdict(&cause, self.bundle.name()));
+                handshake::note_objection(&words::of_verdict(&cause, self.bundle.name()));
                 library_error(cause)
             })?;
         // A verified chain whose names cannot be read has no identity to tell.
         let names = CertificateNames::read(end_entity).map_err(|cause| {
-            handshake::note_verdict(&cause);
+            handshake::note_objection(&cause);
             Error::from(CertificateError::BadEncoding)
         })?;
-        handshake::note_verified(names, verdict.good_until);
+        handshake::note_verified(names, verdict);
         Ok(ClientCertVerified::assertion())
     }
 
@@ -152,7 +152,7 @@ fn algorithms() -> WebPkiSupportedAlgorithms {
 
 /// Gives each of webpki's causes the error from which the TLS library derives
 /// the right alert (certificate_expired, certificate_revoked, unknown_ca, …).
-fn library_error(cause: webpki::Error) -> Error {
+pub(super) fn library_error(cause: webpki::Error) -> Error {
     use webpki::Error as Cause;
     let error = match cause {
         Cause::BadDer | Cause::BadDerTime | Cause::TrailingData(_) => CertificateError::BadEncoding,

@@ -21,6 +21,9 @@ pub(super) fn of_verdict(cause: &webpki::Error, bundle: &str) -> String {
         Cause::InvalidSignatureForPublicKey => format!(
             "a certificate of the chain names an authority of trust.{bundle} as its issuer, but is not signed with that authority's key"
         ),
+        Cause::IssuerNotCrlSigner => format!(
+            "trust.{bundle} has a revocation list from the issuer of one of the chain's certificates, but that issuer may not sign lists (its keyUsage lacks cRLSign)"
+        ),
         Cause::MaximumPathDepthExceeded => "the chain is too long".to_owned(),
         Cause::RequiredEkuNotFoundContext(_) => {
             "the certificate's extended key usage does not permit TLS clients (clientAuth)"
@@ -30,7 +33,7 @@ pub(super) fn of_verdict(cause: &webpki::Error, bundle: &str) -> String {
             format!("the chain that was presented leads to no authority of trust.{bundle}")
         }
         Cause::UnknownRevocationStatus => format!(
-            "trust.{bundle} has revocation lists, but none from the issuer of one of the chain's certificates"
+            "trust.{bundle} has revocation lists, but none that the issuer of one of the chain's certificates signed with its key"
         ),
         other => format!("the chain breaks a rule of RFC 5280: {other}"),
     }
@@ -177,6 +180,7 @@ mod tests {
         for cause in [
             webpki::Error::UnknownIssuer,
             webpki::Error::CertRevoked,
+            webpki::Error::IssuerNotCrlSigner,
             webpki::Error::UnknownRevocationStatus,
             webpki::Error::InvalidSignatureForPublicKey,
         ] {

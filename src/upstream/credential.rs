@@ -1,15 +1,13 @@
 //! The message layer: which `Authorization` goes up.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 
 use data_encoding::BASE64;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use crate::config::{CredentialSource, LayerMode, Located, Outbound, Problem};
+use crate::config::{CredentialSource, FileError, Files, LayerMode, Located, Outbound, Problem};
 
 /// The largest file of a password or token; a JWT with many claims takes a few KiB.
 const MAX_SECRET: u64 = 16 * 1024;
@@ -42,7 +40,11 @@ impl fmt::Debug for Credential {
 
 impl Credential {
     /// Loads the file that a credential names.
-    pub(super) fn load(upstream: &str, outbound: &Outbound) -> Result<Self, Problem> {
+    pub(super) fn load(
+        upstream: &str,
+        outbound: &Outbound,
+        files: &Files,
+    ) -> Result<Self, Problem> {
         if outbound.credential == LayerMode::Never {
             return Ok(Self::Never);
         }
@@ -53,14 +55,14 @@ impl Credential {
                 user,
                 password_file,
             } => {
-                let password = secret(upstream, password_file)?;
+                let password = secret(upstream, password_file, files)?;
                 // RFC 7617 §2: user and password joined by a colon, in base64.
                 let pair = Zeroizing::new([user.as_bytes(), b":", &password].concat());
                 let encoded = Zeroizing::new(format!("Basic {}", BASE64.encode(&pair)));
                 own(upstream, password_file, encoded.as_bytes())
             }
             CredentialSource::Bearer { token_file } => {
-                let token = secret(upstream, token_file)?;
+                let token = secret(upstream, token_file, files)?;
                 let value = Zeroizing::new([b"Bearer ".as_slice(), &token].concat());
                 own(upstream, token_file, &value)
             }
@@ -69,32 +71,24 @@ impl Credential {
 }
 
 /// The content of a file without its final line end.
-fn secret(upstream: &str, file: &Located<PathBuf>) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let read = || {
-        // Before it is opened: opening a pipe waits for somebody to write to it.
-        if !std::fs::metadata(&file.value)?.is_file() {
-            return Err(std::io::Error::other("it is no regular file"));
-        }
-        let mut bytes = Zeroizing::new(Vec::new());
-        File::open(&file.value)?
-            .take(MAX_SECRET + 1)
-            .read_to_end(&mut bytes)?;
-        Ok::<_, std::io::Error>(bytes)
-    };
-    let mut bytes = read().map_err(|e| problem(upstream, file, &format!("cannot be read: {e}")))?;
-    while bytes
-        .last()
-        .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
-    {
-        bytes.pop();
+fn secret(
+    upstream: &str,
+    file: &Located<PathBuf>,
+    files: &Files,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let contents = files
+        .read(&file.value, MAX_SECRET)
+        .map_err(|cause| match cause {
+            FileError::TooLarge { .. } => problem(upstream, file, "is larger than 16 KiB"),
+            cause => problem(upstream, file, &format!("cannot be read: {cause}")),
+        })?;
+    let end = contents
+        .iter()
+        .rposition(|byte| !matches!(byte, b'\n' | b'\r'));
+    match end.and_then(|last| contents.get(..=last)) {
+        Some(secret) => Ok(Zeroizing::new(secret.to_vec())),
+        None => Err(problem(upstream, file, "is empty")),
     }
-    if bytes.is_empty() {
-        return Err(problem(upstream, file, "is empty"));
-    }
-    if bytes.len() as u64 > MAX_SECRET {
-        return Err(problem(upstream, file, "is larger than 16 KiB"));
-    }
-    Ok(bytes)
 }
 
 fn own(upstream: &str, file: &Located<PathBuf>, value: &[u8]) -> Result<Credential, Problem> {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::client::conn::http2::SendRequest;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::UploadBody;
@@ -32,12 +33,15 @@ pub(super) struct Endpoint<B: UploadBody> {
     /// The one that was used last stands last, and is used next: the others
     /// grow old and are closed.
     idle: RefCell<Vec<H1<B>>>,
-    sweeping: Cell<bool>,
+    /// The task that closes what has grown old, while there is something.
+    sweeper: RefCell<Option<AbortHandle>>,
     multiplexed: RefCell<Option<Multiplexed<B>>>,
     connecting: tokio::sync::Mutex<()>,
     in_flight: Cell<usize>,
     refusals: Cell<u32>,
     ejected_until: Cell<Option<Instant>>,
+    /// Nothing more is meant to come, so nothing is kept for it.
+    retired: Cell<bool>,
 }
 
 /// An HTTP/2 connection and when it was last asked for.
@@ -54,12 +58,13 @@ impl<B: UploadBody> Endpoint<B> {
             text: text.to_owned(),
             idle_timeout,
             idle: RefCell::default(),
-            sweeping: Cell::new(false),
+            sweeper: RefCell::default(),
             multiplexed: RefCell::new(None),
             connecting: tokio::sync::Mutex::new(()),
             in_flight: Cell::new(0),
             refusals: Cell::new(0),
             ejected_until: Cell::new(None),
+            retired: Cell::new(false),
         })
     }
 
@@ -148,6 +153,9 @@ impl<B: UploadBody> Endpoint<B> {
     }
 
     fn keep(self: &Rc<Self>, connection: H1<B>) {
+        if self.retired.get() {
+            return;
+        }
         let mut idle = self.idle.borrow_mut();
         if idle.len() < MAX_IDLE {
             idle.push(connection);
@@ -157,8 +165,10 @@ impl<B: UploadBody> Endpoint<B> {
     }
 
     fn sweep_later(self: &Rc<Self>) {
-        if !self.sweeping.replace(true) {
-            spawn(Rc::clone(self).sweep());
+        let mut sweeper = self.sweeper.borrow_mut();
+        if sweeper.is_none() {
+            let sweep = tokio::task::spawn_local(Rc::clone(self).sweep());
+            *sweeper = Some(sweep.abort_handle());
         }
     }
 
@@ -179,7 +189,7 @@ impl<B: UploadBody> Endpoint<B> {
                 *multiplexed = None;
             }
             if idle.is_empty() && multiplexed.is_none() {
-                self.sweeping.set(false);
+                *self.sweeper.borrow_mut() = None;
                 return;
             }
         }
@@ -202,11 +212,26 @@ impl<B: UploadBody> Endpoint<B> {
             && now.saturating_duration_since(kept.last_use) >= self.idle_timeout
     }
 
-    /// Puts an HTTP/2 connection in place.
+    /// Puts an HTTP/2 connection in place. In retirement too: the requests that
+    /// have waited for it use it together, and it goes with the last of them.
     pub(super) fn set_multiplexed(self: &Rc<Self>, sender: SendRequest<Tracked<B>>) {
         let last_use = Instant::now();
         *self.multiplexed.borrow_mut() = Some(Multiplexed { sender, last_use });
-        self.sweep_later();
+        if !self.retired.get() {
+            self.sweep_later();
+        }
+    }
+
+    /// Nothing more is meant to come: what rests is closed now, and what is in
+    /// use when it would be given back. An HTTP/2 connection ends with its
+    /// streams once nobody holds a handle to it.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        if let Some(sweeper) = self.sweeper.take() {
+            sweeper.abort();
+        }
+        drop(self.idle.take());
+        drop(self.multiplexed.take());
     }
 
     /// Waits until nobody else is setting up the one HTTP/2 connection.
@@ -236,7 +261,11 @@ impl<B: UploadBody> InFlight<B> {
 
 impl<B: UploadBody> Drop for InFlight<B> {
     fn drop(&mut self) {
-        let in_flight = &self.endpoint.in_flight;
-        in_flight.set(in_flight.get().saturating_sub(1));
+        let endpoint = &self.endpoint;
+        let left = endpoint.in_flight.get().saturating_sub(1);
+        endpoint.in_flight.set(left);
+        if left == 0 && endpoint.retired.get() {
+            drop(endpoint.multiplexed.take());
+        }
     }
 }

@@ -14,6 +14,8 @@
 //!   that a request costs no second task. Where the upload outlives the
 //!   response head, a task takes over: the upload must go on even when nobody
 //!   reads the response.
+//! * An upstream that is not in the next generation is retired: what is under way
+//!   on it finishes, and its connections are used for nothing else.
 //! * An endpoint that refuses connections is left alone for a while, unless
 //!   there is no other.
 
@@ -28,6 +30,8 @@ mod h2;
 mod plan;
 mod request;
 mod send;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use body::UpstreamBody;
 pub use credential::Credential;

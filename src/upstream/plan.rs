@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::credential::Credential;
-use crate::config::{self, Config, LayerMode, Problem, Protocol};
+use crate::config::{
+    self, Config, Files, Inputs, LayerMode, Place, Problem, Protocol, UpstreamTrust,
+};
 use crate::identity::Encoding;
 use crate::tls::{ClientTls, Material};
 
@@ -14,22 +16,42 @@ pub struct Plan {
     config: config::Upstream,
     tls: Option<Arc<ClientTls>>,
     credential: Credential,
+    /// What the credential was made of.
+    inputs: Inputs,
 }
 
-/// Puts the upstreams of a config together with what `tls` has loaded for them.
+/// Puts the upstreams of a config together with what `tls` has loaded for them
+/// and the credentials that are read through `files`.
+///
+/// A plan whose settings, TLS side and credential are those of one in `former`
+/// is the same [`Arc`] again.
 ///
 /// # Errors
 ///
 /// A problem for each credential that cannot be loaded.
-pub fn load(config: &Config, material: Option<&Material>) -> Result<Vec<Arc<Plan>>, Vec<Problem>> {
+pub fn load(
+    config: &Config,
+    files: &Files,
+    material: Option<&Material>,
+    former: &[Arc<Plan>],
+) -> Result<Vec<Arc<Plan>>, Vec<Problem>> {
     let mut plans = Vec::new();
     let mut problems = Vec::new();
     for (index, upstream) in config.upstreams().iter().enumerate() {
-        match Credential::load(&upstream.name, &upstream.outbound) {
+        let tls = material.and_then(|m| m.clients.get(index).cloned().flatten());
+        let same = |plan: &&Arc<Plan>| plan.is_of(upstream, tls.as_ref(), files);
+        if let Some(plan) = former.iter().find(same) {
+            plans.push(Arc::clone(plan));
+            continue;
+        }
+        let load = || Credential::load(&upstream.name, &upstream.outbound, files);
+        let (credential, inputs) = files.inputs_of(load);
+        match credential {
             Ok(credential) => plans.push(Arc::new(Plan {
                 config: upstream.clone(),
-                tls: material.and_then(|m| m.clients.get(index).cloned().flatten()),
+                tls,
                 credential,
+                inputs,
             })),
             Err(problem) => problems.push(problem),
         }
@@ -42,6 +64,21 @@ pub fn load(config: &Config, material: Option<&Material>) -> Result<Vec<Arc<Plan
 }
 
 impl Plan {
+    /// Whether these settings would make the same plan again.
+    fn is_of(
+        &self,
+        config: &config::Upstream,
+        tls: Option<&Arc<ClientTls>>,
+        files: &Files,
+    ) -> bool {
+        let same_tls = match (&self.tls, tls) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (None, None) => true,
+            _ => false,
+        };
+        same_tls && without_index(&self.config) == without_index(config) && self.inputs.hold(files)
+    }
+
     /// Its name in the config.
     pub fn name(&self) -> &str {
         &self.config.name
@@ -108,3 +145,16 @@ impl Plan {
         self.tls.as_ref()
     }
 }
+
+/// The settings without the index of the bundle, which changes when another
+/// bundle is added; the bundle itself is compared with the TLS side.
+fn without_index(config: &config::Upstream) -> config::Upstream {
+    let mut config = config.clone();
+    if let Some(tls) = &mut config.tls {
+        tls.trust = UpstreamTrust::System(Place::default());
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests;

@@ -19,8 +19,9 @@ use super::h1::{self, H1, Unanswered};
 use super::plan::Plan;
 use super::request::{UpstreamRequest, copy_of};
 use super::{UploadBody, h2};
-use crate::config::{Protocol, UpstreamId};
-use crate::telemetry::{Metrics, events};
+use crate::config::Protocol;
+use crate::telemetry::events;
+use crate::telemetry::metrics::UpstreamMetrics;
 
 /// The most endpoints that one request is offered to.
 const MAX_ATTEMPTS: usize = 4;
@@ -34,8 +35,7 @@ pub struct Upstream<B: UploadBody> {
     plan: Arc<Plan>,
     endpoints: Vec<Rc<Endpoint<B>>>,
     balance: Balance,
-    metrics: Arc<Metrics>,
-    id: UpstreamId,
+    metrics: Arc<UpstreamMetrics>,
 }
 
 /// A response head, and the body that follows.
@@ -77,7 +77,7 @@ struct Manner<'a> {
 
 impl<B: UploadBody> Upstream<B> {
     /// An upstream with nothing in its pools.
-    pub fn new(id: UpstreamId, plan: Arc<Plan>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(plan: Arc<Plan>, metrics: Arc<UpstreamMetrics>) -> Self {
         let endpoints = plan
             .endpoints()
             .iter()
@@ -89,13 +89,23 @@ impl<B: UploadBody> Upstream<B> {
             endpoints,
             balance: Balance::default(),
             metrics,
-            id,
         }
     }
 
     /// What is known of it.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// Its time is over: nothing more is meant to come to it.
+    ///
+    /// Connections that rest are closed now, and those in use when their
+    /// requests have finished. Requests under way are not disturbed: one that
+    /// must be sent again gets a new connection.
+    pub fn retire(&self) {
+        for endpoint in &self.endpoints {
+            endpoint.retire();
+        }
     }
 
     /// Sends a request and waits for its response head.
@@ -318,7 +328,7 @@ impl<B: UploadBody> Upstream<B> {
 
     /// Counts how a request got its connection, or why it did not.
     fn count(&self, result: &'static str) {
-        self.metrics.upstream(self.id.0).connection(result);
+        self.metrics.connection(result);
     }
 
     /// A new connection; the endpoint's health follows from it.
@@ -436,3 +446,6 @@ fn is_reset(error: &hyper::Error) -> bool {
             )
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,6 +115,32 @@ const TLS: Table = Table {
             example: "\"alert\"",
         },
         Opt {
+            path: "listeners.NAME.tls.session_resumption",
+            value: "`true` or `false`",
+            default: Is("true"),
+            summary: "Whether a client may resume an earlier session in place of a full handshake.",
+            protects: "A resumed session is no way around a check: its certificates are verified again, against the bundle and the revocation lists in force. `false` makes every client prove its key each time, at the cost of a signature on both sides.",
+            without: "sessions are resumed",
+            see: &[
+                "listeners.NAME.tls.session_lifetime",
+                "server.session_ticket_keys",
+            ],
+            example: "true",
+        },
+        Opt {
+            path: "listeners.NAME.tls.session_lifetime",
+            value: "a duration from `\"1s\"` to `\"24h\"`",
+            default: Is("\"8h\""),
+            summary: "How long after its full handshake a session can be resumed, however often it was renewed. It ends earlier with the certificates and revocation lists that it rests on.",
+            protects: "For this long a stolen session does what the stolen key of the client would.",
+            without: "a session ends after 8 h",
+            see: &[
+                "listeners.NAME.tls.session_resumption",
+                "server.session_ticket_keys",
+            ],
+            example: "\"8h\"",
+        },
+        Opt {
             path: "listeners.NAME.tls.min_version",
             value: "`\"1.2\"` or `\"1.3\"`",
             default: Is("\"1.2\""),

@@ -40,7 +40,8 @@ fn section(table: &Table) -> String {
 ///
 /// What nothing stands for is a comment, except where the rest needs it.
 fn is_off(table: &Table, option: &Opt) -> bool {
-    const NEEDED: [&str; 5] = [
+    const NEEDED: [&str; 6] = [
+        "trust.NAME.crl",
         "routes[].listener",
         "listeners.NAME.tls.trust",
         "upstreams.NAME.tls.certificate",

@@ -8,9 +8,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::{
-    Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, EndpointAddress, HostPattern,
-    KeyExchange, LayerMode, ListenerId, LogFormat, LogLevel, OnWithdrawal, Problem, Protocol,
-    TlsVersion, UpstreamId, UpstreamTrust, parse, read,
+    Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, CrlCheck, EndpointAddress, Files,
+    HostPattern, KeyExchange, LayerMode, ListenerId, LogFormat, LogLevel, OnCrlFault, OnWithdrawal,
+    Problem, Protocol, TlsVersion, UpstreamId, UpstreamTrust, parse, read,
 };
 use super::{BASELINE, accepted, draft, with};
 use crate::identity::Encoding;
@@ -187,6 +187,11 @@ fn what_is_not_written_has_its_default() {
     assert!(config.admin().is_none());
     assert_eq!(config.routes()[0].path, "/");
     assert!(config.routes()[0].allow.is_none());
+    assert_eq!(config.server().poll_interval, Duration::from_secs(2));
+    assert!(config.server().session_ticket_keys.is_none());
+    let tls = config.listeners()[0].tls.as_ref().expect("it is there");
+    assert!(tls.session_resumption);
+    assert_eq!(tls.session_lifetime, Duration::from_secs(8 * 3600));
     let upstream = config.upstream(UpstreamId(0)).expect("it is there");
     assert_eq!(upstream.protocol, Protocol::Http1);
     assert_eq!(upstream.connect_timeout, Duration::from_secs(5));
@@ -197,6 +202,54 @@ fn what_is_not_written_has_its_default() {
         CredentialSource::Forward
     ));
     assert!(matches!(upstream.outbound.encodings[..], [Encoding::Xfcc]));
+}
+
+#[test]
+fn a_bundle_that_says_nothing_of_withdrawal_is_strict() {
+    let config = accepted(BASELINE);
+    let bundle = config.bundle(BundleId(0)).expect("it is there");
+    assert!(bundle.crl.is_empty());
+    assert_eq!(bundle.crl_check, CrlCheck::Chain);
+    assert_eq!(bundle.crl_missing, OnCrlFault::Reject);
+    assert_eq!(bundle.crl_stale, OnCrlFault::Reject);
+    assert_eq!(bundle.max_shrink.percent(), 50);
+    assert_eq!(bundle.on_withdrawal, OnWithdrawal::Drain);
+    assert_eq!(bundle.withdrawal_grace, Duration::from_secs(30));
+}
+
+#[test]
+fn what_is_written_of_live_trust_is_held() {
+    let text = with(
+        "ca = [\"ca.pem\"]",
+        r#"ca = ["ca.pem"]
+        crl = ["lists"]
+        crl_check = "leaf"
+        crl_missing = "allow"
+        crl_stale = "log"
+        max_shrink = "100%"
+        on_withdrawal = "cut"
+        withdrawal_grace = "5s""#,
+    );
+    let text = text.replace(
+        "trust = \"partners\"",
+        "trust = \"partners\"\nsession_resumption = false\nsession_lifetime = \"24h\"",
+    );
+    let server = "[server]\npoll_interval = \"100ms\"\nsession_ticket_keys = \"keys\"\n";
+    let config = accepted(&format!("{text}{server}"));
+    let bundle = config.bundle(BundleId(0)).expect("it is there");
+    assert_eq!(bundle.crl_check, CrlCheck::Leaf);
+    assert_eq!(bundle.crl_missing, OnCrlFault::Allow);
+    assert_eq!(bundle.crl_stale, OnCrlFault::Log);
+    assert_eq!(bundle.max_shrink.percent(), 100);
+    assert_eq!(bundle.on_withdrawal, OnWithdrawal::Cut);
+    assert_eq!(bundle.withdrawal_grace, Duration::from_secs(5));
+    let tls = config.listeners()[0].tls.as_ref().expect("it is there");
+    assert!(!tls.session_resumption);
+    assert_eq!(tls.session_lifetime, Duration::from_secs(24 * 3600));
+    assert_eq!(config.server().poll_interval, Duration::from_millis(100));
+    let keys = config.server().session_ticket_keys.as_ref();
+    let keys = keys.map(|keys| keys.value.as_path());
+    assert_eq!(keys, Some(Path::new("/etc/cs/keys")));
 }
 
 #[test]
@@ -440,7 +493,9 @@ fn a_file_is_read_from_the_disk_with_its_directory() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("cs.toml");
     std::fs::write(&file, BASELINE).expect("it can be written");
-    let config = read(&file).finish(Vec::new()).expect("it is legal");
+    let config = read(&file, &Files::new())
+        .finish(Vec::new())
+        .expect("it is legal");
     assert_eq!(
         config.bundles()[0].ca[0].value,
         directory.path().join("ca.pem")

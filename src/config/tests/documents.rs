@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::options;
 use super::super::section::{Reader, Section};
-use super::super::{manual, read, reference, whole};
+use super::super::{Files, manual, read, reference, whole};
 use super::{accepted, draft};
 
 const START: &str = "<!-- options: begin (generated; BLESS=1 cargo test --lib config) -->\n";
@@ -160,7 +160,7 @@ fn each_pattern_that_the_registry_shows_is_legal() {
 fn each_example_loads() {
     for name in ["sidecar", "legacy-backend", "mutual-upstream", "egress"] {
         let file = folder().join(name).with_extension("toml");
-        if let Err(problems) = read(&file).finish(Vec::new()) {
+        if let Err(problems) = read(&file, &Files::new()).finish(Vec::new()) {
             panic!("{problems}");
         }
     }
@@ -195,7 +195,7 @@ fn what_the_manual_shows_as_an_error_is_what_is_printed() {
 }
 
 /// The reference without the `#` of options that are off.
-fn uncommented() -> String {
+pub(super) fn uncommented() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(option) if !option.is_empty() && !option.starts_with(' ') => format!("{option}\n"),
         _ => format!("{line}\n"),

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod documents;
+mod equality;
 mod refused;
 
 use std::ffi::OsString;

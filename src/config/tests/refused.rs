@@ -10,7 +10,7 @@
 
 use std::path::Path;
 
-use super::super::{LARGEST_FILE, read};
+use super::super::{Files, LARGEST_FILE, read};
 use super::{BASELINE, refused};
 
 const CASES: &str = include_str!("problems.txt");
@@ -100,7 +100,7 @@ fn bless(cases: &[Case<'_>]) {
 
 #[test]
 fn a_file_that_is_not_there_is_one_problem() {
-    let problems = read(Path::new("/nowhere/config.toml"))
+    let problems = read(Path::new("/nowhere/config.toml"), &Files::new())
         .finish(Vec::new())
         .expect_err("it is not there");
     assert_eq!(
@@ -112,6 +112,24 @@ fn a_file_that_is_not_there_is_one_problem() {
 }
 
 #[test]
+fn a_path_that_is_no_regular_file_is_one_problem() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let null = Path::new("/dev/null");
+    for (path, word) in [
+        (directory.path(), "it is a directory"),
+        (null, "it is no regular file"),
+    ] {
+        let problems = read(path, &Files::new())
+            .finish(Vec::new())
+            .expect_err("it holds no config");
+        let text = problems.to_string();
+        let expected = format!("{}: cannot be read: {word}\n", path.display());
+        assert!(text.starts_with(&expected), "{text}");
+        assert!(text.contains("1 problem"), "{text}");
+    }
+}
+
+#[test]
 fn a_file_of_more_than_1_mib_is_refused_and_one_of_1_mib_is_read() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("c.toml");
@@ -119,7 +137,7 @@ fn a_file_of_more_than_1_mib_is_refused_and_one_of_1_mib_is_read() {
     for (more, expected) in [(0, true), (1, false)] {
         let text = format!("{BASELINE}{}", "\n".repeat(padding + more));
         std::fs::write(&file, text).expect("it can be written");
-        let read = read(&file).finish(Vec::new());
+        let read = read(&file, &Files::new()).finish(Vec::new());
         assert_eq!(read.is_ok(), expected, "{read:?}");
     }
 }
@@ -129,7 +147,9 @@ fn a_byte_that_is_not_utf_8_is_shown_where_it_stands() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("c.toml");
     std::fs::write(&file, b"# one\n# \xc3\xa4\xff\n").expect("it can be written");
-    let problems = read(&file).finish(Vec::new()).expect_err("it is not UTF-8");
+    let problems = read(&file, &Files::new())
+        .finish(Vec::new())
+        .expect_err("it is not UTF-8");
     let text = problems.to_string();
     assert!(
         text.contains("c.toml:2:4: is not UTF-8\n  save the file as UTF-8\n1 problem"),

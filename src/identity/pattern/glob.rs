@@ -10,7 +10,7 @@ use super::PatternError;
 use super::units::{Symbol, Unit};
 
 /// A compiled pattern.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Glob {
     /// What the name begins with.
     prefix: Box<[Symbol]>,

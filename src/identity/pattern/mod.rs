@@ -33,11 +33,11 @@ mod units;
 use glob::Glob;
 
 /// One entry of `allow`: conditions that must all hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PeerPattern(Vec<NamePattern>);
 
 /// One condition: some name of this kind matches the text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NamePattern {
     kind: NameKind,
     written: String,
@@ -122,7 +122,7 @@ pub enum PatternError {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 enum Matcher {
     Fingerprint(Fingerprint),
     Glob(Glob),

@@ -17,16 +17,20 @@ use super::log::Format;
 use super::reference::ReferenceId;
 use super::writer::{Lane, Settings, Writer, WriterGuard};
 
-/// Where requests are recorded. Each worker takes [`AccessLog::for_worker`].
+/// Where requests are recorded. Each worker takes [`AccessLog::for_worker`], and
+/// of that [`AccessLog::with`] for each generation.
 #[derive(Clone)]
 pub struct AccessLog {
+    /// There, a log could write; enabled, it does.
     running: Option<Running>,
+    format: Format,
+    enabled: bool,
 }
 
 /// Writes what is still to be written when dropped, for at most 2 s.
 #[must_use = "dropping the guard ends the thread that writes the access log"]
 pub struct AccessLogGuard {
-    _writer: Option<WriterGuard>,
+    _writer: WriterGuard,
 }
 
 /// What one line says of one request.
@@ -78,36 +82,48 @@ pub struct AccessRecord<'a> {
 
 #[derive(Clone)]
 struct Running {
-    format: Format,
     writer: Writer,
     lane: Arc<Lane>,
 }
 
 impl AccessLog {
-    /// Starts the access log on standard output; not `enabled`, it records
-    /// nothing and costs nothing.
+    /// Starts the access log on standard output. Not `enabled`, it records
+    /// nothing until [`AccessLog::with`] says otherwise: its thread sleeps, and
+    /// a request costs nothing.
     ///
     /// # Errors
     ///
     /// The system refuses another descriptor or thread.
     pub fn start(format: Format, enabled: bool) -> io::Result<(Self, AccessLogGuard)> {
-        if enabled {
-            // Without the buffer and the lock of `io::stdout`.
-            let output = io::stdout().as_fd().try_clone_to_owned()?;
-            Self::start_to(File::from(output), format)
-        } else {
-            Ok((Self::disabled(), AccessLogGuard { _writer: None }))
+        // Without the buffer and the lock of `io::stdout`.
+        let output = io::stdout().as_fd().try_clone_to_owned()?;
+        let (log, guard) = Self::start_to(File::from(output), format)?;
+        Ok((log.with(format, enabled), guard))
+    }
+
+    /// An access log that never records anything.
+    pub fn disabled() -> Self {
+        Self {
+            running: None,
+            format: Format::Text,
+            enabled: false,
         }
     }
 
-    /// An access log that records nothing.
-    pub fn disabled() -> Self {
-        Self { running: None }
+    /// Returns this log as another generation wants it: with the same buffer,
+    /// lines of another form, or none at all.
+    #[must_use]
+    pub fn with(&self, format: Format, enabled: bool) -> Self {
+        Self {
+            running: self.running.clone(),
+            format,
+            enabled: enabled && self.running.is_some(),
+        }
     }
 
     /// Whether anything is recorded, for those who would gather in vain.
     pub fn is_enabled(&self) -> bool {
-        self.running.is_some()
+        self.enabled
     }
 
     /// Returns this log with a buffer of its own, for one thread; its lines
@@ -119,7 +135,7 @@ impl AccessLog {
             lane: running.writer.lane_for_one_thread(),
             ..running.clone()
         });
-        Self { running }
+        Self { running, ..*self }
     }
 
     /// Writes one line.
@@ -127,10 +143,12 @@ impl AccessLog {
     /// When the reader of the log is too slow or gone, the line is dropped and
     /// counted ([`AccessLog::dropped`], [`events::ACCESS_LOG_DROPPED`]).
     pub fn record(&self, record: &AccessRecord<'_>) {
-        if let Some(running) = &self.running {
+        if self.enabled
+            && let Some(running) = &self.running
+        {
             let at = SystemTime::now();
             let lane = &running.lane;
-            lane.put(|out| record.append(out, running.format, at));
+            lane.put(|out| record.append(out, self.format, at));
         }
     }
 
@@ -152,17 +170,15 @@ impl AccessLog {
             on_loss: |lines| tracing::warn!(event = events::ACCESS_LOG_DROPPED, lines),
         })?;
         let running = Running {
-            format,
             lane: writer.lane_for_one_thread(),
             writer,
         };
         let log = Self {
             running: Some(running),
+            format,
+            enabled: true,
         };
-        let guard = AccessLogGuard {
-            _writer: Some(guard),
-        };
-        Ok((log, guard))
+        Ok((log, AccessLogGuard { _writer: guard }))
     }
 }
 

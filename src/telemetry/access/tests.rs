@@ -203,16 +203,63 @@ fn lines_of_all_workers_are_written_before_the_guard_is_gone() {
     assert_eq!(log.dropped(), 0);
 }
 
+/// Fails the test when somebody formats it.
+struct Untouchable;
+
+impl Display for Untouchable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("a disabled log formats nothing");
+    }
+}
+
 #[test]
 fn disabled_log_does_not_even_look_at_the_record() {
-    struct Untouchable;
-    impl Display for Untouchable {
-        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-            panic!("a disabled log formats nothing");
-        }
+    let (started, _guard) = AccessLog::start(Format::Text, false).expect("a thread");
+    for log in [
+        started.for_worker(),
+        AccessLog::disabled().for_worker(),
+        AccessLog::disabled().with(Format::Text, true),
+    ] {
+        assert!(!log.is_enabled());
+        log.record(&record(&Untouchable));
+        assert_eq!(log.dropped(), 0);
     }
-    let (log, _guard) = AccessLog::start(Format::Text, false).expect("no thread is needed");
-    assert!(!log.is_enabled());
-    log.for_worker().record(&record(&Untouchable));
-    assert_eq!(log.dropped(), 0);
+}
+
+#[test]
+fn next_generation_enables_changes_and_disables_the_log_of_a_worker() {
+    let page = Page::default();
+    let (log, guard) = AccessLog::start_to(page.clone(), Format::Text).expect("a thread");
+    let worker = log.with(Format::Text, false).for_worker();
+    let [second, third, fourth] = [
+        worker.with(Format::Text, true),
+        worker.with(Format::Json, true),
+        worker.with(Format::Json, false),
+    ];
+    worker.record(&record(&Untouchable));
+    second.record(&record(&"second"));
+    third.record(&record(&"third"));
+    fourth.record(&record(&Untouchable));
+    // A request that began under a former generation is recorded as that wants it.
+    second.record(&record(&"late"));
+    assert_eq!(
+        [&worker, &second, &third, &fourth].map(AccessLog::is_enabled),
+        [false, true, true, false]
+    );
+    drop(guard);
+    let text = page.text();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(lines[0].contains(" client=second "), "{text}");
+    assert!(lines[1].contains("\"client\":\"third\""), "{text}");
+    assert!(lines[2].contains(" client=late "), "{text}");
+}
+
+#[test]
+fn view_of_a_generation_shares_the_buffer_of_its_worker() {
+    let (log, _guard) = AccessLog::start_to(io::sink(), Format::Text).expect("a thread");
+    let lane_of = |log: &AccessLog| Arc::as_ptr(&log.running.as_ref().expect("running").lane);
+    let worker = log.for_worker();
+    assert_eq!(lane_of(&worker), lane_of(&worker.with(Format::Json, true)));
+    assert_ne!(lane_of(&worker), lane_of(&log));
 }

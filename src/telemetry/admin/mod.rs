@@ -1,40 +1,64 @@
-//! Serves health, readiness and metrics, on an address of its own.
+//! Serves health, readiness and metrics, and takes requests to the program, on
+//! an address of its own.
 //!
-//! | path | answer |
+//! | request | answer |
 //! |---|---|
-//! | `/healthz` | 200 while the process lives |
-//! | `/readyz` | 200 when ready; 503 with the reason while starting or draining |
-//! | `/metrics` | the counters as OpenMetrics text |
+//! | `GET /healthz` | 200 while the process lives |
+//! | `GET /readyz` | 200 when ready; 503 with the reason while starting or draining |
+//! | `GET /metrics` | the counters as OpenMetrics text |
+//! | `GET /trust` | what is in force and what was refused, as JSON |
+//! | `GET /trust/peers` | who is connected or was lately, as JSON |
+//! | `POST /reload` | what came of putting in force what is on the disk, as JSON |
+//! | `POST /trust/preview` | who would then be refused, as JSON |
 //!
 //! # Rules
 //!
-//! * It only tells: there is no request that changes anything.
+//! * What GET and HEAD ask for changes nothing. `POST /reload` alone changes
+//!   something: it puts in force what the config and the files on the disk say,
+//!   which a change of theirs does as well, and with `accept_shrink=NAME` also a
+//!   bundle that was held back. No request brings a setting, a path or a
+//!   certificate with it, and none has a body.
+//! * A POST that a browser sends on behalf of a web page is refused, so that a
+//!   page cannot use its reader's access. Nobody else is asked who they are:
+//!   whoever can reach the address may ask for everything here.
 //! * One request for each connection, each under one deadline, and a bounded
-//!   number at a time: whoever can reach it cannot hold it up for long.
+//!   number at a time: whoever can reach it cannot hold it up for long. Of those
+//!   that wait for the program fewer are let in, so that health and metrics are
+//!   always answered.
+//! * Readiness knows nothing of reloads: one that fails leaves the last good
+//!   generation in force, which serves.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::events;
 use super::metrics::{self, Metrics};
 
+mod command;
 mod socket;
 
+use command::{ANSWER_TIMEOUT, Desk};
+pub use command::{AdminAnswer, AdminCommand, AdminRequest};
 pub use socket::{AdminSocket, AdminSocketError};
 use socket::{Listener, Stream};
 
@@ -57,13 +81,16 @@ impl fmt::Display for AdminAddress {
     }
 }
 
-/// What the admin server tells.
+/// What the admin server tells, and whom it asks.
 #[derive(Clone, Debug)]
 pub struct AdminState {
     /// Whether traffic is welcome.
     pub readiness: Arc<Readiness>,
-    /// The counters.
+    /// The counters; any view of them.
     pub metrics: Arc<Metrics>,
+    /// Where requests to the program go. When nobody takes them they are
+    /// answered 503.
+    pub commands: mpsc::Sender<AdminCommand>,
 }
 
 /// Whether the process wants traffic. It starts, is ready, drains, and never
@@ -130,13 +157,14 @@ pub async fn serve(
 ) -> Result<(), AdminSocketError> {
     tracing::info!(event = events::ADMIN_READY, address = %socket.address());
     let mut listener = Listener::new(socket)?;
+    let desk = Desk::new(state.commands.clone());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = stopped(&mut shutdown) => break,
             Some(_) = connections.join_next() => {}
             stream = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
-                connections.spawn_local(answer_one(stream, state.clone()));
+                connections.spawn_local(answer_one(stream, state.clone(), desk.clone()));
             }
         }
     }
@@ -157,10 +185,14 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
 }
 
 /// Serves one connection, which carries one request.
-async fn answer_one(stream: Stream, state: AdminState) {
-    let service = service_fn(move |request| {
-        let response = answer(&request, &state);
-        async { Ok::<_, Infallible>(response) }
+async fn answer_one(stream: Stream, state: AdminState, desk: Desk) {
+    let deadline = Rc::new(Cell::new(Instant::now() + CONNECTION_TIMEOUT));
+    let service = service_fn({
+        let deadline = Rc::clone(&deadline);
+        move |request| {
+            let (state, desk, deadline) = (state.clone(), desk.clone(), Rc::clone(&deadline));
+            async move { Ok::<_, Infallible>(answer(&request, &state, &desk, &deadline).await) }
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -168,12 +200,12 @@ async fn answer_one(stream: Stream, state: AdminState) {
         .max_buf_size(MAX_HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
+    match before(&deadline, connection).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
             tracing::debug!(event = events::CONNECTION_FAULT, listener = "admin", %error);
         }
-        Err(_) => {
+        None => {
             tracing::debug!(
                 event = events::CONNECTION_FAULT,
                 listener = "admin",
@@ -183,60 +215,110 @@ async fn answer_one(stream: Stream, state: AdminState) {
     }
 }
 
-fn answer<B>(request: &Request<B>, state: &AdminState) -> Response<Full<Bytes>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        response
-            .headers_mut()
-            .insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
-        return response;
-    }
-    match request.uri().path() {
-        "/healthz" => text(StatusCode::OK, "ok\n"),
-        "/readyz" => match state.readiness.stage() {
-            Stage::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-            Stage::Ready => text(StatusCode::OK, "ready\n"),
-            Stage::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        },
-        "/metrics" => match state.metrics.encode() {
-            Ok(body) => response(StatusCode::OK, metrics::CONTENT_TYPE, body.into()),
-            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "cannot encode\n"),
-        },
-        _ => text(StatusCode::NOT_FOUND, PATHS),
+/// Runs `work` until a deadline that it may put off; `None` when that has passed.
+async fn before<T>(deadline: &Cell<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    loop {
+        let until = deadline.get();
+        match tokio::time::timeout_at(until, &mut work).await {
+            Ok(done) => return Some(done),
+            Err(_) if deadline.get() > until => {}
+            Err(_) => return None,
+        }
     }
 }
 
-fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
-    response(
-        status,
-        "text/plain; charset=utf-8",
-        Bytes::from_static(body.as_bytes()),
-    )
+async fn answer<B: Body>(
+    request: &Request<B>,
+    state: &AdminState,
+    desk: &Desk,
+    deadline: &Cell<Instant>,
+) -> Response<Full<Bytes>> {
+    let asked = match (request.uri().path(), request.method()) {
+        ("/healthz", &Method::GET | &Method::HEAD) => return text(StatusCode::OK, "ok\n"),
+        ("/readyz", &Method::GET | &Method::HEAD) => return readiness(&state.readiness),
+        ("/metrics", &Method::GET | &Method::HEAD) => return exposition(&state.metrics),
+        ("/trust", &Method::GET | &Method::HEAD) => Ok(AdminRequest::Trust),
+        ("/trust/peers", &Method::GET | &Method::HEAD) => Ok(AdminRequest::Peers),
+        ("/reload", &Method::POST) => AdminRequest::reload(request),
+        ("/trust/preview", &Method::POST) => AdminRequest::preview(request),
+        ("/healthz" | "/readyz" | "/metrics" | "/trust" | "/trust/peers", _) => {
+            return not_allowed("only GET and HEAD\n", "GET, HEAD");
+        }
+        ("/reload" | "/trust/preview", _) => return not_allowed("only POST\n", "POST"),
+        _ => return text(StatusCode::NOT_FOUND, PATHS),
+    };
+    match asked {
+        Ok(asked) => {
+            deadline.set(deadline.get() + ANSWER_TIMEOUT);
+            match desk.ask(asked).await {
+                Ok(answer) => response(answer.status, "application/json", answer.json.into()),
+                Err(cause) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{cause}\n")),
+            }
+        }
+        Err(refused) => text(refused.status(), format!("{refused}\n")),
+    }
+}
+
+fn readiness(readiness: &Readiness) -> Response<Full<Bytes>> {
+    match readiness.stage() {
+        Stage::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        Stage::Ready => text(StatusCode::OK, "ready\n"),
+        Stage::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    }
+}
+
+fn exposition(metrics: &Metrics) -> Response<Full<Bytes>> {
+    match metrics.encode() {
+        Ok(body) => response(StatusCode::OK, metrics::CONTENT_TYPE, body.into()),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "cannot encode\n"),
+    }
+}
+
+fn not_allowed(sentence: &'static str, allow: &'static str) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, sentence);
+    let allow = HeaderValue::from_static(allow);
+    response.headers_mut().insert(ALLOW, allow);
+    response
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    response(status, "text/plain; charset=utf-8", body.into())
 }
 
 fn response(status: StatusCode, media_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, http::HeaderValue::from_static(media_type));
-    headers.insert(CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 /// What is served, for who asked for something else.
-const PATHS: &str = "not found; there is:\n/healthz\n/readyz\n/metrics\n";
+const PATHS: &str = "not found; there is:
+GET /healthz
+GET /readyz
+GET /metrics
+GET /trust
+GET /trust/peers
+POST /reload
+POST /trust/preview
+";
 
 const STARTING: u8 = Stage::Starting as u8;
 const READY: u8 = Stage::Ready as u8;
 
 /// Connections at a time; more wait in the system's queue. Probes and scrapers
-/// are few, and a slot is free again after [`CONNECTION_TIMEOUT`].
+/// are few, and a slot is free again after [`CONNECTION_TIMEOUT`]; those that
+/// wait for the program take fewer of them, for longer.
 const MAX_CONNECTIONS: usize = 64;
 
 /// From accept to the end of the request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From accept to the end of the answer. Prometheus itself gives up after 10 s.
+/// From accept to the end of the answer, without [`ANSWER_TIMEOUT`] for what is
+/// asked of the program. Prometheus itself gives up after 10 s.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// From the end of accepting to the end of the last answer.

@@ -4,12 +4,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::super::metrics::MetricNames;
+use super::command::MAX_COMMANDS;
 use super::*;
 
 /// A running admin server.
 struct Admin {
     address: AdminAddress,
     state: AdminState,
+    /// What was handed to the program.
+    commands: mpsc::Receiver<AdminCommand>,
     stop: watch::Sender<bool>,
     served: JoinHandle<Result<(), AdminSocketError>>,
 }
@@ -22,18 +25,21 @@ impl Admin {
     fn start_at(address: &AdminAddress) -> Self {
         let socket = AdminSocket::bind(address).expect("a free address");
         let address = socket.address().clone();
+        let (sender, commands) = mpsc::channel(1);
         let state = AdminState {
             readiness: Readiness::starting(),
             metrics: Metrics::new(MetricNames {
                 listeners: vec!["public".to_owned()],
                 ..MetricNames::default()
             }),
+            commands: sender,
         };
         let (stop, stopped) = watch::channel(false);
         let served = tokio::task::spawn_local(serve(socket, state.clone(), stopped));
         Self {
             address,
             state,
+            commands,
             stop,
             served,
         }
@@ -54,10 +60,34 @@ impl Admin {
 
     /// Sends a request and returns all that comes until the server closes.
     async fn ask(&self, line: &str) -> String {
+        read_all(&mut self.begin(line, "").await).await
+    }
+
+    /// Sends a request with more fields, and after an empty line a body.
+    async fn begin(&self, line: &str, more: &str) -> Stream {
         let mut stream = self.connect().await;
-        let head = format!("{line} HTTP/1.1\r\nHost: admin\r\n\r\n");
-        stream.write_all(head.as_bytes()).await.expect("written");
-        read_all(&mut stream).await
+        let (fields, body) = more.split_once("\r\n\r\n").unwrap_or((more, ""));
+        let fields: String = fields.lines().flat_map(|field| [field, "\r\n"]).collect();
+        let request = format!("{line} HTTP/1.1\r\nHost: admin\r\n{fields}\r\n{body}");
+        stream.write_all(request.as_bytes()).await.expect("written");
+        stream
+    }
+
+    /// Sends a request that the program answers; returns what it was asked, and
+    /// what came.
+    async fn ask_program(&mut self, line: &str, answer: AdminAnswer) -> (AdminRequest, String) {
+        let mut stream = self.begin(line, "").await;
+        let command = self.commands.recv().await.expect("a server");
+        command.answer.send(answer).expect("somebody who waits");
+        (command.request, read_all(&mut stream).await)
+    }
+
+    /// Whether nothing waits for the program.
+    fn has_asked_nothing(&mut self) -> bool {
+        matches!(
+            self.commands.try_recv(),
+            Err(mpsc::error::TryRecvError::Empty)
+        )
     }
 
     async fn stop(self) {
@@ -70,6 +100,13 @@ async fn read_all(stream: &mut Stream) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("an answer");
     answer
+}
+
+fn said(status: StatusCode, json: &str) -> AdminAnswer {
+    AdminAnswer {
+        status,
+        json: json.to_owned(),
+    }
 }
 
 fn status(answer: &str) -> &str {
@@ -172,17 +209,207 @@ fn unknown_path_gets_404_with_what_there_is() {
 }
 
 #[test]
-fn method_that_could_change_something_gets_405_and_head_gets_no_body() {
+fn method_that_a_path_does_not_take_gets_405_with_those_it_takes() {
     run(async {
-        let admin = Admin::start();
-        for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
-            let answer = admin.ask(&format!("{method} /healthz")).await;
-            assert_eq!(status(&answer), "405", "{method}");
-            assert!(answer.contains("allow: GET, HEAD\r\n"), "{answer}");
+        let mut admin = Admin::start();
+        for (path, methods, allow) in [
+            (
+                "/healthz",
+                &["POST", "PUT", "DELETE", "BREW"][..],
+                "GET, HEAD",
+            ),
+            ("/readyz", &["POST"], "GET, HEAD"),
+            ("/metrics", &["POST"], "GET, HEAD"),
+            ("/trust", &["POST", "PUT"], "GET, HEAD"),
+            ("/trust/peers", &["POST", "DELETE"], "GET, HEAD"),
+            ("/reload", &["GET", "HEAD", "PUT", "OPTIONS"], "POST"),
+            ("/trust/preview", &["GET", "HEAD", "PUT"], "POST"),
+        ] {
+            for method in methods {
+                let answer = admin.ask(&format!("{method} {path}")).await;
+                assert_eq!(status(&answer), "405", "{method} {path}");
+                assert!(answer.contains(&format!("allow: {allow}\r\n")), "{answer}");
+            }
         }
+        assert!(admin.has_asked_nothing());
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn head_gets_what_get_gets_without_the_body() {
+    run(async {
+        let mut admin = Admin::start();
         let answer = admin.ask("HEAD /healthz").await;
         assert_eq!((status(&answer), body(&answer)), ("200", ""));
         assert!(answer.contains("content-length: 3\r\n"), "{answer}");
+        let (asked, answer) = admin
+            .ask_program("HEAD /trust", said(StatusCode::OK, "{}"))
+            .await;
+        assert_eq!(asked, AdminRequest::Trust);
+        assert_eq!((status(&answer), body(&answer)), ("200", ""));
+        assert!(answer.contains("content-length: 2\r\n"), "{answer}");
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn request_to_the_program_reaches_it_and_its_answer_comes_back_as_json() {
+    let accept_shrink = vec!["partners".to_owned(), "internal".to_owned()];
+    run(async {
+        let mut admin = Admin::start();
+        for (line, request) in [
+            ("GET /trust", AdminRequest::Trust),
+            ("GET /trust?verbose", AdminRequest::Trust),
+            ("GET /trust/peers", AdminRequest::Peers),
+            ("POST /trust/preview", AdminRequest::Preview),
+            (
+                "POST /reload?accept_shrink=partners&accept_shrink=internal",
+                AdminRequest::Reload { accept_shrink },
+            ),
+        ] {
+            for code in [StatusCode::OK, StatusCode::CONFLICT] {
+                let (asked, answer) = admin.ask_program(line, said(code, "{\"a\":1}")).await;
+                assert_eq!(asked, request);
+                assert_eq!(
+                    (status(&answer), body(&answer)),
+                    (code.as_str(), "{\"a\":1}")
+                );
+                for field in ["content-type: application/json", "cache-control: no-store"] {
+                    assert!(answer.contains(&format!("{field}\r\n")), "{answer}");
+                }
+            }
+        }
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn request_that_is_refused_never_reaches_the_program() {
+    run(async {
+        let mut admin = Admin::start();
+        for (line, more, expected) in [
+            ("POST /reload", "Origin: https://evil.example", "403"),
+            ("POST /reload", "Origin: null", "403"),
+            ("POST /trust/preview", "Sec-Fetch-Site: cross-site", "403"),
+            ("POST /reload?force", "", "400"),
+            ("POST /reload?accept_shrink=%", "", "400"),
+            ("POST /trust/preview?config=a", "", "400"),
+            ("POST /reload", "Content-Length: 2\r\n\r\n{}", "400"),
+            (
+                "POST /reload",
+                "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+                "400",
+            ),
+        ] {
+            let answer = read_all(&mut admin.begin(line, more).await).await;
+            assert_eq!(status(&answer), expected, "{line} {more}: {answer}");
+            assert!(body(&answer).len() > 20, "a sentence: {answer}");
+        }
+        assert!(admin.has_asked_nothing());
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn request_that_says_it_has_no_body_and_comes_from_no_page_is_taken() {
+    run(async {
+        let mut admin = Admin::start();
+        let more = "Content-Length: 0\r\nSec-Fetch-Site: none";
+        let mut stream = admin.begin("POST /reload", more).await;
+        let command = admin.commands.recv().await.expect("a server");
+        command
+            .answer
+            .send(said(StatusCode::OK, "{}"))
+            .expect("heard");
+        assert_eq!(status(&read_all(&mut stream).await), "200");
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn request_that_nobody_takes_or_answers_gets_503_with_a_sentence() {
+    run(async {
+        let mut admin = Admin::start();
+        let mut stream = admin.begin("GET /trust", "").await;
+        drop(admin.commands.recv().await.expect("a server"));
+        let let_go = read_all(&mut stream).await;
+        admin.commands.close();
+        let not_taken = admin.ask("POST /reload").await;
+        for answer in [let_go, not_taken] {
+            assert_eq!(status(&answer), "503");
+            assert!(body(&answer).starts_with("nobody answers"), "{answer}");
+        }
+        assert_eq!(status(&admin.ask("GET /healthz").await), "200");
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn long_answer_is_waited_for_beyond_the_deadline_of_other_requests() {
+    run_with_jumping_clock(async {
+        let mut admin = Admin::start();
+        let mut stream = admin.begin("POST /reload", "").await;
+        let command = admin.commands.recv().await.expect("a server");
+        let long = ANSWER_TIMEOUT - Duration::from_secs(1);
+        assert!(long > CONNECTION_TIMEOUT);
+        tokio::time::sleep(long).await;
+        command
+            .answer
+            .send(said(StatusCode::OK, "{}"))
+            .expect("heard");
+        assert_eq!(status(&read_all(&mut stream).await), "200");
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn answer_that_does_not_come_in_time_is_a_503_that_says_so() {
+    run_with_jumping_clock(async {
+        let mut admin = Admin::start();
+        let begun = Instant::now();
+        let mut stream = admin.begin("POST /reload", "").await;
+        let command = admin.commands.recv().await.expect("a server");
+        let answer = read_all(&mut stream).await;
+        assert_eq!(status(&answer), "503");
+        assert!(
+            body(&answer).starts_with("no answer within 50 s"),
+            "{answer}"
+        );
+        let waited = begun.elapsed();
+        assert!(
+            waited >= ANSWER_TIMEOUT && waited < ANSWER_TIMEOUT + CONNECTION_TIMEOUT,
+            "{waited:?}"
+        );
+        assert!(command.answer.is_closed());
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn requests_that_wait_for_the_program_leave_room_for_health_and_for_those_after_them() {
+    run(async {
+        let mut admin = Admin::start();
+        let mut waiting = Vec::new();
+        let mut commands = Vec::new();
+        for _ in 0..MAX_COMMANDS {
+            waiting.push(admin.begin("GET /trust", "").await);
+            commands.push(admin.commands.recv().await.expect("a server"));
+        }
+        let answer = admin.ask("GET /trust").await;
+        assert_eq!(status(&answer), "503");
+        assert!(body(&answer).starts_with("too many"), "{answer}");
+        assert_eq!(status(&admin.ask("GET /healthz").await), "200");
+
+        // Whoever goes away makes room for another.
+        let mut gone = commands.pop().expect("a command");
+        drop(waiting.pop());
+        gone.answer.closed().await;
+        let (_, answer) = admin
+            .ask_program("GET /trust", said(StatusCode::OK, "{}"))
+            .await;
+        assert_eq!(status(&answer), "200");
+        drop(commands);
         admin.stop().await;
     });
 }

@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tracing::field::{Field, Visit};
@@ -23,6 +24,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::{Registry, reload};
 
 use super::events;
 use super::line::{Head, Line, Value};
@@ -54,7 +56,36 @@ pub enum Level {
 /// after that are written directly, so that the last words are never lost.
 #[must_use = "dropping the guard ends the thread that writes the log"]
 pub struct LogGuard {
+    control: LogControl,
     _writer: Option<WriterGuard>,
+}
+
+impl LogGuard {
+    /// What changes this log while it runs.
+    pub fn control(&self) -> LogControl {
+        self.control.clone()
+    }
+}
+
+/// Changes how the log looks and how much of it there is, while it runs.
+#[derive(Clone, Debug)]
+pub struct LogControl {
+    shape: Arc<Shape>,
+    filter: reload::Handle<Targets, Registry>,
+}
+
+impl LogControl {
+    /// Every event from now on is written like this, if it is important enough;
+    /// one that is being written meanwhile may still go by the old settings.
+    ///
+    /// What is not logged costs as little as if it had been so from the start.
+    /// The control of a log that was not the first of its process, or has ended
+    /// with it, changes nothing.
+    pub fn set(&self, format: Format, level: Level) {
+        self.shape.set(format);
+        // Fails only when there is no such log (any more).
+        self.filter.reload(filter(level)).ok();
+    }
 }
 
 /// Starts the log on standard error, for the whole process.
@@ -67,15 +98,30 @@ pub struct LogGuard {
 pub fn start(format: Format, level: Level) -> LogGuard {
     let (lane, guard) = start_writer().unzip();
     let layer = LogLayer {
-        format,
-        coloured: format == Format::Text && wants_colour(),
+        shape: Shape::of(format),
+        coloured: wants_colour(),
         lane,
         direct: own_standard_error(),
     };
-    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter(level)));
+    let (subscriber, control) = subscriber(layer, level);
     // Fails only when a log was started before, which then goes on.
     tracing::subscriber::set_global_default(subscriber).ok();
-    LogGuard { _writer: guard }
+    LogGuard {
+        control,
+        _writer: guard,
+    }
+}
+
+/// A subscriber that writes what is important enough, and what changes it.
+fn subscriber(layer: LogLayer, level: Level) -> (impl Subscriber + Send + Sync, LogControl) {
+    let shape = Arc::clone(&layer.shape);
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let control = LogControl {
+        shape,
+        filter: handle,
+    };
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
+    (subscriber, control)
 }
 
 fn start_writer() -> Option<(Arc<Lane>, WriterGuard)> {
@@ -98,11 +144,37 @@ fn own_standard_error() -> Option<File> {
 
 /// Writes each event as one line.
 struct LogLayer {
-    format: Format,
+    shape: Arc<Shape>,
+    /// Levels are coloured where the format allows it.
     coloured: bool,
     lane: Option<Arc<Lane>>,
     /// Where lines go when the lane's writer has finished, or never was.
     direct: Option<File>,
+}
+
+/// The format of the next line.
+#[derive(Debug)]
+struct Shape {
+    json: AtomicBool,
+}
+
+impl Shape {
+    fn of(format: Format) -> Arc<Self> {
+        let json = AtomicBool::new(format == Format::Json);
+        Arc::new(Self { json })
+    }
+
+    fn format(&self) -> Format {
+        if self.json.load(Ordering::Relaxed) {
+            Format::Json
+        } else {
+            Format::Text
+        }
+    }
+
+    fn set(&self, format: Format) {
+        self.json.store(format == Format::Json, Ordering::Relaxed);
+    }
 }
 
 impl<S: Subscriber> Layer<S> for LogLayer {
@@ -125,14 +197,16 @@ impl LogLayer {
         let mut words = Words::default();
         event.record(&mut words);
         let level = *event.metadata().level();
+        let format = self.shape.format();
+        let coloured = self.coloured && format == Format::Text;
         let head = Head {
             at: SystemTime::now(),
             level: level.as_str(),
-            colour: if self.coloured { colour(level) } else { "" },
+            colour: if coloured { colour(level) } else { "" },
             event: words.event.as_deref().unwrap_or(event.metadata().target()),
         };
         let mut out = Vec::new();
-        let mut fields = Fields(Line::begin(&mut out, self.format, &head));
+        let mut fields = Fields(Line::begin(&mut out, format, &head));
         event.record(&mut fields);
         if let Some(message) = &words.message {
             fields

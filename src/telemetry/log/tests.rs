@@ -4,14 +4,22 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use tracing_subscriber::layer::SubscriberExt;
-
 use super::super::line::tests::outside_of_quotes;
 use super::super::writer::tests::Page;
 use super::*;
 
 /// Runs `events` under a log and returns what was written.
 fn logged(format: Format, level: Level, coloured: bool, events: impl FnOnce()) -> String {
+    logged_under_control(format, level, coloured, |_| events())
+}
+
+/// The same for events that change the log they are written to.
+fn logged_under_control(
+    format: Format,
+    level: Level,
+    coloured: bool,
+    events: impl FnOnce(&LogControl),
+) -> String {
     let page = Page::default();
     let (writer, guard) = Writer::start(Settings {
         name: "test",
@@ -21,13 +29,13 @@ fn logged(format: Format, level: Level, coloured: bool, events: impl FnOnce()) -
     })
     .expect("a thread");
     let layer = LogLayer {
-        format,
+        shape: Shape::of(format),
         coloured,
         lane: Some(writer.lane_in_order()),
         direct: None,
     };
-    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter(level)));
-    tracing::subscriber::with_default(subscriber, events);
+    let (subscriber, control) = subscriber(layer, level);
+    tracing::subscriber::with_default(subscriber, || events(&control));
     drop(guard);
     page.text()
 }
@@ -164,6 +172,75 @@ fn level_holds_back_what_is_less_important() {
 }
 
 #[test]
+fn level_that_changes_governs_the_next_event_of_places_that_have_logged_before() {
+    let text = logged_under_control(Format::Text, Level::Info, false, |control| {
+        // One place for each, whose interest is remembered from the first time.
+        let speak = |turn| {
+            tracing::info!(event = "t.info", turn);
+            tracing::debug!(event = "t.debug", turn);
+        };
+        speak(1);
+        control.set(Format::Text, Level::Debug);
+        speak(2);
+        control.set(Format::Text, Level::Warn);
+        speak(3);
+        control.set(Format::Text, Level::Info);
+        speak(4);
+    });
+    let seen: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_once("event=t."))
+        .map(|(_, rest)| rest)
+        .collect();
+    assert_eq!(
+        seen,
+        ["info turn=1", "info turn=2", "debug turn=2", "info turn=4"]
+    );
+}
+
+#[test]
+fn level_that_changes_is_what_places_ask_for_before_they_gather() {
+    logged_under_control(Format::Text, Level::Warn, false, |control| {
+        assert!(!tracing::enabled!(tracing::Level::DEBUG));
+        control.set(Format::Text, Level::Debug);
+        assert!(tracing::enabled!(tracing::Level::DEBUG));
+        control.set(Format::Text, Level::Error);
+        assert!(!tracing::enabled!(tracing::Level::WARN));
+    });
+}
+
+#[test]
+fn format_that_changes_governs_the_next_line_and_its_colours() {
+    let text = logged_under_control(Format::Json, Level::Info, true, |control| {
+        let speak = || tracing::warn!(event = "t.w");
+        speak();
+        control.set(Format::Text, Level::Info);
+        speak();
+        control.set(Format::Json, Level::Info);
+        speak();
+    });
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for json in [lines[0], lines[2]] {
+        let object: serde_json::Value = serde_json::from_str(json).expect(json);
+        assert_eq!(object["level"], "WARN");
+    }
+    assert!(
+        lines[1].ends_with("level=\x1b[33mWARN\x1b[0m event=t.w"),
+        "{text:?}"
+    );
+}
+
+#[test]
+fn control_of_a_log_that_has_ended_changes_nothing() {
+    let mut kept = None;
+    logged_under_control(Format::Text, Level::Info, false, |control| {
+        kept = Some(control.clone());
+    });
+    kept.expect("a control").set(Format::Json, Level::Debug);
+}
+
+#[test]
 fn libraries_are_heard_from_warnings_up_even_at_debug() {
     let text = logged(Format::Text, Level::Debug, false, || {
         tracing::info!(target: "h2::codec", event = "lib.info");
@@ -211,8 +288,11 @@ fn child_that_logs() {
     for line in 0..LINES {
         tracing::info!(event = "child.line", line, filler = %"x".repeat(1000));
     }
+    let control = guard.control();
     drop(guard);
-    tracing::info!(event = "child.last_words");
+    tracing::debug!(event = "child.too_quiet");
+    control.set(Format::Text, Level::Debug);
+    tracing::debug!(event = "child.last_words");
 }
 
 /// Twice what a pipe takes.
@@ -259,7 +339,7 @@ fn log_of_the_process_arrives_whole_with_the_last_words() {
             "{line}"
         );
     }
-    assert!(lines[LINES].ends_with("level=INFO event=child.last_words"));
+    assert!(lines[LINES].ends_with("level=DEBUG event=child.last_words"));
 }
 
 #[test]

@@ -3,17 +3,16 @@
 //! Names and labels are an interface: dashboards and alerts hold on to them.
 
 use std::fmt;
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use super::{CertificateKind, ListenerMetrics, Metrics};
+use super::in_force::State;
+use super::{All, ListenerMetrics};
 use crate::telemetry::AccessLog;
 
-impl Collector for Metrics {
+impl Collector for All {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut encoder;
         self.encode_handshakes(out)?;
@@ -21,12 +20,17 @@ impl Collector for Metrics {
         self.encode_requests(out)?;
         self.encode_durations(out)?;
         self.encode_upstreams(out)?;
-        self.encode_certificates(out)?;
+        let in_force = self.in_force.state();
+        in_force.encode_certificates(out)?;
+        in_force.encode_anchors(out)?;
+        in_force.encode_generation(out)?;
+        in_force.encode_reloads(out)?;
+        drop(in_force);
         self.encode_process(out)
     }
 }
 
-impl Metrics {
+impl All {
     fn encode_handshakes(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = out.encode_descriptor(
             "countersign_handshakes",
@@ -34,7 +38,7 @@ impl Metrics {
             None,
             MetricType::Counter,
         )?;
-        for (listener, counters) in &self.listeners.by_name {
+        for (listener, counters) in self.listeners.each().iter() {
             for (result, reason, count) in counters.handshakes() {
                 let labels = [
                     ("listener", listener.as_str()),
@@ -54,7 +58,7 @@ impl Metrics {
             None,
             MetricType::Counter,
         )?;
-        for (listener, counters) in &self.listeners.by_name {
+        for (listener, counters) in self.listeners.each().iter() {
             let labels = [("listener", listener.as_str())];
             counter(&mut family, &labels, counters.opened.get())?;
         }
@@ -64,11 +68,23 @@ impl Metrics {
             None,
             MetricType::Gauge,
         )?;
-        for (listener, counters) in &self.listeners.by_name {
+        for (listener, counters) in self.listeners.each().iter() {
             let labels = [("listener", listener.as_str())];
             family
                 .encode_family(&labels)?
                 .encode_gauge(&counters.open())?;
+        }
+        let mut family = out.encode_descriptor(
+            "countersign_connections_withdrawn",
+            "Open connections ended since their peer is no longer trusted, by listener and reason",
+            None,
+            MetricType::Counter,
+        )?;
+        for (listener, counters) in self.listeners.each().iter() {
+            for (reason, count) in counters.withdrawn.each() {
+                let labels = [("listener", listener.as_str()), ("reason", reason)];
+                counter(&mut family, &labels, count)?;
+            }
         }
         Ok(())
     }
@@ -80,7 +96,7 @@ impl Metrics {
             None,
             MetricType::Counter,
         )?;
-        for (route, counters) in &self.routes.by_name {
+        for (route, counters) in self.routes.each().iter() {
             for (class, side, count) in counters.outcomes.each() {
                 let labels = [
                     ("route", route.as_str()),
@@ -100,7 +116,7 @@ impl Metrics {
             None,
             MetricType::Histogram,
         )?;
-        for (route, counters) in &self.routes.by_name {
+        for (route, counters) in self.routes.each().iter() {
             let labels = [("route", route.as_str())];
             let buckets = counters.durations.buckets();
             let count = buckets.iter().map(|(_, count)| count).sum();
@@ -118,7 +134,7 @@ impl Metrics {
             None,
             MetricType::Counter,
         )?;
-        for (upstream, counters) in &self.upstreams.by_name {
+        for (upstream, counters) in self.upstreams.each().iter() {
             for (result, count) in counters.connections.each() {
                 let labels = [("upstream", upstream.as_str()), ("result", result)];
                 counter(&mut family, &labels, count)?;
@@ -127,37 +143,16 @@ impl Metrics {
         Ok(())
     }
 
-    fn encode_certificates(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_certificate_expiry_timestamp_seconds",
-            "When a certificate or trust anchor runs out, in seconds since 1970",
-            None,
-            MetricType::Gauge,
-        )?;
-        let certificates = self
-            .certificates
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for ((kind, name, index), unix) in certificates.iter() {
-            let index = index.to_string();
-            let labels = [
-                ("kind", kind.as_str()),
-                ("name", name.as_str()),
-                ("index", index.as_str()),
-            ];
-            family.encode_family(&labels)?.encode_gauge(unix)?;
-        }
-        Ok(())
-    }
-
     fn encode_process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        out.encode_descriptor(
-            "countersign_generation",
-            "The generation of trust, certificates and policy in force",
-            None,
-            MetricType::Gauge,
-        )?
-        .encode_gauge(&self.generation.load(Ordering::Relaxed))?;
+        if let Some(peers) = self.peers_known.get() {
+            out.encode_descriptor(
+                "countersign_peers_known",
+                "Peers that are connected or were lately, each distinct chain of certificates once",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&(peers.0() as u64))?;
+        }
         out.encode_descriptor(
             "countersign_access_log_dropped",
             "Lines of the access log that were dropped because its reader is too slow or gone",
@@ -186,6 +181,116 @@ impl Metrics {
     }
 }
 
+impl State {
+    fn encode_certificates(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = out.encode_descriptor(
+            "countersign_certificate_expiry_timestamp_seconds",
+            "When a certificate or trust anchor runs out, in seconds since 1970",
+            None,
+            MetricType::Gauge,
+        )?;
+        for ((kind, name, index), unix) in &self.certificates {
+            let index = index.to_string();
+            let labels = [
+                ("kind", kind.as_str()),
+                ("name", name.as_str()),
+                ("index", index.as_str()),
+            ];
+            family.encode_family(&labels)?.encode_gauge(unix)?;
+        }
+        let mut family = out.encode_descriptor(
+            "countersign_crl_next_update_timestamp_seconds",
+            "When a revocation list is to be replaced (its nextUpdate), in seconds since 1970",
+            None,
+            MetricType::Gauge,
+        )?;
+        for ((bundle, index), unix) in &self.revocation_lists {
+            let index = index.to_string();
+            let labels = [("bundle", bundle.as_str()), ("index", index.as_str())];
+            family.encode_family(&labels)?.encode_gauge(unix)?;
+        }
+        Ok(())
+    }
+
+    fn encode_anchors(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = out.encode_descriptor(
+            "countersign_anchor_handshakes",
+            "Handshakes that rested on a trust anchor",
+            None,
+            MetricType::Counter,
+        )?;
+        for (key, uses) in &self.anchors {
+            counter(&mut family, &anchor_labels(key), uses.handshakes())?;
+        }
+        let mut family = out.encode_descriptor(
+            "countersign_anchor_last_handshake_timestamp_seconds",
+            "When a handshake last rested on a trust anchor, in seconds since 1970; 0 is never",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (key, uses) in &self.anchors {
+            family
+                .encode_family(&anchor_labels(key))?
+                .encode_gauge(&uses.last_handshake().unwrap_or(0))?;
+        }
+        Ok(())
+    }
+
+    fn encode_generation(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        out.encode_descriptor(
+            "countersign_generation",
+            "The generation of trust, certificates and policy in force",
+            None,
+            MetricType::Gauge,
+        )?
+        .encode_gauge(&self.generation)?;
+        out.encode_descriptor(
+            "countersign_generation_timestamp_seconds",
+            "When that generation came into force, in seconds since 1970",
+            None,
+            MetricType::Gauge,
+        )?
+        .encode_gauge(&self.published)
+    }
+
+    fn encode_reloads(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = out.encode_descriptor(
+            "countersign_reloads",
+            "Attempts to put in force what is on the disk, by result",
+            None,
+            MetricType::Counter,
+        )?;
+        for (result, count) in [
+            ("success", self.reloads.success),
+            ("failure", self.reloads.failure),
+            ("held_back", self.reloads.held_back),
+        ] {
+            counter(&mut family, &[("result", result)], count)?;
+        }
+        out.encode_descriptor(
+            "countersign_reload_last_success_timestamp_seconds",
+            "When what is on the disk was last put or found in force, in seconds since 1970",
+            None,
+            MetricType::Gauge,
+        )?
+        .encode_gauge(&self.last_success)?;
+        out.encode_descriptor(
+            "countersign_reload_last_failure_timestamp_seconds",
+            "When what is on the disk was last refused or held back, in seconds since 1970; 0 is never",
+            None,
+            MetricType::Gauge,
+        )?
+        .encode_gauge(&self.last_failure)?;
+        out.encode_descriptor(
+            "countersign_reload_failing",
+            "1 while what is on the disk is refused or held back, else 0",
+            None,
+            MetricType::Gauge,
+        )?
+        .encode_gauge(&u64::from(self.failing))
+    }
+}
+
 impl ListenerMetrics {
     /// Result, reason and count of each kind of handshake.
     fn handshakes(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
@@ -202,13 +307,13 @@ impl ListenerMetrics {
     }
 }
 
-impl CertificateKind {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Anchor => "anchor",
-            Self::Own => "own",
-        }
-    }
+/// The labels of an anchor, from its bundle, index and fingerprint.
+fn anchor_labels((bundle, index, fingerprint): &(String, usize, String)) -> impl EncodeLabelSet {
+    [
+        ("bundle", bundle.clone()),
+        ("index", index.to_string()),
+        ("fingerprint", fingerprint.clone()),
+    ]
 }
 
 fn counter(

@@ -1,13 +1,22 @@
-//! Counts what happened, for Prometheus.
+//! Counts what happened, and says what is in force, for Prometheus.
 //!
-//! Everything counted is a plain atomic number that was made with the process:
+//! Everything counted is a plain atomic number that was made with its name:
 //! recording is an index and a relaxed addition, and takes no lock. Only a
 //! scrape gathers and formats ([`Metrics::encode`]).
+//!
+//! # Rules
+//!
+//! * A [`Metrics`] is a view: each generation has its own, with the names of its
+//!   config in the order of their indices ([`Metrics::with_names`]). All views
+//!   of a process share what is behind them.
+//! * What was named once is served for as long as the process lives, by every
+//!   view, so that no counter vanishes or begins anew because of a reload.
+//! * What belongs to one generation alone, such as when its certificates run
+//!   out, is given as a whole and replaces what was given before.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text;
@@ -17,8 +26,13 @@ use super::access::AccessLog;
 
 mod counters;
 mod exposition;
+mod in_force;
 
 use counters::{Count, DurationHistogram, Outcomes, Reasons};
+use in_force::InForce;
+pub use in_force::{
+    AnchorUse, CertificateExpiry, CertificateKind, ReloadOutcome, RevocationListExpiry, Uses,
+};
 
 /// The names by which things are counted, in the order of their indices.
 ///
@@ -34,16 +48,13 @@ pub struct MetricNames {
     pub upstreams: Vec<String>,
 }
 
-/// All counters of the process.
+/// The counters of the process, seen under the names of one generation.
 #[derive(Debug)]
 pub struct Metrics {
-    listeners: Named<ListenerMetrics>,
-    routes: Named<RouteMetrics>,
-    upstreams: Named<UpstreamMetrics>,
-    certificates: Mutex<BTreeMap<CertificateKey, i64>>,
-    generation: AtomicU64,
-    access_log: OnceLock<AccessLog>,
-    started: Duration,
+    all: Arc<All>,
+    listeners: View<ListenerMetrics>,
+    routes: View<RouteMetrics>,
+    upstreams: View<UpstreamMetrics>,
 }
 
 /// Counts what happens on one listener.
@@ -53,6 +64,7 @@ pub struct ListenerMetrics {
     resumed: Count,
     refused: Reasons,
     not_tls: Reasons,
+    withdrawn: Reasons,
     opened: Count,
     closed: Count,
 }
@@ -70,32 +82,40 @@ pub struct UpstreamMetrics {
     connections: Reasons,
 }
 
-/// What a certificate is to countersign.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum CertificateKind {
-    /// A trust anchor.
-    Anchor,
-    /// One that countersign presents.
-    Own,
-}
-
-/// Kind, bundle or listener or upstream, and the place in it.
-type CertificateKey = (CertificateKind, String, usize);
-
 impl Metrics {
     /// Makes the counters for these names, all zero.
     pub fn new(names: MetricNames) -> Arc<Self> {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-        let mut routes: Named<RouteMetrics> = Named::new(names.routes);
-        routes.stray = routes.of_name(NO_ROUTE.to_owned());
+        Self::view(
+            Arc::new(All {
+                listeners: Named::default(),
+                routes: Named::default(),
+                upstreams: Named::default(),
+                in_force: InForce::default(),
+                peers_known: OnceLock::new(),
+                access_log: OnceLock::new(),
+                started: since_1970.unwrap_or_default(),
+            }),
+            names,
+        )
+    }
+
+    /// Returns the same counters under other names, for the next generation.
+    ///
+    /// Equal names share their counters, also with names of earlier views that
+    /// come back.
+    #[must_use]
+    pub fn with_names(&self, names: MetricNames) -> Arc<Self> {
+        Self::view(Arc::clone(&self.all), names)
+    }
+
+    fn view(all: Arc<All>, names: MetricNames) -> Arc<Self> {
+        let no_route = all.routes.of_name(NO_ROUTE.to_owned());
         Arc::new(Self {
-            listeners: Named::new(names.listeners),
-            routes,
-            upstreams: Named::new(names.upstreams),
-            certificates: Mutex::default(),
-            generation: AtomicU64::new(0),
-            access_log: OnceLock::new(),
-            started: since_1970.unwrap_or_default(),
+            listeners: all.listeners.view(names.listeners, Arc::default()),
+            routes: all.routes.view(names.routes, no_route),
+            upstreams: all.upstreams.view(names.upstreams, Arc::default()),
+            all,
         })
     }
 
@@ -103,6 +123,11 @@ impl Metrics {
     /// names they count, but are not served.
     pub fn listener(&self, index: usize) -> &ListenerMetrics {
         self.listeners.get(index)
+    }
+
+    /// As [`Metrics::listener`], for what outlives a generation and its indices.
+    pub fn listener_of(&self, index: usize) -> Arc<ListenerMetrics> {
+        Arc::clone(self.listeners.get(index))
     }
 
     /// The counters of the route with this index; those of [`Metrics::no_route`]
@@ -122,25 +147,53 @@ impl Metrics {
         self.upstreams.get(index)
     }
 
-    /// Notes when a certificate runs out, in seconds since 1970. `name` is that
-    /// of the bundle, listener or upstream, from the config; `index` counts the
-    /// certificates of one name.
-    pub fn certificate_expires(&self, kind: CertificateKind, name: &str, index: usize, unix: i64) {
-        self.certificates
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert((kind, name.to_owned(), index), unix);
+    /// As [`Metrics::upstream`], for what outlives a generation and its indices.
+    pub fn upstream_of(&self, index: usize) -> Arc<UpstreamMetrics> {
+        Arc::clone(self.upstreams.get(index))
     }
 
-    /// Notes which generation is in force.
-    pub fn generation_published(&self, generation: u64) {
-        self.generation.store(generation, Ordering::Relaxed);
+    /// Notes when the certificates of the generation in force run out, all of
+    /// them: what was given before is forgotten.
+    pub fn certificates(&self, certificates: Vec<CertificateExpiry>) {
+        self.all.in_force.certificates(certificates);
+    }
+
+    /// Notes until when the revocation lists of the generation in force hold,
+    /// all of them: what was given before is forgotten.
+    pub fn revocation_lists(&self, lists: Vec<RevocationListExpiry>) {
+        self.all.in_force.revocation_lists(lists);
+    }
+
+    /// Notes the trust anchors of the generation in force, all of them: what was
+    /// given before is forgotten. Their uses are asked for at each scrape.
+    pub fn anchors(&self, anchors: Vec<AnchorUse>) {
+        self.all.in_force.anchors(anchors);
+    }
+
+    /// Notes which generation is in force, and since when.
+    ///
+    /// That is a success as well ([`ReloadOutcome::Success`]), though not a
+    /// reload: the first generation is none.
+    pub fn generation_published(&self, generation: u64, at: SystemTime) {
+        self.all.in_force.published(generation, at);
+    }
+
+    /// Counts an attempt to put in force what is on the disk.
+    pub fn reload(&self, outcome: ReloadOutcome, at: SystemTime) {
+        self.all.in_force.reload(outcome, at);
+    }
+
+    /// Serves the number of peers that are known, which `count` is asked for at
+    /// each scrape. Only the first call counts.
+    pub fn include_peers(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
+        // There is one table of peers in a process.
+        self.all.peers_known.set(Gauge(Box::new(count))).ok();
     }
 
     /// Serves the count of lines that `log` drops. Only the first call counts.
     pub fn include_access_log(&self, log: &AccessLog) {
         // There is one access log in a process.
-        self.access_log.set(log.clone()).ok();
+        self.all.access_log.set(log.clone()).ok();
     }
 
     /// Writes everything as OpenMetrics text ([`CONTENT_TYPE`]).
@@ -148,9 +201,9 @@ impl Metrics {
     /// # Errors
     ///
     /// None that a `String` can cause; the encoder's signature has one.
-    pub fn encode(self: &Arc<Self>) -> Result<String, fmt::Error> {
+    pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Arc::clone(self)));
+        registry.register_collector(Box::new(Arc::clone(&self.all)));
         let mut out = String::new();
         text::encode(&mut out, &registry)?;
         Ok(out)
@@ -177,6 +230,13 @@ impl ListenerMetrics {
     /// the code.
     pub fn not_tls(&self, what: &'static str) {
         self.not_tls.add(what);
+    }
+
+    /// An open connection is being ended since its peer is no longer trusted.
+    /// `reason` is a word from the code, as for
+    /// [`ListenerMetrics::handshake_refused`].
+    pub fn connection_withdrawn(&self, reason: &'static str) {
+        self.withdrawn.add(reason);
     }
 
     /// A connection was accepted. Each call is followed by one of
@@ -215,35 +275,66 @@ impl UpstreamMetrics {
     }
 }
 
-/// Counters by index, for recording, and by name, for serving.
+/// What all views share, and what is served.
 #[derive(Debug)]
-struct Named<T> {
+struct All {
+    listeners: Named<ListenerMetrics>,
+    routes: Named<RouteMetrics>,
+    upstreams: Named<UpstreamMetrics>,
+    in_force: InForce,
+    peers_known: OnceLock<Gauge>,
+    access_log: OnceLock<AccessLog>,
+    started: Duration,
+}
+
+/// Counters by name, of every name there ever was.
+#[derive(Debug)]
+struct Named<T>(Mutex<BTreeMap<String, Arc<T>>>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Default> Named<T> {
+    fn of_name(&self, name: String) -> Arc<T> {
+        Arc::clone(self.each().entry(name).or_default())
+    }
+
+    fn view(&self, names: Vec<String>, stray: Arc<T>) -> View<T> {
+        View {
+            by_index: names.into_iter().map(|name| self.of_name(name)).collect(),
+            stray,
+        }
+    }
+
+    /// Nothing that records takes this lock.
+    fn each(&self) -> MutexGuard<'_, BTreeMap<String, Arc<T>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counters by index, for recording.
+#[derive(Debug)]
+struct View<T> {
     by_index: Vec<Arc<T>>,
-    by_name: BTreeMap<String, Arc<T>>,
     /// What an index beyond the names gets.
     stray: Arc<T>,
 }
 
-impl<T: Default> Named<T> {
-    fn new(names: Vec<String>) -> Self {
-        let mut named = Self {
-            by_index: Vec::new(),
-            by_name: BTreeMap::new(),
-            stray: Arc::default(),
-        };
-        for name in names {
-            let counters = named.of_name(name);
-            named.by_index.push(counters);
-        }
-        named
-    }
-
-    fn of_name(&mut self, name: String) -> Arc<T> {
-        Arc::clone(self.by_name.entry(name).or_default())
-    }
-
-    fn get(&self, index: usize) -> &T {
+impl<T> View<T> {
+    fn get(&self, index: usize) -> &Arc<T> {
         self.by_index.get(index).unwrap_or(&self.stray)
+    }
+}
+
+/// A number that is asked for when it is wanted.
+struct Gauge(Box<dyn Fn() -> usize + Send + Sync>);
+
+impl fmt::Debug for Gauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gauge")
     }
 }
 

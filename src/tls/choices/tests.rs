@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::aws_lc_rs::signature::{ML_DSA_65_SIGNING, PqdsaKeyPair};
 use rcgen::{
@@ -117,6 +118,8 @@ fn settings(versions: &str, suites: &[CipherSuite]) -> ListenerTls {
         certificates: Vec::new(),
         client_auth: ClientAuth::None,
         trust: None,
+        session_resumption: true,
+        session_lifetime: Duration::from_secs(60),
         versions: TlsVersions {
             min: version(min),
             max: version(max),

@@ -1,3 +1,4 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use data_encoding::BASE64;
@@ -24,7 +25,10 @@ fn certificates_are_read_whatever_stands_around_them() {
     ];
     for (what, text) in forms {
         let file = TestFile::new(text);
-        for found in [chain(&file.path), certificates(&file.path)] {
+        for found in [
+            chain(&Files::new(), &file.path),
+            certificates(&Files::new(), &file.path),
+        ] {
             assert_eq!(found.unwrap(), [der(&first), der(&second)], "{what}");
         }
     }
@@ -48,7 +52,10 @@ fn certificate_that_the_decoder_would_pass_over_refuses_the_file() {
     ];
     for text in forms {
         let file = TestFile::new(text.clone());
-        for found in [chain(&file.path), certificates(&file.path)] {
+        for found in [
+            chain(&Files::new(), &file.path),
+            certificates(&Files::new(), &file.path),
+        ] {
             let cause = file.cause(found);
             assert!(
                 cause.contains("of its 2 certificates 1 can be read"),
@@ -72,14 +79,14 @@ fn private_key_of_any_kind_among_certificates_is_refused() {
         for indent in ["", " "] {
             let text = certificate() + indent + &key.replace("PRIVATE KEY", label);
             let file = TestFile::new(text);
-            let cause = file.cause(certificates(&file.path));
+            let cause = file.cause(certificates(&Files::new(), &file.path));
             assert!(cause.contains("holds a private key"), "{label}: {cause}");
         }
     }
     // In a chain's file it is common.
     let file = TestFile::new(key.clone() + &certificate());
-    chain(&file.path).unwrap();
-    private_key(&file.path).unwrap();
+    chain(&Files::new(), &file.path).unwrap();
+    private_key(&Files::new(), &file.path).unwrap();
 }
 
 #[test]
@@ -102,7 +109,7 @@ fn private_keys_are_read_in_all_their_forms() {
     ];
     for text in forms {
         let file = TestFile::new(text.clone());
-        let key = private_key(&file.path).unwrap();
+        let key = private_key(&Files::new(), &file.path).unwrap();
         rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
             .unwrap_or_else(|e| panic!("{e}: {text}"));
     }
@@ -121,7 +128,7 @@ fn encrypted_key_is_refused_with_the_command_that_decrypts_it() {
     ];
     for text in forms {
         let file = TestFile::new(text);
-        let cause = file.cause(private_key(&file.path));
+        let cause = file.cause(private_key(&Files::new(), &file.path));
         for word in ["encrypted", "openssl pkey -in"] {
             assert!(cause.contains(word), "{cause}");
         }
@@ -133,14 +140,17 @@ fn binary_file_is_refused_with_the_command_that_converts_it() {
     let ec = KeyPair::generate().unwrap();
     let short = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let file = TestFile::new(&*der(&certificate()));
-    for found in [chain(&file.path), certificates(&file.path)] {
+    for found in [
+        chain(&Files::new(), &file.path),
+        certificates(&Files::new(), &file.path),
+    ] {
         let cause = file.cause(found);
         assert!(cause.contains("is DER"), "{cause}");
         assert!(cause.contains("openssl x509 -inform der -in "), "{cause}");
     }
     for key in [ec, short] {
         let file = TestFile::new(key.serialized_der());
-        let cause = file.cause(private_key(&file.path));
+        let cause = file.cause(private_key(&Files::new(), &file.path));
         assert!(cause.contains("openssl pkey -inform der -in "), "{cause}");
     }
 }
@@ -160,7 +170,10 @@ fn file_that_cannot_be_what_it_should_says_what_it_is() {
         ),
     ];
     for (path, word) in cases {
-        let causes = [chain(path).unwrap_err(), private_key(path).unwrap_err()];
+        let causes = [
+            chain(&Files::new(), path).unwrap_err(),
+            private_key(&Files::new(), path).unwrap_err(),
+        ];
         for cause in causes.map(|cause| cause.to_string()) {
             assert!(cause.contains(word), "{cause}");
             assert!(cause.starts_with(&*path.to_string_lossy()), "{cause}");
@@ -174,7 +187,7 @@ fn file_that_this_user_may_not_read_is_refused() {
     fs::set_permissions(&file.path, fs::Permissions::from_mode(0o000)).unwrap();
     // Nothing is closed to root.
     if !rustix::process::geteuid().is_root() {
-        let cause = file.cause(chain(&file.path));
+        let cause = file.cause(chain(&Files::new(), &file.path));
         assert!(
             cause.contains("cannot be read: Permission denied"),
             "{cause}"
@@ -195,7 +208,7 @@ fn errors_never_quote_what_may_be_a_key() {
     ];
     for text in forms {
         let file = TestFile::new(text.clone());
-        let cause = file.cause(private_key(&file.path));
+        let cause = file.cause(private_key(&Files::new(), &file.path));
         let numbers = format!("{:?}", secret.as_bytes());
         let numbers = numbers.trim_matches(['[', ']']);
         assert!(
@@ -215,7 +228,10 @@ fn revocation_list_is_read_as_pem_and_as_der() {
         format!("0 text\n{pem}").into_bytes(),
     ] {
         let file = TestFile::new(content);
-        assert_eq!(revocation_lists(&file.path).unwrap(), [list.clone().into()]);
+        assert_eq!(
+            revocation_lists(&Files::new(), &file.path).unwrap(),
+            [list.clone().into()]
+        );
     }
 }
 
@@ -263,6 +279,6 @@ fn block(label: &str, der: &[u8]) -> String {
 #[test]
 fn device_is_refused_before_it_is_opened() {
     let path = Path::new("/dev/zero");
-    let cause = certificates(path).unwrap_err().to_string();
+    let cause = certificates(&Files::new(), path).unwrap_err().to_string();
     assert!(cause.contains("no regular file"), "{cause}");
 }

@@ -1,0 +1,182 @@
+//! What makes two configs equal, and what makes them differ.
+
+use std::path::Path;
+
+use super::super::{Place, Problem, Problems, reference};
+use super::documents::uncommented;
+use super::{BASELINE, accepted};
+
+#[test]
+fn what_only_moved_in_the_file_has_not_changed() {
+    let written = accepted(&uncommented());
+    let moved: String = uncommented()
+        .lines()
+        .map(|line| format!("\n# a comment\n   {}\n", line.replace(" = ", "   =  ")))
+        .collect();
+    let moved = accepted(&moved);
+    assert_ne!(format!("{written:?}"), format!("{moved:?}"), "places moved");
+    assert!(written == moved);
+}
+
+#[test]
+fn the_order_of_the_keys_of_a_table_is_no_difference() {
+    let text = uncommented();
+    let tables: Vec<Vec<&str>> = text
+        .split("\n[")
+        .map(|table| table.lines().filter(|line| !line.is_empty()).collect())
+        .collect();
+    let reordered: Vec<String> = tables
+        .iter()
+        .map(|table| match table.split_first() {
+            Some((header, keys)) if header.ends_with(']') => {
+                let keys = keys.iter().rev().copied();
+                std::iter::once(*header).chain(keys).collect()
+            }
+            _ => table.clone(),
+        })
+        .map(|table: Vec<&str>| table.join("\n"))
+        .collect();
+    let reordered = reordered.join("\n[");
+    assert_ne!(text, reordered);
+    assert!(accepted(&text) == accepted(&reordered));
+}
+
+#[test]
+fn every_changed_value_makes_a_difference() {
+    let [on, all] = [reference(), uncommented()];
+    for (at, (as_it_is, line)) in on.lines().zip(all.lines()).enumerate() {
+        let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) else {
+            continue;
+        };
+        if WITHOUT_A_DIFFERENCE.contains(&key) {
+            continue;
+        }
+        // What is off needs others that are off; what is on must not meet them.
+        let is_on = as_it_is == line;
+        let text = if is_on { &on } else { &all };
+        let written = accepted(text);
+        let others = others(key, value, is_on);
+        assert!(!others.is_empty(), "what else could it be: {line}");
+        for other in others {
+            let lines = text.lines().enumerate();
+            let changed: String = lines
+                .map(|(index, line)| if index == at { other.as_str() } else { line })
+                .map(|line| format!("{line}\n"))
+                .collect();
+            assert!(accepted(&changed) != written, "{line} became {other}");
+        }
+    }
+}
+
+#[test]
+fn another_source_of_the_credential_makes_a_difference() {
+    let forward = accepted(BASELINE);
+    let table = "[upstreams.orders.outbound.credential]\n";
+    let bearer = |file: &str| {
+        let source = format!("source = \"bearer\"\ntoken_file = \"{file}\"\n");
+        accepted(&format!("{BASELINE}{table}{source}"))
+    };
+    assert!(forward == accepted(&format!("{BASELINE}{table}source = \"forward\"\n")));
+    assert!(forward != bearer("a"));
+    assert!(bearer("a") == bearer("a"));
+    assert!(bearer("a") != bearer("b"));
+}
+
+#[test]
+fn problems_are_told_in_the_order_of_the_file_though_places_are_equal() {
+    let place = |line, column| Place { line, column };
+    assert_eq!(place(1, 2), place(3, 4));
+    let problem = |place, what| Problem::at(place, what);
+    assert_ne!(problem(place(1, 2), "a"), problem(place(3, 4), "a"));
+    let list = vec![
+        problem(place(10, 1), "d"),
+        problem(place(9, 20), "c"),
+        problem(place(9, 3), "b"),
+        Problem::new("a"),
+    ];
+    let problems = Problems::new(Path::new("f"), list).to_string();
+    assert_eq!(
+        problems,
+        "f: a\nf:9:3: b\nf:9:20: c\nf:10:1: d\n4 problems; nothing was started"
+    );
+}
+
+/// What only decides whether the rest is legal, what has no other value or no
+/// effect in this version, and `source`, which has a test of its own.
+const WITHOUT_A_DIFFERENCE: [&str; 7] = [
+    "allow_plaintext",
+    "authentication_retry",
+    "on_invalid",
+    "on_missing",
+    "run_as",
+    "source",
+    "stateful_sessions",
+];
+
+/// Every part of a value that has another beside it, which is as legal in the reference.
+const OTHERS: &[(&str, &str)] = &[
+    ("0s\"", "1s\""),
+    ("2KiB", "1KiB"),
+    ("2s\"", "3s\""),
+    ("50%", "49%"),
+    ("8h", "7h"),
+    ("5s\"", "6s\""),
+    ("8443", "8444"),
+    ("9901", "9902"),
+    ("[]", "[\"10.0.0.0/8\"]"),
+    ("[\"X25519MLKEM768\", ", "["),
+    ("[\"headers\"]", "[\"headers\", \"xfcc\"]"),
+    ("\"1.2\"", "\"1.3\""),
+    ("\"TLS_AES_256_GCM_SHA384", "\"TLS_AES_128_GCM_SHA256"),
+    ("\"billing\"", "\"orders\""),
+    ("\"chain\"", "\"leaf\""),
+    ("\"drain\"", "\"cut\""),
+    ("\"h2\", \"http/1.1\"", "\"http/1.1\", \"h2\""),
+    ("\"info\"", "\"warn\""),
+    ("\"internal\"", "\"partners\""),
+    ("\"orders\"", "\"billing\""),
+    ("\"partners\"", "\"internal\""),
+    ("\"reject\"", "\"allow\""),
+    ("\"reject\"", "\"log\""),
+    ("\"supported\"", "\"required\""),
+    ("\"text\"", "\"json\""),
+    ("orders-api", "orders-apis"),
+    ("orders.example.com", "orders.example.org"),
+    ("orders.internal", "orders.example"),
+    ("partners.example", "others.example"),
+    ("prod.example", "test.example"),
+    ("secrets/", "other/"),
+    ("tls/proxy.key", "tls/other.key"),
+    ("tls/proxy.pem", "tls/other.pem"),
+    ("tls/server.key", "tls/other.key"),
+    ("tls/server.pem", "tls/other.pem"),
+    ("trust/", "other/"),
+    ("true", "false"),
+    ("{subject}", "{issuer}"),
+];
+
+/// The lines that say something else under this key.
+fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
+    let line = |value: &str| format!("{key} = {value}");
+    match (key, value) {
+        ("encode", "[\"xfcc\"]") => {
+            vec!["encode = [\"headers\"]\nheaders = { X-A = \"{dns}\" }".to_owned()]
+        }
+        // There is one listener; without the key the route is on every one.
+        ("listener", _) => vec![String::new()],
+        // A listener has three words for it, a route this one alone.
+        ("client_auth", _) if is_on => vec![line("\"want\"")],
+        ("client_auth", _) => vec![String::new()],
+        ("max_connections" | "workers", number) => vec![line(&format!("1{number}"))],
+        ("max_version", _) => vec![line("\"1.2\"")],
+        ("path", path) => vec![line(&path.replace('/', "/x"))],
+        ("protocol", _) => vec![line("\"h2\"")],
+        ("user", _) => vec![line("\"other\"")],
+        ("client_certificate_authentication", _) => vec![line("\"supported\"")],
+        _ => OTHERS
+            .iter()
+            .filter(|(part, _)| value.contains(part))
+            .map(|(part, other)| line(&value.replace(part, other)))
+            .collect(),
+    }
+}

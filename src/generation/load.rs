@@ -1,0 +1,219 @@
+//! Loads one generation, aside from the one that is in force.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{self, Config, Files, Problems, Seen};
+use crate::telemetry::events;
+use crate::tls::{self, Material, RevocationListFacts, describe, unix_now};
+use crate::upstream::{self, Plan};
+
+/// A config and everything that it names on disk, loaded and found to fit
+/// together. What has not changed since the former one is the very same.
+#[derive(Debug)]
+pub struct Loaded {
+    config: Arc<Config>,
+    material: Material,
+    plans: Vec<Arc<Plan>>,
+}
+
+impl Loaded {
+    /// The configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// What was loaded for TLS.
+    pub fn material(&self) -> &Material {
+        &self.material
+    }
+
+    /// The upstreams, in the order of the config.
+    pub fn plans(&self) -> &[Arc<Plan>] {
+        &self.plans
+    }
+
+    /// What will cease to be valid soon, or has, and what is odd about it.
+    pub(super) fn warnings(&self) -> Vec<Warning> {
+        let material = &self.material;
+        let mut all: Vec<_> = material
+            .expiries
+            .iter()
+            .filter_map(|expiry| {
+                let text = expiry.warning()?;
+                let (kind, name, index) = (expiry.kind, &expiry.name, expiry.index);
+                let ended = text.contains(" ago");
+                Some(Warning {
+                    key: format!("{kind} {name} {index} {} {ended}", expiry.not_after),
+                    event: events::CERTIFICATE_EXPIRING,
+                    text,
+                })
+            })
+            .collect();
+        for bundle in &material.bundles {
+            let name = bundle.name();
+            all.extend(
+                bundle
+                    .revocation_lists()
+                    .filter_map(|list| of_list(name, &list)),
+            );
+            all.extend(bundle.warnings().iter().map(|warning| {
+                let text = format!("trust.{name}: {warning}");
+                Warning {
+                    key: text.clone(),
+                    event: events::TRUST_UNUSUAL,
+                    text,
+                }
+            }));
+        }
+        all
+    }
+
+    /// What is another than in `former`, as `trust.NAME`, `listeners.NAME` and
+    /// so on; empty: nothing is.
+    pub(super) fn changes_from(&self, former: &Self) -> Vec<String> {
+        let mut changes = Vec::new();
+        let (config, old) = (&self.config, &former.config);
+        for (what, differs) in [
+            ("server", config.server() != old.server()),
+            ("log", config.log() != old.log()),
+            ("admin", config.admin() != old.admin()),
+            ("routes", config.routes() != old.routes()),
+        ] {
+            if differs {
+                changes.push(what.to_owned());
+            }
+        }
+        let bundles = |loaded: &Self| -> Vec<_> {
+            let all = loaded.material.bundles.iter();
+            all.map(|b| (b.name().to_owned(), Arc::clone(b))).collect()
+        };
+        compare(
+            "trust",
+            &bundles(self),
+            &bundles(former),
+            Arc::ptr_eq,
+            &mut changes,
+        );
+        let listeners = |loaded: &Self| -> Vec<_> {
+            let all = loaded.config.listeners().iter();
+            let tls = loaded.material.servers.iter().cloned();
+            all.zip(tls)
+                .map(|(l, tls)| (l.name.clone(), (l.clone(), tls)))
+                .collect()
+        };
+        let same = |a: &Server, b: &Server| a.0 == b.0 && same_arc(a.1.as_ref(), b.1.as_ref());
+        compare(
+            "listeners",
+            &listeners(self),
+            &listeners(former),
+            same,
+            &mut changes,
+        );
+        let upstreams = |loaded: &Self| -> Vec<_> {
+            let all = loaded.plans.iter();
+            all.map(|p| (p.name().to_owned(), Arc::clone(p))).collect()
+        };
+        compare(
+            "upstreams",
+            &upstreams(self),
+            &upstreams(former),
+            Arc::ptr_eq,
+            &mut changes,
+        );
+        changes
+    }
+}
+
+/// A listener, and its TLS side.
+type Server = (config::Listener, Option<Arc<tls::ServerTls>>);
+
+/// Something that an operator should know, said once.
+pub(super) struct Warning {
+    /// The same for the same.
+    pub(super) key: String,
+    pub(super) event: &'static str,
+    pub(super) text: String,
+}
+
+fn of_list(bundle: &str, list: &RevocationListFacts) -> Option<Warning> {
+    let left = list.next_update.saturating_sub(unix_now());
+    let lifetime = list.next_update.saturating_sub(list.this_update);
+    let what = format!("trust.{bundle}: the revocation list of {}", list.issuer);
+    let (event, text) = if left < 0 {
+        let ago = describe(left.saturating_neg());
+        (events::CRL_STALE, format!("{what} ran out {ago} ago"))
+    } else if left < lifetime / LAST_PART {
+        let left = describe(left);
+        (
+            events::CRL_EXPIRING,
+            format!("{what} runs out in {left}; the next one should be here"),
+        )
+    } else {
+        return None;
+    };
+    Some(Warning {
+        key: format!("{event} {bundle} {} {}", list.issuer, list.next_update),
+        event,
+        text,
+    })
+}
+
+/// A revocation list is warned about in the last tenth of its life: whoever
+/// issues them issues the next one earlier.
+const LAST_PART: i64 = 10;
+
+fn same_arc<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// Notes the names under which there is something else in `new` than in `old`.
+fn compare<T>(
+    kind: &str,
+    new: &[(String, T)],
+    old: &[(String, T)],
+    same: impl Fn(&T, &T) -> bool,
+    changes: &mut Vec<String>,
+) {
+    let find = |all: &'_ [(String, T)], name: &str| all.iter().position(|(n, _)| n == name);
+    for (name, value) in new {
+        let former = find(old, name).and_then(|at| old.get(at));
+        if !former.is_some_and(|(_, former)| same(value, former)) {
+            changes.push(format!("{kind}.{name}"));
+        }
+    }
+    let gone = old.iter().filter(|(name, _)| find(new, name).is_none());
+    changes.extend(gone.map(|(name, _)| format!("{kind}.{name}")));
+}
+
+/// Loads the config at `path` and everything that it names. What has not
+/// changed since `former` is taken over. Reads files: it may take seconds.
+///
+/// Returns what was looked at on the way, in either case.
+pub(super) fn load(path: &Path, former: Option<&Loaded>) -> (Seen, Result<Loaded, Problems>) {
+    let files = Files::new();
+    let outcome = load_through(&files, path, former);
+    (files.into_seen(), outcome)
+}
+
+fn load_through(files: &Files, path: &Path, former: Option<&Loaded>) -> Result<Loaded, Problems> {
+    let draft = config::read(path, files);
+    let mut problems = Vec::new();
+    let material = tls::load(&draft.config, files, former.map(Loaded::material))
+        .map_err(|found| problems.extend(found))
+        .ok();
+    let former_plans = former.map_or(&[][..], Loaded::plans);
+    let plans = upstream::load(&draft.config, files, material.as_ref(), former_plans)
+        .map_err(|found| problems.extend(found))
+        .ok();
+    let config = Arc::new(draft.finish(problems)?);
+    Ok(Loaded {
+        config,
+        material: material.unwrap_or_default(),
+        plans: plans.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,160 @@
+//! Loads generations aside, publishes them, and tells what came of it.
+//!
+//! # Rules
+//!
+//! * What is on disk is put in force as a whole or not at all. While it cannot
+//!   be, the last generation that could stays in force.
+//! * Whether anything has changed is decided by the content of the files;
+//!   notifications of the system are only a hint to look at once.
+//! * A generation is said to be in force when every worker has taken it and has
+//!   judged its open connections by it, and not before.
+
+mod answers;
+mod load;
+mod publish;
+mod reload;
+mod status;
+mod watch;
+mod withhold;
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::mpsc;
+
+use crate::config::{Problems, Seen};
+use crate::listener::{Address, Life, Workers};
+use crate::telemetry::admin::AdminCommand;
+use crate::telemetry::{AccessLog, LogControl, Metrics, events};
+
+use answers::Answers;
+pub use load::Loaded;
+use publish::Publishing;
+pub use publish::StartError;
+pub(crate) use publish::announce;
+use reload::{InForce, Reloader, Request};
+use status::Status;
+use watch::Watch;
+
+/// The first generation, loaded, and what was looked at on the way.
+#[derive(Debug)]
+pub struct Prepared {
+    loaded: Loaded,
+    seen: Seen,
+}
+
+impl Prepared {
+    /// What was loaded.
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+}
+
+/// Loads the config at `path` and everything that it names on disk.
+///
+/// # Errors
+///
+/// Every problem of the config and of the files, together.
+pub fn prepare(path: &Path) -> Result<Prepared, Problems> {
+    let (seen, outcome) = load::load(path, None);
+    outcome.map(|loaded| Prepared { loaded, seen })
+}
+
+/// What the first generation has brought into being.
+pub(crate) struct Begun {
+    pub(crate) workers: Workers,
+    /// The listeners' names and addresses, in the order of the config.
+    pub(crate) addresses: Vec<(String, Address)>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// What follows the files, until it is dropped.
+    pub(crate) following: Following,
+}
+
+/// What follows the files and puts what they become in force.
+pub(crate) struct Following {
+    reloader: Reloader,
+    answers: Answers,
+    requests: mpsc::Sender<Request>,
+    asked: mpsc::Receiver<Request>,
+    hints: mpsc::Receiver<()>,
+}
+
+/// Puts the first generation in force: binds its listeners and starts the workers.
+///
+/// # Errors
+///
+/// [`StartError`]; nothing goes on then.
+pub(crate) async fn begin(
+    prepared: Prepared,
+    access: &AccessLog,
+    log: LogControl,
+    life: &Life,
+) -> Result<Begun, StartError> {
+    let Prepared { loaded, seen } = prepared;
+    let (publishing, workers, addresses) = Publishing::start(&loaded, access, log, life).await?;
+    let metrics = Arc::clone(publishing.metrics());
+    let path = loaded.config().path().to_owned();
+    let peers = Arc::clone(&loaded.material().peers);
+    let in_force = Rc::new(RefCell::new(InForce {
+        loaded: Arc::new(loaded),
+        status: Status::new(SystemTime::now()),
+    }));
+    let (hint, hints) = mpsc::channel(1);
+    let (requests, asked) = mpsc::channel(8);
+    let reloader = Reloader::new(
+        path.clone(),
+        Rc::clone(&in_force),
+        publishing,
+        (Watch::start(hint), seen),
+    );
+    let answers = Answers {
+        path,
+        in_force,
+        peers,
+        requests: requests.clone(),
+    };
+    Ok(Begun {
+        workers,
+        addresses,
+        metrics,
+        following: Following {
+            reloader,
+            answers,
+            requests,
+            asked,
+            hints,
+        },
+    })
+}
+
+impl Following {
+    /// Follows the files until it is dropped. `commands`: what the admin
+    /// address is asked; `reload`: a message for each time that somebody wants
+    /// the files looked at now.
+    pub(crate) async fn run(
+        self,
+        commands: mpsc::Receiver<AdminCommand>,
+        mut reload: mpsc::Receiver<()>,
+    ) {
+        let requests = self.requests;
+        let forced = async move {
+            while reload.recv().await.is_some() {
+                tracing::info!(
+                    event = events::RELOAD_REQUESTED,
+                    "the files are looked at now"
+                );
+                if requests.send(Request::Reload).await.is_err() {
+                    return;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = self.reloader.run(self.hints, self.asked) => {}
+            () = async { tokio::join!(forced, self.answers.run(commands)); } => {}
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Puts one generation after the other in force.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::load::{Loaded, Warning, load};
+use super::publish::{Publication, Publishing};
+use super::status::{Cause, Outcome, Status};
+use super::watch::{GATHER_AT_MOST, GATHER_QUIET, Watch, gather};
+use super::withhold::withheld;
+use crate::config::Seen;
+use crate::telemetry::events;
+use crate::telemetry::metrics::ReloadOutcome;
+
+/// What failed is tried again after so long, even if no file has changed.
+const RETRY: Duration = Duration::from_secs(60);
+/// Files that change while they are loaded are loaded again, so many times.
+const MAX_LOADS: usize = 5;
+/// How long to wait for them to become quiet.
+const BETWEEN_LOADS: Duration = Duration::from_millis(100);
+
+/// What is asked of the reloader.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Look at the files now (SIGHUP).
+    Reload,
+    /// Look at the files now, take these bundles as they are, and answer.
+    Confirm {
+        accepted: Vec<String>,
+        answer: oneshot::Sender<Outcome>,
+    },
+}
+
+/// What is in force, for those who tell of it.
+#[derive(Debug)]
+pub(super) struct InForce {
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) status: Status,
+}
+
+/// Follows the files, and puts what they become in force.
+pub(super) struct Reloader {
+    path: PathBuf,
+    in_force: Rc<RefCell<InForce>>,
+    publishing: Publishing,
+    looking: Arc<Mutex<Looking>>,
+    /// Warnings that were said already.
+    warned: HashSet<String>,
+}
+
+/// What was looked at when the files were loaded last, and what watches it.
+/// File systems may be slow: neither is touched on a thread that serves.
+struct Looking {
+    seen: Seen,
+    watch: Watch,
+}
+
+impl Looking {
+    /// Watches what was looked at; also what a watch was lost on.
+    fn follow(&mut self) {
+        let paths: Vec<_> = self.seen.paths().map(Path::to_owned).collect();
+        self.watch.follow(&paths);
+    }
+}
+
+/// Why the reloader looks at the files.
+enum Wake {
+    /// Something may have changed.
+    Look,
+    /// It is time to try again.
+    Retry,
+    Asked(Request),
+    /// Nobody asks any more.
+    Over,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        path: PathBuf,
+        in_force: Rc<RefCell<InForce>>,
+        publishing: Publishing,
+        (watch, seen): (Watch, Seen),
+    ) -> Self {
+        Self {
+            path,
+            in_force,
+            publishing,
+            looking: Arc::new(Mutex::new(Looking { seen, watch })),
+            warned: HashSet::new(),
+        }
+    }
+
+    /// Goes on until nobody asks any more.
+    pub(super) async fn run(
+        mut self,
+        mut hints: mpsc::Receiver<()>,
+        mut requests: mpsc::Receiver<Request>,
+    ) {
+        let mut retry: Option<Instant> = None;
+        // At once for the first time: what has changed since it was loaded was
+        // not watched yet.
+        let mut poll = Instant::now();
+        loop {
+            let wake = tokio::select! {
+                biased;
+                request = requests.recv() => request.map_or(Wake::Over, Wake::Asked),
+                Some(()) = hints.recv() => Wake::Look,
+                () = sleep_until(retry.unwrap_or(poll)), if retry.is_some() => Wake::Retry,
+                () = sleep_until(poll) => Wake::Look,
+            };
+            let (accepted, answer) = match wake {
+                Wake::Over => return,
+                Wake::Asked(Request::Reload) | Wake::Retry => (Vec::new(), None),
+                Wake::Asked(Request::Confirm { accepted, answer }) => (accepted, Some(answer)),
+                Wake::Look => {
+                    self.warn_of_ends();
+                    let changed = self.has_changed().await;
+                    poll = Instant::now() + self.loaded().config().server().poll_interval;
+                    if !changed {
+                        continue;
+                    }
+                    gather(&mut hints, GATHER_QUIET, GATHER_AT_MOST).await;
+                    (Vec::new(), None)
+                }
+            };
+            let outcome = self.attempt(&accepted).await;
+            retry = matches!(outcome, Outcome::Refused(_)).then(|| Instant::now() + RETRY);
+            if let Some(answer) = answer {
+                // Who asked may have gone.
+                answer.send(outcome).ok();
+            }
+        }
+    }
+
+    fn loaded(&self) -> Arc<Loaded> {
+        Arc::clone(&self.in_force.borrow().loaded)
+    }
+
+    async fn has_changed(&self) -> bool {
+        let looking = Arc::clone(&self.looking);
+        let look = tokio::task::spawn_blocking(move || {
+            let mut looking = lock(&looking);
+            looking.follow();
+            looking.seen.has_changed()
+        });
+        // Whoever cannot look, loads.
+        look.await.unwrap_or(true)
+    }
+
+    /// Loads what is on disk, and puts it in force if it may be.
+    async fn attempt(&mut self, accepted: &[String]) -> Outcome {
+        let outcome = match self.load().await {
+            Ok(loaded) => self.put_in_force(loaded, accepted).await,
+            Err(cause) => Outcome::Refused(cause),
+        };
+        self.record(&outcome);
+        outcome
+    }
+
+    /// Loads until nothing has changed in between.
+    async fn load(&mut self) -> Result<Loaded, Cause> {
+        let former = self.loaded();
+        for _ in 0..MAX_LOADS {
+            let (path, former) = (self.path.clone(), Arc::clone(&former));
+            let looking = Arc::clone(&self.looking);
+            let loading = tokio::task::spawn_blocking(move || {
+                let (seen, outcome) = load(&path, Some(&former));
+                let mut looking = lock(&looking);
+                looking.seen = seen;
+                // In this order: what changes from here on is hinted at.
+                looking.follow();
+                let stable = !looking.seen.has_changed();
+                (outcome, stable)
+            });
+            let (outcome, stable) = loading
+                .await
+                .map_err(|cause| Cause::Problems(vec![format!("loading broke off: {cause}")]))?;
+            if stable {
+                return outcome.map_err(|problems| Cause::Problems(problems.each()));
+            }
+            sleep(BETWEEN_LOADS).await;
+        }
+        Err(Cause::Problems(vec![
+            "the files go on changing while they are read; they are tried again".to_owned(),
+        ]))
+    }
+
+    async fn put_in_force(&mut self, loaded: Loaded, accepted: &[String]) -> Outcome {
+        let former = self.loaded();
+        let changes = loaded.changes_from(&former);
+        if changes.is_empty() {
+            return Outcome::Unchanged;
+        }
+        let fixed = unchangeable(&loaded, &former);
+        if !fixed.is_empty() {
+            return Outcome::Refused(Cause::Problems(fixed));
+        }
+        let held_back = withheld(&loaded, &former, accepted);
+        if !held_back.is_empty() {
+            return Outcome::Refused(Cause::HeldBack(held_back));
+        }
+        let generation = self.in_force.borrow().status.generation.saturating_add(1);
+        let publication = Publication {
+            generation,
+            loaded: Arc::new(loaded),
+        };
+        match self.publishing.publish(&publication).await {
+            Ok(()) => {
+                let mut in_force = self.in_force.borrow_mut();
+                in_force.loaded = publication.loaded;
+                in_force.status.generation = generation;
+                in_force.status.published = SystemTime::now();
+                Outcome::Published(changes)
+            }
+            Err(cause) => Outcome::Refused(Cause::Problems(vec![cause])),
+        }
+    }
+
+    /// Counts an outcome, and says in the log what is new of it.
+    fn record(&mut self, outcome: &Outcome) {
+        let now = SystemTime::now();
+        let mut in_force = self.in_force.borrow_mut();
+        let status = &mut in_force.status;
+        let metrics = self.publishing.metrics();
+        match outcome {
+            Outcome::Refused(cause) => {
+                let counted = match cause {
+                    Cause::Problems(_) => ReloadOutcome::Failure,
+                    Cause::HeldBack(_) => ReloadOutcome::HeldBack,
+                };
+                metrics.reload(counted, now);
+                if status.fail(cause.clone(), now) {
+                    say_refused(cause, status.generation);
+                }
+            }
+            Outcome::Unchanged | Outcome::Published(_) => {
+                metrics.reload(ReloadOutcome::Success, now);
+                let recovered = status.succeed(now);
+                if let Outcome::Published(changed) = outcome {
+                    tracing::info!(
+                        event = events::GENERATION,
+                        generation = status.generation,
+                        changed = changed.join(" "),
+                        "what has changed on disk is in force"
+                    );
+                } else if recovered {
+                    tracing::info!(
+                        event = events::RELOAD_RECOVERED,
+                        generation = status.generation,
+                        "what is on disk is again what is in force"
+                    );
+                }
+            }
+        }
+        drop(in_force);
+        self.warn_of_ends();
+    }
+
+    /// Says once of each certificate and list that it ends soon, or has ended.
+    fn warn_of_ends(&mut self) {
+        let loaded = self.loaded();
+        for Warning { key, event, text } in loaded.warnings() {
+            if self.warned.insert(key) {
+                tracing::warn!(event, "{text}");
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What has changed that cannot, as long as the process lives.
+fn unchangeable(new: &Loaded, former: &Loaded) -> Vec<String> {
+    let (server, old) = (new.config().server(), former.config().server());
+    let mut all = Vec::new();
+    if server.workers != old.workers {
+        all.push(format!(
+            "server.workers cannot change from {} to {} while countersign runs
+  restart it, or write {} again",
+            old.workers, server.workers, old.workers
+        ));
+    }
+    if new.config().admin() != former.config().admin() {
+        all.push(
+            "admin.bind cannot change while countersign runs
+  restart it, or write what it was"
+                .to_owned(),
+        );
+    }
+    all
+}
+
+/// Says in the log what stands against what is on disk.
+fn say_refused(cause: &Cause, generation: u64) {
+    match cause {
+        Cause::Problems(problems) => {
+            for problem in problems {
+                tracing::error!(
+                    event = events::RELOAD_FAILED,
+                    generation,
+                    cause = problem,
+                    "what is on disk is not put in force; the last good generation stays"
+                );
+            }
+        }
+        Cause::HeldBack(all) => {
+            for withheld in all {
+                tracing::warn!(
+                    event = events::RELOAD_HELD_BACK,
+                    generation,
+                    bundle = withheld.bundle,
+                    cause = withheld.loss,
+                    remedy = withheld.remedy(),
+                    "what is on disk is not put in force until somebody confirms it; the last good generation stays"
+                );
+            }
+        }
+    }
+}

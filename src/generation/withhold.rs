@@ -1,0 +1,109 @@
+//! Which trust bundles are held back, because what is on disk drops so much of
+//! them that it is more likely a mistake than meant.
+
+use rustls_pki_types::UnixTime;
+use serde_json::{Value, json};
+
+use super::load::Loaded;
+use crate::config::Share;
+use crate::tls::Shrinkage;
+
+/// A bundle that is not put in force until somebody confirms it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Withheld {
+    /// Its name in the config.
+    pub(super) bundle: String,
+    /// What it would lose, in words.
+    pub(super) loss: String,
+}
+
+impl Withheld {
+    /// The request that puts it in force as it is.
+    pub(super) fn confirmation(&self) -> String {
+        format!("POST /reload?accept_shrink={}", self.bundle)
+    }
+
+    /// What to do about it.
+    pub(super) fn remedy(&self) -> String {
+        format!(
+            "put the files right, or confirm with {} on the admin address; max_shrink = \"100%\" asks no more",
+            self.confirmation()
+        )
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "bundle": self.bundle,
+            "loss": self.loss,
+            "confirm": self.confirmation(),
+        })
+    }
+}
+
+/// The bundles of `new` that lose more than they may, and that nobody has
+/// confirmed. Those that are new are as they were meant.
+pub(super) fn withheld(new: &Loaded, former: &Loaded, accepted: &[String]) -> Vec<Withheld> {
+    let now = UnixTime::now();
+    let old = former.config().bundles().iter();
+    let old: Vec<_> = old.zip(&former.material().bundles).collect();
+    let pairs = new.config().bundles().iter().zip(&new.material().bundles);
+    pairs
+        .filter(|(config, _)| !accepted.contains(&config.name))
+        .filter_map(|(config, bundle)| {
+            let (former_config, former) = old.iter().find(|(c, _)| c.name == config.name)?;
+            let all_had_expired = former.shrinkage_from(former, now).all_expired;
+            let shrinkage = bundle.shrinkage_from(former, now);
+            let loss = if shrinkage.exceeds(config.max_shrink) {
+                of_anchors(&shrinkage, config.max_shrink)
+            } else if shrinkage.all_expired && !all_had_expired {
+                "every anchor of it has expired, or is not valid yet; every peer would be refused"
+                    .to_owned()
+            } else if !shrinkage.uncovered.is_empty() && config.crl == former_config.crl {
+                of_lists(&shrinkage)
+            } else {
+                return None;
+            };
+            Some(Withheld {
+                bundle: config.name.clone(),
+                loss,
+            })
+        })
+        .collect()
+}
+
+fn of_anchors(shrinkage: &Shrinkage, share: Share) -> String {
+    format!(
+        "it drops {} of its {} anchors, {} %, and max_shrink is {} %; gone would be {}",
+        shrinkage.dropped.len(),
+        shrinkage.of,
+        shrinkage.percent(),
+        share.percent(),
+        some_of(&shrinkage.dropped),
+    )
+}
+
+fn of_lists(shrinkage: &Shrinkage) -> String {
+    format!(
+        "no revocation list covers {} any more, and one did",
+        some_of(&shrinkage.uncovered),
+    )
+}
+
+/// The first few of them, in quotes.
+fn some_of(names: &[String]) -> String {
+    let shown: Vec<_> = names
+        .iter()
+        .take(SHOWN)
+        .map(|n| format!("\"{n}\""))
+        .collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    format!("{}{more}", shown.join(", "))
+}
+
+/// So many are named.
+const SHOWN: usize = 5;

@@ -1,0 +1,243 @@
+//! One downstream connection, for as long as it lasts.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::fault::{Fault, Kind, Phase, Side};
+use crate::identity::PeerIdentity;
+
+/// A connection that has changed its protocol, carried to its end.
+pub type Tunnel = Pin<Box<dyn Future<Output = ()>>>;
+
+/// One downstream connection: what does not change while it lasts, and how it
+/// stands. What a generation makes of it is a [`Caller`](super::Caller).
+pub struct Downstream {
+    address: Option<SocketAddr>,
+    peer: Option<PeerIdentity>,
+    tls: bool,
+    http2: bool,
+    standing: RefCell<Standing>,
+    tunnel: RefCell<Option<Tunnel>>,
+}
+
+/// How a connection stands. It never gets better: a client whose trust was
+/// given back comes with a new connection.
+///
+/// Causes are shared: one withdrawal may concern many connections.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Standing {
+    /// Its requests are served.
+    #[default]
+    Good,
+    /// Its peer is no longer trusted: what is under way goes on, and every new
+    /// request is refused with 403.
+    Withdrawn {
+        /// Why, in words for the log.
+        cause: Arc<str>,
+    },
+    /// What is under way is being dropped.
+    Cut {
+        /// Why, in words for the log.
+        cause: Arc<str>,
+    },
+}
+
+impl Downstream {
+    /// A plaintext connection; `address` is the client's, `None` on a unix socket.
+    pub fn plaintext(address: Option<SocketAddr>, http2: bool) -> Rc<Self> {
+        Self::new(address, (false, None), http2)
+    }
+
+    /// A connection after its TLS handshake. `peer`: who it is; `None` is anonymous.
+    pub fn tls(address: Option<SocketAddr>, peer: Option<PeerIdentity>, http2: bool) -> Rc<Self> {
+        Self::new(address, (true, peer), http2)
+    }
+
+    fn new(
+        address: Option<SocketAddr>,
+        (tls, peer): (bool, Option<PeerIdentity>),
+        http2: bool,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            address,
+            peer,
+            tls,
+            http2,
+            standing: RefCell::default(),
+            tunnel: RefCell::default(),
+        })
+    }
+
+    /// The client's address; `None` on a unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Who it is; `None` is anonymous.
+    pub fn peer(&self) -> Option<&PeerIdentity> {
+        self.peer.as_ref()
+    }
+
+    /// Whether it speaks HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// Whether it came over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// How it stands.
+    pub fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    /// Its peer is no longer trusted: what is under way goes on, what comes now
+    /// is refused. The first cause is the one that counts; none on a connection
+    /// that is being cut.
+    pub fn withdraw(&self, cause: impl Into<Arc<str>>) {
+        let mut standing = self.standing.borrow_mut();
+        if *standing == Standing::Good {
+            *standing = Standing::Withdrawn {
+                cause: cause.into(),
+            };
+        }
+    }
+
+    /// What is under way ends here; to be called before it is dropped, so that
+    /// the lines of its requests say why. The first cause is the one that counts.
+    /// A tunnel that has not been taken ends with it.
+    pub fn cut(&self, cause: impl Into<Arc<str>>) {
+        if !matches!(*self.standing.borrow(), Standing::Cut { .. }) {
+            self.standing.replace(Standing::Cut {
+                cause: cause.into(),
+            });
+        }
+        drop(self.take_tunnel());
+    }
+
+    /// Why what is under way is being dropped, if it is.
+    pub(super) fn cut_cause(&self) -> Option<Arc<str>> {
+        match &*self.standing.borrow() {
+            Standing::Good | Standing::Withdrawn { .. } => None,
+            Standing::Cut { cause } => Some(Arc::clone(cause)),
+        }
+    }
+
+    /// Whether a request may begin.
+    ///
+    /// # Errors
+    ///
+    /// Its peer is no longer trusted.
+    pub(super) fn admit(&self) -> Result<(), Fault> {
+        match &*self.standing.borrow() {
+            Standing::Good => Ok(()),
+            Standing::Withdrawn { cause } | Standing::Cut { cause } => Err(Fault::new(
+                Side::Downstream,
+                Phase::Policy,
+                Kind::Withdrawn,
+                &**cause,
+            )),
+        }
+    }
+
+    /// The protocol change that a request has brought about, to be carried once
+    /// HTTP on the connection has ended.
+    pub fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.borrow_mut().take()
+    }
+
+    pub(super) fn set_tunnel(&self, tunnel: Tunnel) {
+        *self.tunnel.borrow_mut() = Some(tunnel);
+    }
+}
+
+impl fmt::Display for Downstream {
+    /// The address, or `unix` where there is none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unix"),
+        }
+    }
+}
+
+impl fmt::Debug for Downstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Downstream")
+            .field("address", &self.address)
+            .field("peer", &self.peer)
+            .field("standing", &self.standing)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause_of(downstream: &Downstream) -> Option<String> {
+        downstream.admit().err().map(|fault| fault.cause)
+    }
+
+    #[test]
+    fn connection_in_good_standing_admits_requests() {
+        let downstream = Downstream::plaintext(None, false);
+        assert_eq!(downstream.standing(), Standing::Good);
+        assert_eq!(downstream.admit(), Ok(()));
+        assert_eq!(downstream.cut_cause(), None);
+    }
+
+    #[test]
+    fn withdrawn_connection_refuses_requests_and_cuts_none() {
+        let downstream = Downstream::plaintext(None, false);
+        downstream.withdraw("its authority was removed");
+        downstream.withdraw("it was revoked, too");
+        assert_eq!(
+            downstream.admit(),
+            Err(Fault::new(
+                Side::Downstream,
+                Phase::Policy,
+                Kind::Withdrawn,
+                "its authority was removed"
+            ))
+        );
+        assert_eq!(downstream.cut_cause(), None);
+    }
+
+    #[test]
+    fn cut_counts_more_than_withdrawal_and_the_first_cut_counts() {
+        let downstream = Downstream::plaintext(None, false);
+        downstream.withdraw("its authority was removed");
+        downstream.cut("the time to finish is over");
+        downstream.cut("it has expired");
+        downstream.withdraw("it was revoked");
+        let first = "the time to finish is over";
+        assert_eq!(downstream.cut_cause().as_deref(), Some(first));
+        assert_eq!(cause_of(&downstream).as_deref(), Some(first));
+    }
+
+    #[test]
+    fn tunnel_that_was_not_taken_ends_with_its_connection_and_one_that_was_goes_on() {
+        let downstream = Downstream::plaintext(None, false);
+        let carried = Rc::new(());
+        let tunnel = |carried| -> Tunnel {
+            Box::pin(async move {
+                std::future::pending::<()>().await;
+                drop::<Rc<()>>(carried);
+            })
+        };
+        downstream.set_tunnel(tunnel(Rc::clone(&carried)));
+        let taken = downstream.take_tunnel();
+        downstream.set_tunnel(tunnel(Rc::clone(&carried)));
+        downstream.cut("revoked");
+        assert_eq!(Rc::strong_count(&carried), 2);
+        assert!(taken.is_some());
+        assert!(downstream.take_tunnel().is_none());
+    }
+}

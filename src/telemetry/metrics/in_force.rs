@@ -1,0 +1,174 @@
+//! What is in force and since when, and what came of the attempts to change it.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// When a certificate runs out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CertificateExpiry {
+    /// What it is to countersign.
+    pub kind: CertificateKind,
+    /// The bundle, listener or upstream, from the config.
+    pub name: String,
+    /// Counts the certificates of one kind and name.
+    pub index: usize,
+    /// Its `notAfter`, in seconds since 1970.
+    pub not_after: i64,
+}
+
+/// What a certificate is to countersign.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum CertificateKind {
+    /// A trust anchor.
+    Anchor,
+    /// One that countersign presents.
+    Own,
+}
+
+/// Until when a revocation list holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RevocationListExpiry {
+    /// The bundle's name, from the config.
+    pub bundle: String,
+    /// Counts the lists of one bundle.
+    pub index: usize,
+    /// Its `nextUpdate`, in seconds since 1970. Leave a list without one out.
+    pub next_update: i64,
+}
+
+/// A trust anchor, and how often it is rested on.
+#[derive(Clone, Debug)]
+pub struct AnchorUse {
+    /// The bundle's name, from the config.
+    pub bundle: String,
+    /// Counts the anchors of one bundle.
+    pub index: usize,
+    /// The fingerprint of its certificate, as logs write it.
+    pub fingerprint: String,
+    /// The count, which goes on while this is held.
+    pub uses: Arc<dyn Uses>,
+}
+
+/// Counts the handshakes that rest on one trust anchor. A scrape asks; answers
+/// do not wait for anything.
+pub trait Uses: Debug + Send + Sync {
+    /// How many there were.
+    fn handshakes(&self) -> u64;
+
+    /// When the last one was, in seconds since 1970; `None` before the first.
+    fn last_handshake(&self) -> Option<i64>;
+}
+
+/// What came of an attempt to put in force what is on the disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReloadOutcome {
+    /// It could not be used, and what was in force still is.
+    Failure,
+    /// It waits to be confirmed, and what was in force still is.
+    HeldBack,
+    /// It is in force, whether or not that took a new generation.
+    Success,
+}
+
+/// What is in force. It changes with generations only, so one lock is enough.
+#[derive(Debug, Default)]
+pub(super) struct InForce(Mutex<State>);
+
+/// What [`InForce`] holds. Times are in seconds since 1970; 0 is never, as the
+/// guidelines of Prometheus have it: a series that is known beforehand is there
+/// from the beginning.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) generation: u64,
+    pub(super) published: f64,
+    pub(super) reloads: Reloads,
+    pub(super) last_success: f64,
+    pub(super) last_failure: f64,
+    /// What is on the disk is not what is in force.
+    pub(super) failing: bool,
+    /// Maps, so that no key is served twice, whatever was given.
+    pub(super) certificates: BTreeMap<(CertificateKind, String, usize), i64>,
+    pub(super) revocation_lists: BTreeMap<(String, usize), i64>,
+    pub(super) anchors: BTreeMap<(String, usize, String), Arc<dyn Uses>>,
+}
+
+/// How many attempts there were, by outcome.
+#[derive(Debug, Default)]
+pub(super) struct Reloads {
+    pub(super) failure: u64,
+    pub(super) held_back: u64,
+    pub(super) success: u64,
+}
+
+impl InForce {
+    pub(super) fn certificates(&self, certificates: Vec<CertificateExpiry>) {
+        let keyed = certificates
+            .into_iter()
+            .map(|one| ((one.kind, one.name, one.index), one.not_after));
+        self.state().certificates = keyed.collect();
+    }
+
+    pub(super) fn revocation_lists(&self, lists: Vec<RevocationListExpiry>) {
+        let keyed = lists
+            .into_iter()
+            .map(|list| ((list.bundle, list.index), list.next_update));
+        self.state().revocation_lists = keyed.collect();
+    }
+
+    pub(super) fn anchors(&self, anchors: Vec<AnchorUse>) {
+        let keyed = anchors.into_iter().map(|anchor| {
+            (
+                (anchor.bundle, anchor.index, anchor.fingerprint),
+                anchor.uses,
+            )
+        });
+        self.state().anchors = keyed.collect();
+    }
+
+    pub(super) fn published(&self, generation: u64, at: SystemTime) {
+        let mut state = self.state();
+        state.generation = generation;
+        state.published = seconds(at);
+        state.last_success = seconds(at);
+        state.failing = false;
+    }
+
+    pub(super) fn reload(&self, outcome: ReloadOutcome, at: SystemTime) {
+        let mut state = self.state();
+        let count = match outcome {
+            ReloadOutcome::Failure => &mut state.reloads.failure,
+            ReloadOutcome::HeldBack => &mut state.reloads.held_back,
+            ReloadOutcome::Success => &mut state.reloads.success,
+        };
+        *count = count.wrapping_add(1);
+        state.failing = outcome != ReloadOutcome::Success;
+        if state.failing {
+            state.last_failure = seconds(at);
+        } else {
+            state.last_success = seconds(at);
+        }
+    }
+
+    /// Nothing on the path of a request or a handshake takes this lock.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CertificateKind {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Anchor => "anchor",
+            Self::Own => "own",
+        }
+    }
+}
+
+/// Seconds since 1970; a time before that counts as never.
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
+}
