@@ -13,10 +13,10 @@
 //!   anchor to be in force.
 //! * A resumed session is never a way around a check: its chain is verified
 //!   again, against the bundle in force, before the session is gone on with
-//!   ([`sessions`]).
+//!   (`sessions`).
 //! * Only [`webpki`] builds paths and verifies the signatures of certificates.
 //!   This room adds what webpki leaves open: which anchors cannot be used
-//!   ([`anchor`]), their dates, and [`revocation`], which is asked of each path
+//!   (`anchor`), their dates, and `revocation`, which is asked of each path
 //!   that webpki finds.
 //! * A path that stood under one bundle is asked of the next by difference: is
 //!   its anchor there, are its dates in order, does no list revoke it.

@@ -281,7 +281,7 @@ fn a_path_that_stands_is_judged_without_a_look_at_the_chain() {
     let revoking = bundle_with(&[&root.certificate])
         .list(&root.list(&[&leaf]))
         .load();
-    let judged = revoking.judge(&[leaf.clone()], &verdict.path, usage, now());
+    let judged = revoking.judge(std::slice::from_ref(&leaf), &verdict.path, usage, now());
     assert_eq!(judged, Err(webpki::Error::CertRevoked));
     let elsewhere = bundle_with(&[&authority("Root", 30).certificate]).load();
     assert!(
