@@ -121,6 +121,7 @@ pub async fn serve(
         mut workers,
         addresses,
         metrics,
+        current,
         following,
     } = generation::begin(prepared, &logs.access, logs.control, &life).await?;
     let (commands, commanded) = mpsc::channel(16);
@@ -151,7 +152,7 @@ pub async fn serve(
     }
     readiness.draining();
     let ended = workers
-        .drain(&control, &mut stop, config.server().drain_timeout)
+        .drain(&control, &mut stop, current.get().server().drain_timeout)
         .await;
     shutdown.send_replace(true);
     if let Some(admin) = admin

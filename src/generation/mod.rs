@@ -25,7 +25,7 @@ use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
-use crate::config::{Problems, Seen};
+use crate::config::{Config, Problems, Seen};
 use crate::listener::{Address, Life, Workers};
 use crate::telemetry::admin::AdminCommand;
 use crate::telemetry::{AccessLog, LogControl, Metrics, events};
@@ -69,8 +69,20 @@ pub(crate) struct Begun {
     /// The listeners' names and addresses, in the order of the config.
     pub(crate) addresses: Vec<(String, Address)>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is in force, from now on.
+    pub(crate) current: CurrentConfig,
     /// What follows the files, until it is dropped.
     pub(crate) following: Following,
+}
+
+/// The config in force, whichever that is.
+pub(crate) struct CurrentConfig(Rc<RefCell<InForce>>);
+
+impl CurrentConfig {
+    /// As it is now.
+    pub(crate) fn get(&self) -> Arc<Config> {
+        Arc::clone(self.0.borrow().loaded.config())
+    }
 }
 
 /// What follows the files and puts what they become in force.
@@ -96,6 +108,11 @@ pub(crate) async fn begin(
     let Prepared { loaded, seen } = prepared;
     let (publishing, workers, addresses) = Publishing::start(&loaded, access, log, life).await?;
     let metrics = Arc::clone(publishing.metrics());
+    tracing::info!(
+        event = events::GENERATION,
+        generation = 1,
+        "everything that the config names was loaded and is in force"
+    );
     let path = loaded.config().path().to_owned();
     let peers = Arc::clone(&loaded.material().peers);
     let in_force = Rc::new(RefCell::new(InForce {
@@ -116,7 +133,9 @@ pub(crate) async fn begin(
         peers,
         requests: requests.clone(),
     };
+    let current = CurrentConfig(Rc::clone(&answers.in_force));
     Ok(Begun {
+        current,
         workers,
         addresses,
         metrics,

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::activity::{Activity, Overdue};
 use super::deal::{Arrival, ArrivedSocket};
 use super::io::{Counted, Watched};
-use super::open::{Due, Open, Summons, instant_of};
+use super::open::{Dismissal, Due, Open, Summons, instant_of};
 use super::refusal;
 use super::sockets::SocketId;
 use super::watch::{Ended, Watch};
@@ -29,11 +29,13 @@ use crate::config::{Limits, Listener, ListenerId, Protocol};
 use crate::proxy::{Caller, Downstream, Tunnel};
 use crate::telemetry::events;
 use crate::telemetry::metrics::ListenerMetrics;
-use crate::tls::{Handshaken, Socket, Stream};
+use crate::tls::{Handshaken, Refusal, Socket, Stream};
 use crate::upstream::Local;
 
 /// The first bytes of an HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The fault of a connection that outlived its peer's certificate.
+const CERTIFICATE_EXPIRED: &str = "downstream/connection/certificate_expired";
 /// Nothing is due in a tunnel that nobody asks to end; it is looked at anyway.
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
 /// The most fields in a request head.
@@ -114,7 +116,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
             && !finished(&worker, &open, tunnel).await
             && let Some(dismissal) = open.dismissal()
         {
-            log_fault(&open.caller(), dismissal.fault, &dismissal.cause, 0);
+            log_dismissal(&open.caller(), &dismissal);
         }
     }
     drop((slot, load));
@@ -352,7 +354,7 @@ fn record_end(caller: &Caller, ended: Ended) {
             "the client took nothing of the response within limits.body_timeout".to_owned(),
             0,
         ),
-        Ended::Dismissed(dismissal) => (dismissal.fault, dismissal.cause.to_string(), 0),
+        Ended::Dismissed(dismissal) => return log_dismissal(caller, &dismissal),
         Ended::Faulty(error) if error.is_timeout() => (
             "downstream/connection/ping_timeout",
             format!("the client did not answer a ping within {PING_TIMEOUT:?}"),
@@ -378,6 +380,25 @@ fn record_end(caller: &Caller, ended: Ended) {
             .request(status, Some("downstream"), Duration::ZERO);
     }
     log_fault(caller, fault, &cause, status);
+}
+
+/// One line for a connection whose peer is trusted no more. That a certificate
+/// has expired is the peer's own fault; anything else was done to it.
+fn log_dismissal(caller: &Caller, dismissal: &Dismissal) {
+    if dismissal.reason == Refusal::Expired {
+        return log_fault(caller, CERTIFICATE_EXPIRED, &dismissal.cause, 0);
+    }
+    let listener = caller.site().config().listener(caller.listener());
+    tracing::info!(
+        event = events::CONNECTION_WITHDRAWN,
+        listener = listener.map(|listener| listener.name.as_str()),
+        client = %caller.downstream(),
+        peer = caller.peer().map(crate::identity::PeerIdentity::primary),
+        reason = dismissal.reason.code(),
+        cause = &*dismissal.cause,
+        remedy = dismissal.reason.remedy(),
+        generation = caller.site().generation(),
+    );
 }
 
 fn log_fault(caller: &Caller, fault: &str, cause: &str, status: u16) {

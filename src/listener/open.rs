@@ -54,15 +54,16 @@ pub(super) struct Summons {
     cut: Option<Instant>,
     /// Why, in words.
     cause: Arc<str>,
-    /// `side/phase/kind`, if it has a line of its own; `None`: its end is no fault.
-    fault: Option<&'static str>,
+    /// For what reason its peer is trusted no more; `None`: it is, and the end
+    /// of the connection is worth no line.
+    reason: Option<Refusal>,
 }
 
-/// Why a connection was ended that could have gone on.
+/// Why a connection was ended that could have gone on: its peer is trusted no more.
 #[derive(Clone, Debug)]
 pub(super) struct Dismissal {
-    /// `side/phase/kind`.
-    pub(super) fault: &'static str,
+    /// The reason for which a handshake would be refused.
+    pub(super) reason: Refusal,
     /// In words.
     pub(super) cause: Arc<str>,
 }
@@ -148,7 +149,7 @@ impl Summons {
             leave: Instant::now(),
             cut: None,
             cause: "countersign ends".into(),
-            fault: None,
+            reason: None,
         }
     }
 
@@ -161,7 +162,7 @@ impl Summons {
             leave,
             cut: Some(leave + grace),
             cause: cause.into(),
-            fault: None,
+            reason: None,
         }
     }
 
@@ -185,7 +186,7 @@ impl Summons {
             leave,
             cut: Some(cut),
             cause: why.cause,
-            fault: Some(why.fault),
+            reason: Some(why.reason),
         })
     }
 
@@ -251,16 +252,10 @@ impl Open {
             Err(_) if leaving => None,
             Err(withdrawal) => {
                 let dismissal = Dismissal {
-                    fault: WITHDRAWN,
+                    reason: withdrawal.reason,
                     cause: withdrawal.cause.into(),
                 };
-                let summons = Summons::as_configured(current, id, dismissal)?;
-                let listener = current.site().metrics().listener(id.0);
-                listener.connection_withdrawn(withdrawal.reason.code());
-                self.caller()
-                    .downstream()
-                    .withdraw(Arc::clone(&summons.cause));
-                Some(summons)
+                self.withdraw(current, id, dismissal)
             }
         }
     }
@@ -272,22 +267,29 @@ impl Open {
             return;
         };
         let dismissal = Dismissal {
-            fault: EXPIRED,
+            reason: Refusal::Expired,
             cause: "the peer's certificate, or another one of its chain, expired while its connection was open".into(),
         };
-        if let Some(mut summons) = Summons::as_configured(current, id, dismissal) {
+        if let Some(mut summons) = self.withdraw(current, id, dismissal) {
             if self.tunnel.get() {
                 // Nothing in it can be asked to end, and its client has known
                 // from the beginning when it would.
                 summons.cut = Some(summons.leave);
             }
-            let listener = current.site().metrics().listener(id.0);
-            listener.connection_withdrawn(Refusal::Expired.code());
-            self.caller()
-                .downstream()
-                .withdraw(Arc::clone(&summons.cause));
             self.summon(summons);
         }
+    }
+
+    /// Its peer is trusted no more: it takes no request from now on. Returns how
+    /// it is to end; `None`: the trust bundle says that it stays as it is.
+    fn withdraw(&self, current: &Current, id: ListenerId, why: Dismissal) -> Option<Summons> {
+        let reason = why.reason;
+        let summons = Summons::as_configured(current, id, why)?;
+        let listener = current.site().metrics().listener(id.0);
+        listener.connection_withdrawn(reason.code());
+        let caller = self.caller();
+        caller.downstream().withdraw(Arc::clone(&summons.cause));
+        Some(summons)
     }
 
     /// Asks it to end. The first word counts, unless the next one is sooner.
@@ -349,12 +351,12 @@ impl Open {
         }
     }
 
-    /// Why it was asked to end, if that was a fault.
+    /// Why its peer is trusted no more, if that is why it was asked to end.
     pub(super) fn dismissal(&self) -> Option<Dismissal> {
         let summons = self.summons.borrow();
         let summons = summons.as_ref()?;
         Some(Dismissal {
-            fault: summons.fault?,
+            reason: summons.reason?,
             cause: Arc::clone(&summons.cause),
         })
     }
@@ -382,10 +384,6 @@ pub(super) fn instant_of(unix: i64) -> Option<Instant> {
     (left <= A_YEAR).then(|| Instant::now() + left)
 }
 
-/// The fault of a connection whose peer is no longer trusted.
-const WITHDRAWN: &str = "downstream/connection/withdrawn";
-/// The fault of a connection that outlived its peer's certificate.
-const EXPIRED: &str = "downstream/connection/certificate_expired";
 /// Where there is no trust bundle any more that could say.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 /// Nobody keeps a connection for longer.
