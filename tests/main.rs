@@ -31,4 +31,5 @@ mod routes;
 mod sessions;
 mod startup;
 mod support;
+mod under_load;
 mod upstreams;

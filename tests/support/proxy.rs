@@ -77,6 +77,18 @@ impl Setup {
             .file(&format!("{name}.key"), &leaf.key_pem())
     }
 
+    /// Makes a folder next to the config.
+    pub(crate) fn folder(self, name: &str) -> Self {
+        std::fs::create_dir_all(self.path(name)).unwrap();
+        self
+    }
+
+    /// Lets a symbolic link next to the config lead somewhere.
+    pub(crate) fn link(self, name: &str, to: &str) -> Self {
+        std::os::unix::fs::symlink(to, self.path(name)).unwrap();
+        self
+    }
+
     /// Starts the binary from a shell, after this command: for resource limits.
     pub(crate) fn after_shell(mut self, command: &str) -> Self {
         self.launcher = Some(command.to_owned());
@@ -382,7 +394,8 @@ fn address(ready: &Value) -> SocketAddr {
         .unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-fn merge(table: &mut toml::Table, change: toml::Table) {
+/// Merges TOML: tables are joined, everything else is replaced.
+pub(super) fn merge(table: &mut toml::Table, change: toml::Table) {
     for (key, value) in change {
         match (table.get_mut(&key), value) {
             (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
