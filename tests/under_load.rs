@@ -349,6 +349,7 @@ impl Scene {
             .file("internal.pem", &self.internal.pem())
             .with(&format!(
                 "
+log.access = false
 trust.clients.crl = ['crl/']
 trust.clients.crl_missing = 'allow'
 trust.internal.ca = ['internal.pem']

@@ -160,8 +160,13 @@ impl Authority {
 
     /// A revocation list as PEM, signed by it, that names these leaves.
     pub(crate) fn crl(&self, revoked: &[&Leaf]) -> String {
-        let revoked_certs = revoked.iter().map(|leaf| RevokedCertParams {
-            serial_number: SerialNumber::from(leaf.serial),
+        self.crl_naming(revoked.iter().map(|leaf| leaf.serial.into()))
+    }
+
+    /// A revocation list as PEM, signed by it, that names these serial numbers.
+    pub(crate) fn crl_naming(&self, serials: impl Iterator<Item = SerialNumber>) -> String {
+        let revoked_certs = serials.map(|serial_number| RevokedCertParams {
+            serial_number,
             revocation_time: (SystemTime::now() - DAY).into(),
             reason_code: None,
             invalidity_date: None,
