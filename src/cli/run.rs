@@ -37,13 +37,16 @@ fn serve_prepared(prepared: Prepared) -> Exit {
             let runtime = Builder::new_current_thread()
                 .enable_all()
                 .build_local(LocalOptions::default())?;
-            runtime.block_on(async {
+            let served = runtime.block_on(async {
                 let logs = Logs {
                     access,
                     control: log.control(),
                 };
                 serve(prepared, logs, wishes()?, |_| {}).await
-            })
+            });
+            // A look at a file system that does not answer is not waited for.
+            runtime.shutdown_background();
+            served
         });
     match outcome {
         Ok(Ended::Drained) => Exit::Ok,

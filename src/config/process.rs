@@ -1,6 +1,7 @@
 //! Reads what concerns the whole process: `[server]`, `[log]`, `[admin]` and `[trust.NAME]`.
 
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 
 use super::defaults;
 use super::model::{
@@ -34,8 +35,11 @@ pub(super) fn server(section: &mut Section<'_>) -> Read<Server> {
     })
 }
 
+/// Asked once: the quota of a container may change while it runs, its workers
+/// cannot, and the config says the same as before.
 fn cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(defaults::WORKERS)
+    static CORES: OnceLock<NonZeroUsize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().unwrap_or(defaults::WORKERS))
 }
 
 pub(super) fn log(section: &mut Section<'_>) -> Read<Log> {
