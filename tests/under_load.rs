@@ -233,7 +233,7 @@ struct Opened {
 }
 
 impl Opened {
-    async fn by(load: &Load, client: &Client, target: std::net::SocketAddr) -> Self {
+    async fn by(client: &Client, target: std::net::SocketAddr) -> Self {
         let at = Instant::now();
         let session = client.connect(target).await.map_err(in_words);
         Self {
@@ -247,7 +247,7 @@ impl Opened {
 
 async fn keep_one_connection(load: Arc<Load>, client: Client, (target, name): Caller) {
     while !load.is_over() {
-        let mut open = Opened::by(&load, &client, target).await;
+        let mut open = Opened::by(&client, target).await;
         while load.visit(name, Way::Kept, &mut open).await && !load.is_over() {
             sleep(PAUSE).await;
         }
@@ -265,7 +265,7 @@ async fn connect_each_time(load: Arc<Load>, clients: Vec<Client>, (target, name)
         if load.is_over() {
             return;
         }
-        let mut open = Opened::by(&load, client, target).await;
+        let mut open = Opened::by(client, target).await;
         load.visit(name, way, &mut open).await;
         sleep(PAUSE).await;
     }

@@ -402,7 +402,7 @@ fn address(ready: &Value) -> SocketAddr {
 }
 
 /// Merges TOML: tables are joined, everything else is replaced.
-pub(super) fn merge(table: &mut toml::Table, change: toml::Table) {
+pub(crate) fn merge(table: &mut toml::Table, change: toml::Table) {
     for (key, value) in change {
         match (table.get_mut(&key), value) {
             (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
