@@ -9,12 +9,14 @@ use std::process::ExitCode;
 use clap::{ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::config::{self, Bind, Files};
-use healthcheck::{Target, healthcheck};
+use crate::config::{self, Files};
+use admin_client::Target;
+use healthcheck::{READINESS, healthcheck};
 
+mod admin_client;
 mod check;
 mod demo;
-pub(crate) mod healthcheck;
+mod healthcheck;
 mod run;
 
 /// How the process ends; documented in deploy/README.md.
@@ -146,7 +148,7 @@ fn complain(what: impl std::fmt::Display) {
 
 fn ask(config: Option<&Path>, url: Option<&str>) -> Exit {
     let target = match (config, url) {
-        (_, Some(url)) => Target::from_url(url).map_err(|e| e.to_string()),
+        (_, Some(url)) => Target::from_url(url, READINESS).map_err(|e| e.to_string()),
         (Some(path), None) => target_of(path),
         (None, None) => Err("give --config or --url".to_owned()),
     };
@@ -186,16 +188,5 @@ fn target_of(path: &Path) -> Result<Target, String> {
     let config = config::read(path, &Files::new())
         .finish(Vec::new())
         .map_err(|e| e.to_string())?;
-    match config.admin().map(|admin| &admin.bind.value) {
-        Some(Bind::Tcp(address)) if address.port() == 0 => Err(format!(
-            "{}: admin.bind has port 0, so nobody knows where to ask; write a port",
-            path.display()
-        )),
-        Some(Bind::Tcp(address)) => Ok(Target::tcp(*address)),
-        Some(Bind::Unix(socket)) => Ok(Target::unix(socket)),
-        None => Err(format!(
-            "{}: there is no [admin] table, so there is nothing to ask; add one with bind = \"127.0.0.1:9901\"",
-            path.display()
-        )),
-    }
+    Target::of(&config, READINESS)
 }
