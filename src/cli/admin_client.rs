@@ -42,6 +42,17 @@ pub(super) enum TargetError {
 /// Why there is not the answer that was asked for.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
+    /// The connection ended before the answer did.
+    #[error("{target} closed the connection after {got} of {promised} bytes")]
+    CutShort {
+        /// Who was asked.
+        target: Target,
+        /// The bytes of the body that came.
+        got: usize,
+        /// The bytes that were promised.
+        promised: usize,
+    },
+
     /// What answers does not speak HTTP.
     #[error("{target} answered what is not HTTP: `{}`", .answer.escape_default())]
     NotHttp {
@@ -60,6 +71,20 @@ pub(super) enum AskError {
         status: u16,
         /// The first line of the body.
         reason: String,
+    },
+
+    /// Its answer is longer than anybody's should be.
+    #[error("{target} answers with more than {MAX_BODY} bytes, which are not read")]
+    TooLarge {
+        /// Who was asked.
+        target: Target,
+    },
+
+    /// It says in no way that is read here how long its answer is.
+    #[error("{target} does not say how long its answer is (Content-Length)")]
+    Unbounded {
+        /// Who was asked.
+        target: Target,
     },
 
     /// Nobody answered in time.
@@ -95,6 +120,22 @@ impl Target {
         Ok(Self { address, path })
     }
 
+    /// Reads `ADDRESS:PORT` or `unix:PATH`. A name is looked up, and its first
+    /// address is asked.
+    ///
+    /// # Errors
+    ///
+    /// The host cannot be resolved, or there is no port.
+    pub(super) fn from_address(address: &str, path: &str) -> Result<Self, TargetError> {
+        let unresolved = |cause| TargetError::Host(address.to_owned(), cause);
+        let address = match unix_socket(address) {
+            Some(socket) => socket,
+            None => AdminAddress::Tcp(resolve(address).map_err(unresolved)?),
+        };
+        let path = path.to_owned();
+        Ok(Self { address, path })
+    }
+
     /// Reads `http://ADDRESS[:PORT][/PATH]` or `unix:PATH`. Without a port it
     /// is 80, without a path `default`. A name is looked up, and its first
     /// address is asked.
@@ -122,7 +163,8 @@ impl Target {
             "" | "/" => default,
             path => path,
         };
-        let address = resolve(host).map_err(|cause| TargetError::Host(host.to_owned(), cause))?;
+        let address =
+            resolve_or_80(host).map_err(|cause| TargetError::Host(host.to_owned(), cause))?;
         Ok(Self {
             address: AdminAddress::Tcp(address),
             path: path.to_owned(),
@@ -137,6 +179,68 @@ impl fmt::Display for Target {
             AdminAddress::Unix(_) => write!(f, "{} {}", self.address, self.path),
         }
     }
+}
+
+/// Asks `target` and returns the body of its answer.
+///
+/// # Errors
+///
+/// [`AskError`]: there is no whole answer of status 200 within [`TIMEOUT`], or
+/// it is over [`MAX_BODY`].
+pub(super) fn get(target: &Target) -> Result<Vec<u8>, AskError> {
+    let unreachable = |cause| AskError::Unreachable {
+        target: target.clone(),
+        cause,
+    };
+    let conversation = Conversation::open(target, TIMEOUT).map_err(unreachable)?;
+    let mut answer = Vec::new();
+    let body = loop {
+        let ended = conversation.read(&mut answer).map_err(unreachable)? == 0;
+        match end_of_head(&answer) {
+            Some(body) => break body,
+            None if ended || answer.len() > MAX_HEAD => return Err(refused(target, &answer)),
+            None => {}
+        }
+    };
+    let head = answer.get(..body).unwrap_or_default();
+    let promised = content_length(head);
+    if status(head) != Some(200) {
+        // Its first line is wanted; where that does not come, the status does.
+        conversation.read_until(&mut answer, body + MAX_LINE).ok();
+        return Err(refused(target, &answer));
+    }
+    let asked = || target.clone();
+    let promised = match promised {
+        Some(promised) if promised <= MAX_BODY => promised,
+        Some(_) => return Err(AskError::TooLarge { target: asked() }),
+        None => return Err(AskError::Unbounded { target: asked() }),
+    };
+    let read = conversation.read_until(&mut answer, body + promised);
+    read.map_err(unreachable)?;
+    let mut content = answer.split_off(body);
+    if content.len() < promised {
+        return Err(AskError::CutShort {
+            target: asked(),
+            got: content.len(),
+            promised,
+        });
+    }
+    content.truncate(promised);
+    Ok(content)
+}
+
+/// Where the body begins.
+fn end_of_head(answer: &[u8]) -> Option<usize> {
+    let head = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    Some(head + 4)
+}
+
+/// How long the body is (RFC 9112 §6.2).
+fn content_length(head: &[u8]) -> Option<usize> {
+    let head = std::str::from_utf8(head).ok()?;
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
+    value.trim().parse().ok()
 }
 
 /// A connection whose every step is under one deadline.
@@ -179,6 +283,12 @@ impl Conversation {
         Ok(count)
     }
 
+    /// Reads until `answer` has so many bytes, or there are no more.
+    fn read_until(&self, answer: &mut Vec<u8>, enough: usize) -> io::Result<()> {
+        while answer.len() < enough && self.read(answer)? > 0 {}
+        Ok(())
+    }
+
     fn left(&self) -> io::Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -202,12 +312,13 @@ pub(super) fn status(answer: &[u8]) -> Option<u16> {
 pub(super) fn refused(target: &Target, answer: &[u8]) -> AskError {
     let target = target.clone();
     match status(answer) {
-        Some(status) => AskError::Status {
+        // A head of 200 alone is no answer.
+        Some(status) if status != 200 => AskError::Status {
             target,
             status,
             reason: first_line_of_body(answer),
         },
-        None => AskError::NotHttp {
+        _ => AskError::NotHttp {
             target,
             answer: first_line(answer),
         },
@@ -219,13 +330,16 @@ fn unix_socket(text: &str) -> Option<AdminAddress> {
     Some(AdminAddress::Unix(PathBuf::from(path)))
 }
 
-fn resolve(host: &str) -> io::Result<SocketAddr> {
-    let mut addresses = match host.to_socket_addrs() {
-        Ok(addresses) => addresses,
-        Err(_) if !has_port(host) => format!("{host}:80").to_socket_addrs()?,
-        Err(error) => return Err(error),
-    };
-    addresses
+fn resolve_or_80(host: &str) -> io::Result<SocketAddr> {
+    match resolve(host) {
+        Err(_) if !has_port(host) => resolve(&format!("{host}:80")),
+        resolved => resolved,
+    }
+}
+
+fn resolve(address: &str) -> io::Result<SocketAddr> {
+    address
+        .to_socket_addrs()?
         .next()
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
 }
@@ -246,8 +360,8 @@ fn reachable(ip: IpAddr) -> IpAddr {
 }
 
 fn first_line_of_body(answer: &[u8]) -> String {
-    let body = answer.windows(4).position(|four| four == b"\r\n\r\n");
-    first_line(body.and_then(|at| answer.get(at + 4..)).unwrap_or_default())
+    let body = end_of_head(answer).and_then(|body| answer.get(body..));
+    first_line(body.unwrap_or_default())
 }
 
 /// At most 200 characters: enough for a person to see who answered.
@@ -260,6 +374,16 @@ fn first_line(text: &[u8]) -> String {
         .take(200)
         .collect()
 }
+
+/// From the first packet to the last of an answer: more than the admin address
+/// itself gives an answer.
+const TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Bytes of an answer's head that are read.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Bytes of an answer's body that are read: some 50,000 peers with long chains.
+const MAX_BODY: usize = 256 * 1024 * 1024;
 
 /// Bytes in which a line is looked for.
 const MAX_LINE: usize = 8 * 1024;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::{Exit, complain, print};
+use super::{Exit, complain, count, print};
 use crate::config::{self, Bind, ClientAuth, Config, HostPattern, UpstreamTrust};
 use crate::generation::{Prepared, prepare};
 use crate::tls::{Expiry, Material};
@@ -121,11 +121,6 @@ fn describe_route(config: &Config, route: &config::Route) -> String {
         "route {}: {host}, path {}{listener} to upstream {upstream}, for {who}",
         route.name, route.path
     )
-}
-
-fn count(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }
 
 fn describe_upstream(config: &Config, upstream: &config::Upstream) -> String {
