@@ -97,6 +97,3 @@ fn ask(trust: &Target, peers: &Target) -> Result<Running, String> {
 
 const TRUST: &str = "/trust";
 const PEERS: &str = "/trust/peers";
-
-#[cfg(test)]
-mod tests;

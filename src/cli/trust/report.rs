@@ -240,3 +240,22 @@ fn shown(text: &str) -> String {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_others_is_shown_without_what_a_terminal_would_obey() {
+        for (text, expected) in [
+            ("CN=a\\, b+O=\"c\"", "CN=a\\, b+O=\"c\""),
+            ("Jürgen", "Jürgen"),
+            ("a\r\n\tb", "a\\u{d}\\u{a}\\u{9}b"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+            ("\u{202e}", "\\u{202e}"),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+        assert_eq!(shown(&"a".repeat(10_000)), "a".repeat(500));
+    }
+}
