@@ -26,6 +26,7 @@ mod layers;
 mod life;
 mod limits;
 mod logs;
+mod preview;
 mod reuse;
 mod routes;
 mod sessions;
