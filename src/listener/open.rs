@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use super::sockets::SocketId;
 use super::worker::{Current, Worker};
 use crate::config::{ListenerId, OnWithdrawal};
+use crate::identity::PeerIdentity;
 use crate::proxy::Caller;
+use crate::telemetry::events;
 use crate::tls::{Connected, Refusal};
 
 /// So many connections are judged before others have their turn.
@@ -255,11 +257,7 @@ impl Open {
                     cause: withdrawal.cause.into(),
                 };
                 let summons = Summons::as_configured(current, id, dismissal)?;
-                let listener = current.site().metrics().listener(id.0);
-                listener.connection_withdrawn(withdrawal.reason.code());
-                self.caller()
-                    .downstream()
-                    .withdraw(Arc::clone(&summons.cause));
+                self.withdraw(current, (id, withdrawal.reason), &summons.cause);
                 Some(summons)
             }
         }
@@ -281,13 +279,35 @@ impl Open {
                 // from the beginning when it would.
                 summons.cut = Some(summons.leave);
             }
-            let listener = current.site().metrics().listener(id.0);
-            listener.connection_withdrawn(Refusal::Expired.code());
-            self.caller()
-                .downstream()
-                .withdraw(Arc::clone(&summons.cause));
+            self.withdraw(current, (id, Refusal::Expired), &summons.cause);
             self.summon(summons);
         }
+    }
+
+    /// Takes no request any more; counts it, and says so in one line.
+    fn withdraw(&self, current: &Current, (id, reason): (ListenerId, Refusal), cause: &Arc<str>) {
+        let site = current.site();
+        site.metrics()
+            .listener(id.0)
+            .connection_withdrawn(reason.code());
+        let config = site.config();
+        let listener = config.listener(id);
+        let tls = listener.and_then(|listener| listener.tls.as_ref());
+        let bundle = tls
+            .and_then(|tls| tls.trust)
+            .and_then(|id| config.bundle(id));
+        let caller = self.caller();
+        let downstream = caller.downstream();
+        downstream.withdraw(Arc::clone(cause));
+        tracing::info!(
+            event = events::CONNECTION_WITHDRAWN,
+            listener = listener.map(|listener| listener.name.as_str()),
+            client = %downstream,
+            peer = caller.peer().map(PeerIdentity::primary),
+            bundle = bundle.map(|bundle| bundle.name.as_str()),
+            reason = reason.code(),
+            %cause,
+        );
     }
 
     /// Asks it to end. The first word counts, unless the next one is sooner.
