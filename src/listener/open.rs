@@ -391,13 +391,14 @@ pub(super) enum Due {
     Cut,
 }
 
-/// The moment at which a certificate that ends `unix` seconds after 1970 ends;
-/// `None`: more than a year ahead, when no connection will be there to see it.
+/// The moment from which on a certificate with the `notAfter` of `unix` seconds
+/// after 1970 is refused in a handshake: that second is still a part of its
+/// validity (RFC 5280 §4.1.2.5). `None`: more than a year ahead, when no connection will be there to see it.
 pub(super) fn instant_of(unix: i64) -> Option<Instant> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let end = Duration::from_secs(u64::try_from(unix).unwrap_or(0));
+    let end = Duration::from_secs(u64::try_from(unix).map_or(0, |unix| unix.saturating_add(1)));
     let left = end.saturating_sub(now);
     (left <= A_YEAR).then(|| Instant::now() + left)
 }
