@@ -1,0 +1,1 @@
+//! Upstream connections obey what changes on disk, too.

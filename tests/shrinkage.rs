@@ -1,0 +1,1 @@
+//! Trust bundles that would become much smaller, and what cannot be an anchor.
