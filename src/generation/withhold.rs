@@ -15,6 +15,8 @@ pub(super) struct Withheld {
     pub(super) bundle: String,
     /// What it would lose, in words.
     pub(super) loss: String,
+    /// Whether `max_shrink` has a say in it.
+    pub(super) by_share: bool,
 }
 
 impl Withheld {
@@ -25,10 +27,13 @@ impl Withheld {
 
     /// What to do about it.
     pub(super) fn remedy(&self) -> String {
-        format!(
-            "put the files right, or confirm with {} on the admin address; max_shrink = \"100%\" asks no more",
-            self.confirmation()
-        )
+        let confirmation = self.confirmation();
+        let more = if self.by_share {
+            "; max_shrink = \"100%\" asks no more"
+        } else {
+            ""
+        };
+        format!("put the files right, or confirm with {confirmation} on the admin address{more}")
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -53,12 +58,14 @@ pub(super) fn withheld(new: &Loaded, former: &Loaded, accepted: &[String]) -> Ve
             let (former_config, former) = old.iter().find(|(c, _)| c.name == config.name)?;
             let all_had_expired = former.shrinkage_from(former, now).all_expired;
             let shrinkage = bundle.shrinkage_from(former, now);
+            let mut by_share = true;
             let loss = if shrinkage.exceeds(config.max_shrink) {
                 of_anchors(&shrinkage, config.max_shrink)
-            } else if shrinkage.all_expired && !all_had_expired {
+            } else if shrinkage.all_expired && !all_had_expired && config.max_shrink.percent() < 100 {
                 "every anchor of it has expired, or is not valid yet; every peer would be refused"
                     .to_owned()
             } else if !shrinkage.uncovered.is_empty() && config.crl == former_config.crl {
+                by_share = false;
                 of_lists(&shrinkage)
             } else {
                 return None;
@@ -66,6 +73,7 @@ pub(super) fn withheld(new: &Loaded, former: &Loaded, accepted: &[String]) -> Ve
             Some(Withheld {
                 bundle: config.name.clone(),
                 loss,
+                by_share,
             })
         })
         .collect()
