@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod anchors;
 mod architecture;
 mod commands;
 mod expiry;
