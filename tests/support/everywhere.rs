@@ -186,11 +186,8 @@ impl Everywhere {
         let pending: Pending = Box::pin(busy.begin(get(&held)).await);
         let mut streams = Frames::begin(client.clone().h2().raw(public).await, 1 << 16).await;
         streams.get(1, &held).await;
-        let mut tunnel = client.raw(public).await;
         let path = format!("/tunnel/{name}");
-        tunnel.write(format!("GET {path} HTTP/1.1\r\nHost: proxy.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")).await;
-        assert_eq!(tunnel.read_head().await.status, 101);
-        echoes(&mut tunnel).await;
+        let tunnel = tunnel(&client, &scene.proxy, &path).await;
         eventually("the requests in flight", || {
             (scene.arrived(&held) == 2).then_some(())
         })
@@ -330,6 +327,16 @@ async fn visits(client: &Client, proxy: &Proxy) -> bool {
     let mut session = client.connect(proxy.public()).await.unwrap();
     assert_eq!(session.send(get("/visit")).await.unwrap().status, 200);
     session.tls().resumed
+}
+
+/// A connection that has changed its protocol, and carries what is said back.
+pub(crate) async fn tunnel(client: &Client, proxy: &Proxy, path: &str) -> Raw {
+    let mut tunnel = client.raw(proxy.public()).await;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: proxy.test\r\n");
+    tunnel.write(head + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    assert_eq!(tunnel.read_head().await.status, 101);
+    echoes(&mut tunnel).await;
+    tunnel
 }
 
 async fn echoes(tunnel: &mut Raw) {
