@@ -11,8 +11,16 @@ fn anchors(pki: &Pki) -> [(&'static str, String, Option<[&'static str; 2]>); 6] 
     let leaf = pki.root().leaf().client().common_name("Leaf").issue();
     [
         ("v1", VERSION_1.to_owned(), Some(["CN=Old", "version 1"])),
-        ("short", RSA_1024.to_owned(), Some(["CN=Short", "1024 bits"])),
-        ("leaf", leaf.chain_pem(), Some(["CN=Leaf", "is not an authority"])),
+        (
+            "short",
+            RSA_1024.to_owned(),
+            Some(["CN=Short", "1024 bits"]),
+        ),
+        (
+            "leaf",
+            leaf.chain_pem(),
+            Some(["CN=Leaf", "is not an authority"]),
+        ),
         (
             "cross",
             SIGNED_WITH_SHA_1.to_owned(),
@@ -51,7 +59,11 @@ async fn anchor_that_cannot_be_used_refuses_the_start_and_is_named_with_the_reas
     let setup = all.iter().fold(setup(), |setup, (name, pem, _)| {
         setup.file(&format!("ca/{name}.pem"), pem)
     });
-    let words: Vec<_> = all.iter().filter_map(|(_, _, reason)| *reason).flatten().collect();
+    let words: Vec<_> = all
+        .iter()
+        .filter_map(|(_, _, reason)| *reason)
+        .flatten()
+        .collect();
     let checked = setup.run("check").await;
     checked.expect_code(2).expect_words(&words);
 }
@@ -77,7 +89,10 @@ async fn anchor_that_cannot_be_used_is_never_put_in_force_and_those_in_force_sta
             let (status, answer) = post(&proxy, "/reload").await;
             assert_eq!((status, &answer["outcome"]), (422, &"failed".into()));
             let problems = answer["problems"].to_string();
-            assert!(problems.contains(who) && problems.contains(why), "{problems}");
+            assert!(
+                problems.contains(who) && problems.contains(why),
+                "{problems}"
+            );
             assert_eq!(trust(&proxy).await["failing"], true);
             std::fs::remove_file(proxy.path(&file)).unwrap();
             // Asked for, so that the next one finds it as it was.
@@ -91,7 +106,10 @@ async fn anchor_that_cannot_be_used_is_never_put_in_force_and_those_in_force_sta
         assert_eq!(answer.status, 200, "{name}");
     }
     let odd = proxy.log_line("trust.unusual", |_| true).await.to_string();
-    assert!(odd.contains("CN=Weak has signed itself with SHA-1"), "{odd}");
+    assert!(
+        odd.contains("CN=Weak has signed itself with SHA-1"),
+        "{odd}"
+    );
     let warnings = trust(&proxy).await["bundles"][0]["warnings"].to_string();
     assert!(warnings.contains("CN=Weak"), "{warnings}");
 }

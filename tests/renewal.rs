@@ -180,7 +180,12 @@ async fn upstream_connections_are_kept_when_nothing_of_theirs_has_changed() {
                 replace(&scene.proxy, "proxy.pem", &own.chain_pem());
                 replace(&scene.proxy, "proxy.key", &own.key_pem());
             },
-            &|scene| reconfigure(&scene.proxy, "routes = [{ path = '/', upstream = 'orders' }]"),
+            &|scene| {
+                reconfigure(
+                    &scene.proxy,
+                    "routes = [{ host = 'proxy.test', upstream = 'orders' }]",
+                )
+            },
             // What is written anew, and is what it was, is no change: another
             // one is needed to see that it was looked at.
             &|scene| {
@@ -202,14 +207,22 @@ async fn upstream_connections_are_kept_when_nothing_of_theirs_has_changed() {
 #[tokio::test]
 async fn upstream_that_is_trusted_no_more_is_sent_nothing_and_callers_get_502() {
     let removed: fn(&Scene) = |scene| {
-        replace(&scene.proxy, "internal.pem", &Authority::root("Other").pem());
+        replace(
+            &scene.proxy,
+            "internal.pem",
+            &Authority::root("Other").pem(),
+        );
     };
     let rekeyed: fn(&Scene) = |scene| {
         let rekeyed = scene.internal.same_name_other_key();
         replace(&scene.proxy, "internal.pem", &rekeyed.pem());
     };
     let revoked: fn(&Scene) = |scene| {
-        replace(&scene.proxy, "internal.crl", &scene.internal.crl(&[&scene.server]));
+        replace(
+            &scene.proxy,
+            "internal.crl",
+            &scene.internal.crl(&[&scene.server]),
+        );
         reconfigure(&scene.proxy, "trust.internal.crl = ['internal.crl']");
     };
     for h2 in [false, true] {

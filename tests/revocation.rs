@@ -53,10 +53,20 @@ async fn peers_below_an_intermediate_that_a_new_list_names_are_refused_everywher
 async fn list_of_the_leaf_alone_does_not_ask_about_intermediates() {
     for (check, asks) in [("leaf", false), ("chain", true)] {
         let mut stage = Stage::with(&format!("crl_check = '{check}'")).await;
-        replace(&stage.proxy, "crl/root.crl", &stage.pki.root().crl_against(&stage.below));
-        stage.is_judged(2, (!asks).then_some(()).ok_or("revoked")).await;
+        replace(
+            &stage.proxy,
+            "crl/root.crl",
+            &stage.pki.root().crl_against(&stage.below),
+        );
+        stage
+            .is_judged(2, (!asks).then_some(()).ok_or("revoked"))
+            .await;
         if !asks {
-            replace(&stage.proxy, "crl/below.crl", &stage.below.crl(&[&stage.leaf]));
+            replace(
+                &stage.proxy,
+                "crl/below.crl",
+                &stage.below.crl(&[&stage.leaf]),
+            );
             stage.is_judged(3, Err("revoked")).await;
         }
     }
@@ -74,9 +84,16 @@ async fn missing_list_of_an_intermediate_means_what_the_bundle_says() {
         stage.is_judged(2, outcome).await;
         let said = stage.proxy.logged("crl.missing");
         assert_eq!(!said.is_empty(), rule == "log", "{rule}: {said:#?}");
-        assert!(said.iter().all(|line| line.to_string().contains("CN=Below")));
+        assert!(
+            said.iter()
+                .all(|line| line.to_string().contains("CN=Below"))
+        );
         // Which says nothing of who is named by the list that is there.
-        replace(&stage.proxy, "crl/root.crl", &stage.pki.root().crl_against(&stage.below));
+        replace(
+            &stage.proxy,
+            "crl/root.crl",
+            &stage.pki.root().crl_against(&stage.below),
+        );
         stage.is_judged(3, Err("revoked")).await;
     }
 }
@@ -106,7 +123,11 @@ async fn list_that_another_authority_of_that_name_signed_revokes_nobody() {
     let mut stage = Stage::with("crl_missing = 'allow'").await;
     let forged = stage.pki.root().same_name_other_key();
     replace(&stage.proxy, "crl/forged.crl", &forged.crl(&[&stage.leaf]));
-    replace(&stage.proxy, "crl/below.crl", &forged.crl_against(&stage.below));
+    replace(
+        &stage.proxy,
+        "crl/below.crl",
+        &forged.crl_against(&stage.below),
+    );
     // Whether such lists are put in force or refused, nobody is revoked by them.
     let heard = |line: &Value| line["generation"] == 2;
     eventually("an outcome", || {
@@ -141,7 +162,10 @@ impl Stage {
     async fn with(settings: &str) -> Self {
         let (pki, upstream) = (Pki::new(), Upstream::start().await);
         let below = pki.root().intermediate("Below");
-        let lists = [("root.crl", &*pki.root().crl(&[])), ("below.crl", &below.crl(&[]))];
+        let lists = [
+            ("root.crl", &*pki.root().crl(&[])),
+            ("below.crl", &below.crl(&[])),
+        ];
         let setup = listing(Setup::new(&pki, &upstream), &lists);
         let setup = setup.with(&format!("trust.clients.{settings}"));
         let proxy = setup.start().await;

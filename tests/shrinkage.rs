@@ -69,7 +69,13 @@ async fn bundle_that_drops_more_than_half_is_held_back_until_it_is_confirmed() {
     replace(proxy, "clients.pem", &scene.authorities[0].pem());
     let line = scene.held_back().await;
     let cause = line["cause"].as_str().unwrap();
-    for words in ["2 of its 3 anchors", "67 %", "50 %", "CN=Second", "CN=Third"] {
+    for words in [
+        "2 of its 3 anchors",
+        "67 %",
+        "50 %",
+        "CN=Second",
+        "CN=Third",
+    ] {
         assert!(cause.contains(words), "{line}");
     }
     scene.lets_in([true; 3]).await;
@@ -96,7 +102,10 @@ async fn bundle_that_drops_more_than_half_is_held_back_until_it_is_confirmed() {
     }
     scene.lets_in([true, false, false]).await;
     let now = trust(proxy).await;
-    assert_eq!((&now["failing"], &now["generation"]), (&false.into(), &2.into()));
+    assert_eq!(
+        (&now["failing"], &now["generation"]),
+        (&false.into(), &2.into())
+    );
     assert_eq!(proxy.metrics().await.sum("reload_failing", &[]), 0.0);
     // Looked at every two seconds and asked for by hand, and said once.
     assert_eq!(proxy.logged("reload.held_back").len(), 1);
@@ -172,7 +181,12 @@ async fn empty_bundle_is_refused_and_cannot_be_confirmed() {
             replace(&scene.proxy, "clients.pem", content);
             let (status, answer) = post(&scene.proxy, "/reload?accept_shrink=clients").await;
             assert_eq!((status, &answer["outcome"]), (422, &"failed".into()));
-            assert!(answer["problems"][0].as_str().unwrap().contains("clients.pem"));
+            assert!(
+                answer["problems"][0]
+                    .as_str()
+                    .unwrap()
+                    .contains("clients.pem")
+            );
         }
         let line = scene.proxy.log_line("reload.failed", |_| true).await;
         assert!(line["cause"].as_str().unwrap().contains("trust.clients"));
@@ -239,7 +253,13 @@ async fn anchor_that_loses_its_revocation_list_is_held_back() {
     let (status, _) = post(&proxy, "/reload?accept_shrink=clients").await;
     assert_eq!(status, 200);
     assert_eq!(client.get(proxy.public(), "/").await.unwrap().status, 200);
-    assert_eq!(lines(&proxy, "generation.published", 1, |line| line["generation"] == 2).await.len(), 1);
+    assert_eq!(
+        lines(&proxy, "generation.published", 1, |line| line["generation"]
+            == 2)
+        .await
+        .len(),
+        1
+    );
 }
 
 fn bundle(authorities: &[Authority]) -> String {

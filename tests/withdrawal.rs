@@ -18,9 +18,7 @@ use crate::support::frames::Frames;
 use crate::support::pki::{Authority, CLIENT_URI, Leaf, PROXY_NAME, Pki};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
-use crate::support::trust::{
-    HeldWire, in_force, lines, open_are, reconfigure, replace, withdrawn,
-};
+use crate::support::trust::{HeldWire, in_force, lines, open_are, reconfigure, replace, withdrawn};
 use crate::support::{eventually, within};
 
 const REMOVED: Expected = Expected {
@@ -115,7 +113,10 @@ async fn bundle_that_keeps_leaves_open_connections_alone_and_refuses_new_ones() 
     let mut sessions = stage.idle(&stage.leaves).await;
     let mut tunnel = stage.tunnel(&stage.leaves).await;
     let returning = stage.leaves.clone().resuming();
-    assert_eq!(returning.get(proxy.public(), "/").await.unwrap().status, 200);
+    assert_eq!(
+        returning.get(proxy.public(), "/").await.unwrap().status,
+        200
+    );
     stage.remove_partners().await;
     for session in &mut sessions {
         assert_eq!(session.send(get("/again")).await.unwrap().status, 200);
@@ -168,7 +169,10 @@ async fn anonymous_connections_end_when_the_listener_demands_a_certificate() {
     let nobody = stage.idle(&anonymous).await;
     let mut known = stage.idle(&stage.stays).await;
     let returning = anonymous.clone().resuming();
-    assert_eq!(returning.get(proxy.public(), "/").await.unwrap().status, 200);
+    assert_eq!(
+        returning.get(proxy.public(), "/").await.unwrap().status,
+        200
+    );
     reconfigure(proxy, "listeners.public.tls.client_auth = 'require'");
     in_force(proxy, 2).await;
     for session in &nobody {
@@ -239,7 +243,9 @@ async fn every_listener_with_the_bundle_obeys_and_one_with_another_bundle_does_n
         let setup = setup.with("trust.others.ca = ['others.pem']");
         [("second", "clients"), ("third", "others")]
             .into_iter()
-            .fold(setup, |setup, (name, trust)| setup.with(&listener(name, trust)))
+            .fold(setup, |setup, (name, trust)| {
+                setup.with(&listener(name, trust))
+            })
     })
     .await;
     let proxy = &stage.scene.proxy;
@@ -271,7 +277,10 @@ async fn change_that_concerns_nobody_leaves_every_connection_alone() {
     let mut sessions = stage.idle(&stage.leaves).await;
     sessions.extend(stage.idle(&stage.stays).await);
     let mut tunnel = stage.tunnel(&stage.leaves).await;
-    let open = proxy.metrics().await.sum("connections_total", &["listener"]);
+    let open = proxy
+        .metrics()
+        .await
+        .sum("connections_total", &["listener"]);
     let elsewhere = Authority::root("Elsewhere");
     let server = elsewhere.leaf().server().dns(PROXY_NAME).issue();
     let nobody = client_of(&stage.partners);
@@ -284,7 +293,10 @@ async fn change_that_concerns_nobody_leaves_every_connection_alone() {
         &|| replace(proxy, "ca/elsewhere.pem", &elsewhere.pem()),
         // The proxy's own certificate, of another authority.
         &|| {
-            let pair = [("proxy.pem", server.chain_pem()), ("proxy.key", server.key_pem())];
+            let pair = [
+                ("proxy.pem", server.chain_pem()),
+                ("proxy.key", server.key_pem()),
+            ];
             for (name, content) in pair {
                 replace(proxy, name, &content);
             }
@@ -455,7 +467,10 @@ struct Stage {
     stays: Client,
 }
 
-type InFlight = (Session, Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>);
+type InFlight = (
+    Session,
+    Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>,
+);
 
 impl Stage {
     async fn start() -> Self {

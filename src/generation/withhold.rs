@@ -61,7 +61,8 @@ pub(super) fn withheld(new: &Loaded, former: &Loaded, accepted: &[String]) -> Ve
             let mut by_share = true;
             let loss = if shrinkage.exceeds(config.max_shrink) {
                 of_anchors(&shrinkage, config.max_shrink)
-            } else if shrinkage.all_expired && !all_had_expired && config.max_shrink.percent() < 100 {
+            } else if shrinkage.all_expired && !all_had_expired && config.max_shrink.percent() < 100
+            {
                 "every anchor of it has expired, or is not valid yet; every peer would be refused"
                     .to_owned()
             } else if !shrinkage.uncovered.is_empty() && config.crl == former_config.crl {

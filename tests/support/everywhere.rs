@@ -333,7 +333,9 @@ async fn visits(client: &Client, proxy: &Proxy) -> bool {
 pub(crate) async fn tunnel(client: &Client, proxy: &Proxy, path: &str) -> Raw {
     let mut tunnel = client.raw(proxy.public()).await;
     let head = format!("GET {path} HTTP/1.1\r\nHost: proxy.test\r\n");
-    tunnel.write(head + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    tunnel
+        .write(head + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .await;
     assert_eq!(tunnel.read_head().await.status, 101);
     echoes(&mut tunnel).await;
     tunnel

@@ -172,7 +172,7 @@ impl Authority {
     }
 
     /// As [`Authority::crl`], against an authority below it.
-    pub(crate) fn crl_against(&self, revoked: &Authority) -> String {
+    pub(crate) fn crl_against(&self, revoked: &Self) -> String {
         self.list(&[revoked.serial], SystemTime::now() + DAY)
     }
 

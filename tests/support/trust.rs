@@ -15,7 +15,10 @@ use super::raw::Raw;
 
 /// Replaces a file next to the config, in one step.
 pub(crate) fn replace(proxy: &Proxy, name: &str, content: &str) {
-    let (path, new) = (proxy.path(name), proxy.path(&format!(".{}", name.replace('/', "-"))));
+    let (path, new) = (
+        proxy.path(name),
+        proxy.path(&format!(".{}", name.replace('/', "-"))),
+    );
     std::fs::write(&new, content).unwrap();
     std::fs::rename(new, path).unwrap();
 }
@@ -26,7 +29,11 @@ pub(crate) fn reconfigure(proxy: &Proxy, toml: &str) {
     let path = proxy.path("countersign.toml");
     let mut config: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
     merge(&mut config, toml.parse().unwrap());
-    replace(proxy, "countersign.toml", &toml::to_string(&config).unwrap());
+    replace(
+        proxy,
+        "countersign.toml",
+        &toml::to_string(&config).unwrap(),
+    );
 }
 
 /// Waits until a generation is in force; returns the line that says so.
