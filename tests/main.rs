@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod anchors;
 mod architecture;
 mod commands;
 mod expiry;
@@ -27,9 +28,13 @@ mod life;
 mod limits;
 mod logs;
 mod preview;
+mod renewal;
 mod reuse;
+mod revocation;
 mod routes;
 mod sessions;
+mod shrinkage;
 mod startup;
 mod support;
 mod upstreams;
+mod withdrawal;

@@ -50,6 +50,8 @@ const PING_AFTER: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// A connection that is ready for HTTP.
 struct Established {
+    /// The generation that it was established under.
+    under: Rc<Current>,
     stream: Stream,
     http2: bool,
     /// What was read to tell which protocol this is.
@@ -73,17 +75,17 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         slot,
         load,
     } = arrival;
-    let begun = worker.current();
+    let arrived = worker.current();
     // A listener that was removed while this was on its way.
-    let Some(id) = begun.listener_of(socket) else {
+    let Some(id) = arrived.listener_of(socket) else {
         return;
     };
-    let _counted = Counting::begin(begun.site().metrics().listener_of(id.0));
+    let _counted = Counting::begin(arrived.site().metrics().listener_of(id.0));
     let origin = Origin { socket, address };
     let established = match register(stream) {
         // Apart from the serving that follows, so that its room is given back.
         Ok(stream) => {
-            let establishing = establish(&worker, Rc::clone(&begun), (id, origin), stream);
+            let establishing = establish(&worker, arrived, (id, origin), stream);
             Box::pin(establishing).await
         }
         Err(cause) => {
@@ -93,6 +95,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     };
     if let Some(established) = established {
         let Established {
+            under,
             stream,
             http2,
             ahead,
@@ -102,7 +105,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         // What has changed since the handshake began was said to those that
         // were registered by then.
         let now = worker.current();
-        if !Rc::ptr_eq(&begun, &now)
+        if !Rc::ptr_eq(&under, &now)
             && let Some(summons) = open.review(&now)
         {
             open.summon(summons);
@@ -129,34 +132,48 @@ fn register(socket: ArrivedSocket) -> std::io::Result<Socket> {
     })
 }
 
-/// The handshake, where there is one, under the generation of its beginning.
+/// The handshake, where there is one.
 async fn establish(
     worker: &Worker,
-    current: Rc<Current>,
+    arrived: Rc<Current>,
     (id, origin): (ListenerId, Origin),
     socket: Socket,
 ) -> Option<Established> {
-    let site = current.site();
-    let listener = site.config().listener(id)?;
-    let Some(tls) = site.server(id) else {
-        let known = prior_knowledge(worker, listener, socket).await;
-        let http2 = known.as_ref().is_ok_and(|(_, http2, _)| *http2);
-        let downstream = Downstream::plaintext(origin.address, http2);
-        let caller = Caller::new(current.proxy(), id, downstream);
-        let (socket, http2, ahead) = known.map_err(|ended| record_end(&caller, ended)).ok()?;
-        return Some(Established {
-            stream: Stream::Plain(socket),
-            http2,
-            ahead,
-            open: Open::new(origin.socket, caller, None, None),
-        });
-    };
-
-    let deadline = Instant::now() + listener.limits.handshake_timeout;
-    if !has_begun(worker, &socket, deadline).await {
-        return None;
+    let listener = arrived.site().config().listener(id)?;
+    if arrived.site().server(id).is_some() {
+        let deadline = Instant::now() + listener.limits.handshake_timeout;
+        if !has_begun(worker, &socket, deadline).await {
+            return None;
+        }
+        return shake_hands(worker.current(), origin, socket, deadline).await;
     }
-    match tls.accept(socket, deadline).await {
+    let known = prior_knowledge(worker, listener, socket).await;
+    let http2 = known.as_ref().is_ok_and(|(_, http2, _)| *http2);
+    let downstream = Downstream::plaintext(origin.address, http2);
+    let caller = Caller::new(arrived.proxy(), id, downstream);
+    let (socket, http2, ahead) = known.map_err(|ended| record_end(&caller, ended)).ok()?;
+    Some(Established {
+        under: arrived,
+        stream: Stream::Plain(socket),
+        http2,
+        ahead,
+        open: Open::new(origin.socket, caller, None, None),
+    })
+}
+
+/// A handshake under `current`, the generation of its first byte: clients may
+/// have connected long before. `None`: it was refused, or its listener has gone
+/// or speaks no TLS any more.
+async fn shake_hands(
+    current: Rc<Current>,
+    origin: Origin,
+    socket: Socket,
+    deadline: Instant,
+) -> Option<Established> {
+    let site = current.site();
+    let id = current.listener_of(origin.socket)?;
+    let listener = site.config().listener(id)?;
+    match site.server(id)?.accept(socket, deadline).await {
         Ok(done) => {
             let Handshaken {
                 stream,
@@ -171,6 +188,7 @@ async fn establish(
             let downstream = Downstream::tls(origin.address, identity, http2);
             let caller = Caller::new(current.proxy(), id, downstream);
             Some(Established {
+                under: Rc::clone(&current),
                 stream,
                 http2,
                 ahead: Vec::new(),

@@ -382,7 +382,8 @@ fn address(ready: &Value) -> SocketAddr {
         .unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-fn merge(table: &mut toml::Table, change: toml::Table) {
+/// Joins tables; everything else is replaced.
+pub(super) fn merge(table: &mut toml::Table, change: toml::Table) {
     for (key, value) in change {
         match (table.get_mut(&key), value) {
             (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
