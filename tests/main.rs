@@ -13,9 +13,11 @@
 
 mod admin;
 mod architecture;
+mod broken_files;
 mod commands;
 mod expiry;
 mod faults;
+mod files;
 mod fixtures;
 mod forwarding;
 mod framing;
