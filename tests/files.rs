@@ -67,12 +67,14 @@ async fn each_was_one_generation(scene: &Scene, count: u64) {
         .await;
     assert_eq!(generation(proxy).await, 1 + count, "{thing:?}");
     let published = proxy.logged("generation.published");
-    let told: Vec<_> = published
-        .iter()
-        .map(|line| (line["generation"].as_u64(), line["changed"].as_str()))
-        .collect();
-    let wanted = (2..=1 + count).map(|number| (Some(number), Some(thing.change())));
-    assert_eq!(told, wanted.collect::<Vec<_>>(), "{thing:?}");
+    let numbers = published.iter().map(|line| line["generation"].as_u64());
+    let wanted: Vec<_> = (2..=1 + count).map(Some).collect();
+    assert_eq!(numbers.collect::<Vec<_>>(), wanted, "{thing:?}");
+    for line in published {
+        let changed = line["changed"].as_str().unwrap();
+        let mut words = changed.split(' ');
+        assert!(words.any(|word| word == thing.change()), "{thing:?}: {line}");
+    }
 }
 
 async fn every_thing_twice(way: Way) {
@@ -177,7 +179,7 @@ async fn without_notifications_of_the_system_the_log_says_so_and_polling_finds_c
 
 #[tokio::test]
 async fn interval_of_polling_is_what_the_config_says() {
-    let more = "server.poll_interval = '50ms'";
+    let more = "server.poll_interval = '100ms'";
     let mut scene = Scene::new(Thing::Bundle, Way::OtherName, more).await;
     for version in [1, 2, 3] {
         let since = Instant::now();
@@ -340,7 +342,7 @@ async fn unchanged_content_publishes_no_generation() {
         |path| fs::write(path.with_file_name(".hidden"), "of no interest").unwrap(),
     ];
     for_each(&Thing::ALL, |thing| async move {
-        let more = "server.poll_interval = '50ms'";
+        let more = "server.poll_interval = '100ms'";
         let mut scene = Scene::new(thing, Way::RenameOver, more).await;
         for touch in TOUCHES {
             touch(&scene.path());

@@ -8,7 +8,7 @@ use data_encoding::BASE64;
 use rustls::AlertDescription;
 use tokio::time::{Duration, Instant, sleep};
 
-use super::client::{Client, Refusal, get};
+use super::client::{Client, Refusal, Session, get};
 use super::disk::{Content, Volume, Way};
 use super::pki::{Authority, Leaf, PROXY_NAME, Pki};
 use super::proxy::{Proxy, Setup};
@@ -58,10 +58,7 @@ impl Thing {
                 "upstreams.orders.outbound.basic_authentication = 'required'
                  upstreams.orders.outbound.credential = { source = 'basic', user = 'countersign', password_file = 'live/password' }"
             }
-            Self::Config => {
-                "trust.clients.ca = ['../clients.pem']
-                 listeners.public.tls.certificates = [{ chain = '../proxy.pem', key = '../proxy.key' }]"
-            }
+            Self::Config => "",
             Self::UpstreamBundle => {
                 "trust.internal.ca = ['live/ca.pem']
                  upstreams.orders.tls = { trust = 'internal', server_name = 'orders.internal' }"
@@ -153,7 +150,13 @@ impl Scene {
             setup = setup.after_shell(launcher);
         }
         if thing == Thing::Config {
-            setup = setup.with(&routes(0)).config_at("live/countersign.toml");
+            let path = |name: &str| setup.path(name).display().to_string();
+            let (ca, chain, key) = (path("clients.pem"), path("proxy.pem"), path("proxy.key"));
+            setup = setup
+                .with(&format!("trust.clients.ca = ['{ca}']"))
+                .with(&format!("listeners.public.tls.certificates = [{{ chain = '{chain}', key = '{key}' }}]"))
+                .with(&routes(0))
+                .config_at("live/countersign.toml");
         }
         let makers = Makers::new(pki, thing, &setup);
         let volume = Volume::new(&setup.path(""), way, &makers.files(thing, 0, true));
@@ -186,8 +189,37 @@ impl Scene {
 
     /// The path of the thing's file, or of the last of them.
     pub(crate) fn path(&self) -> PathBuf {
-        let (name, _) = self.files(0).pop().unwrap();
-        self.volume.path(name)
+        self.paths().pop().unwrap()
+    }
+
+    /// The paths of the thing's files.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        let files = self.files(0).into_iter();
+        files.map(|(name, _)| self.volume.path(name)).collect()
+    }
+
+    /// A connection, which has been good for a request.
+    pub(crate) async fn connection(&self) -> Session {
+        let makers = &self.makers;
+        let client = match self.thing {
+            Thing::OwnCertificate => Client::trusting(&makers.authorities[0]),
+            _ => Client::new(&makers.pki),
+        };
+        let client = client.presenting(&makers.pki.client());
+        let mut session = client.connect(self.proxy.public()).await.unwrap();
+        self.goes_on(&mut session).await;
+        session
+    }
+
+    /// A request on an open connection is answered as version 0 has it.
+    pub(crate) async fn goes_on(&self, session: &mut Session) {
+        let path = match self.thing {
+            Thing::Config => "/v0/",
+            _ => "/",
+        };
+        let answer = session.send(get(path)).await;
+        let answer = answer.unwrap_or_else(|cause| panic!("{:?}: {cause:?}", self.thing));
+        assert_eq!(answer.status, 200, "{:?}", self.thing);
     }
 
     /// Puts a version on disk.
@@ -206,7 +238,7 @@ impl Scene {
             }
             let thing = self.thing;
             assert!(asked < deadline, "{thing:?} {version} never came in force");
-            sleep(Duration::from_millis(15)).await;
+            sleep(Duration::from_millis(25)).await;
         }
     }
 
@@ -220,7 +252,13 @@ impl Scene {
             Thing::OwnCertificate => {
                 let authority = &makers.authorities[version];
                 let client = Client::trusting(authority).presenting(&makers.pki.client());
-                self.answers(&client).await.is_ok()
+                match self.answers(&client).await {
+                    Ok(()) => true,
+                    Err(alert) => {
+                        assert_eq!(alert, Some(AlertDescription::UnknownCA));
+                        false
+                    }
+                }
             }
             Thing::Credential => {
                 self.answers(&known).await.unwrap();
@@ -231,10 +269,10 @@ impl Scene {
                 sent.unwrap().starts_with(pair.as_bytes())
             }
             Thing::Config => {
+                let mut session = known.connect(self.proxy.public()).await.unwrap();
                 let mut found = Vec::new();
                 for each in 0..VERSIONS {
-                    let path = format!("/v{each}/");
-                    let answer = known.get(self.proxy.public(), &path).await.unwrap();
+                    let answer = session.send(get(&format!("/v{each}/"))).await.unwrap();
                     if answer.status == 200 {
                         found.push(each);
                     }
@@ -257,12 +295,16 @@ impl Scene {
 
     async fn trusts_only(&self, version: usize) -> bool {
         let mut accepted = Vec::new();
-        for (each, authority) in self.makers.authorities.iter().enumerate() {
+        for (each, authority) in from(version, &self.makers.authorities) {
             let leaf = authority.leaf().client().uri("spiffe://prod.example/x");
             let client = Client::new(&self.makers.pki).presenting(&leaf.issue());
             match self.answers(&client).await {
                 Ok(()) => accepted.push(each),
-                Err(alert) => assert_eq!(alert, AlertDescription::UnknownCA),
+                Err(Some(alert)) => assert_eq!(alert, AlertDescription::UnknownCA),
+                Err(None) => {}
+            }
+            if accepted.is_empty() {
+                return false;
             }
         }
         accepted == [version]
@@ -270,11 +312,18 @@ impl Scene {
 
     async fn revokes_only(&self, version: usize) -> bool {
         let mut refused = Vec::new();
-        for (each, leaf) in self.makers.leaves.iter().enumerate() {
+        for (each, leaf) in from(version, &self.makers.leaves) {
             let client = Client::new(&self.makers.pki).presenting(leaf);
-            if let Err(alert) = self.answers(&client).await {
-                assert_eq!(alert, AlertDescription::CertificateRevoked);
-                refused.push(each);
+            match self.answers(&client).await {
+                Ok(()) => {}
+                Err(Some(alert)) => {
+                    assert_eq!(alert, AlertDescription::CertificateRevoked);
+                    refused.push(each);
+                }
+                Err(None) => refused.push(each),
+            }
+            if refused.is_empty() {
+                return false;
             }
         }
         refused == [version]
@@ -312,20 +361,25 @@ impl Scene {
         session.tls().resumed
     }
 
-    /// One request on a connection of its own, which is answered or refused in
-    /// the handshake.
-    async fn answers(&self, client: &Client) -> Result<(), AlertDescription> {
+    /// One request on a connection of its own, which is answered, or refused
+    /// with an alert; or it was withdrawn right after its handshake, and is
+    /// closed or denied the request.
+    async fn answers(&self, client: &Client) -> Result<(), Option<AlertDescription>> {
         match client.get(self.proxy.public(), "/").await {
+            Ok(answer) if answer.status == 403 => Err(None),
             Ok(answer) => {
                 assert_eq!(answer.status, 200);
                 Ok(())
             }
-            Err(Refusal::Alert(alert)) => Err(alert),
+            Err(Refusal::Alert(alert)) => Err(Some(alert)),
             // The client does not trust the certificate of this version.
             Err(Refusal::Other(text)) if text.contains("UnknownIssuer") => {
-                Err(AlertDescription::UnknownCA)
+                Err(Some(AlertDescription::UnknownCA))
             }
-            Err(other) => panic!("{other:?}"),
+            Err(Refusal::Other(text)) => {
+                assert!(text.contains("connection closed"), "{text}");
+                Err(None)
+            }
         }
     }
 }
@@ -402,6 +456,13 @@ impl Makers {
     pub(crate) fn config(&self, version: usize) -> &str {
         &self.configs[version]
     }
+}
+
+/// All of them with their numbers, the one of this version first.
+fn from<T>(version: usize, all: &[T]) -> impl Iterator<Item = (usize, &T)> {
+    let first = (version, &all[version]);
+    let others = all.iter().enumerate();
+    std::iter::once(first).chain(others.filter(move |(each, _)| *each != version))
 }
 
 /// A route for a version alone.
