@@ -63,7 +63,9 @@ async fn twice(mut scene: Scene, way: Way, same_length: bool) -> Duration {
 async fn each_was_one_generation(scene: &Scene, count: u64) {
     let (thing, proxy) = (scene.thing, &scene.proxy);
     proxy
-        .log_line("generation.published", |line| line["generation"] == 1 + count)
+        .log_line("generation.published", |line| {
+            line["generation"] == 1 + count
+        })
         .await;
     assert_eq!(generation(proxy).await, 1 + count, "{thing:?}");
     let published = proxy.logged("generation.published");
@@ -73,7 +75,10 @@ async fn each_was_one_generation(scene: &Scene, count: u64) {
     for line in published {
         let changed = line["changed"].as_str().unwrap();
         let mut words = changed.split(' ');
-        assert!(words.any(|word| word == thing.change()), "{thing:?}: {line}");
+        assert!(
+            words.any(|word| word == thing.change()),
+            "{thing:?}: {line}"
+        );
     }
 }
 
@@ -162,15 +167,21 @@ async fn without_notifications_of_the_system_the_log_says_so_and_polling_finds_c
     if !permits(&format!("unshare --user --map-root-user sh -c '{NONE}'")) {
         return;
     }
-    let launcher =
-        format!(r#"exec unshare --user --map-root-user sh -c '{NONE} && exec "$0" "$@"' "$0" "$@""#);
+    let launcher = format!(
+        r#"exec unshare --user --map-root-user sh -c '{NONE} && exec "$0" "$@"' "$0" "$@""#
+    );
     for_each(&[Thing::Bundle, Thing::Config], |thing| {
         let launcher = launcher.clone();
         async move {
             let way = Way::RenameOver;
             let scene = Scene::launched(thing, way, "", Some(&launcher)).await;
             let told = scene.proxy.log_line("watch.unavailable", |_| true).await;
-            assert!(told["message"].as_str().unwrap().contains("server.poll_interval"));
+            assert!(
+                told["message"]
+                    .as_str()
+                    .unwrap()
+                    .contains("server.poll_interval")
+            );
             twice(scene, way, true).await
         }
     })
@@ -251,7 +262,11 @@ async fn burst_of_changes_is_one_generation() {
         for (round, last) in [(1, 1), (2, 2)] {
             let since = Instant::now();
             for change in 0..20 {
-                scene.change(if change == 19 { last } else { (change + round) % 2 });
+                scene.change(if change == 19 {
+                    last
+                } else {
+                    (change + round) % 2
+                });
             }
             longest = longest.max(scene.comes_into_force(last, since).await);
         }

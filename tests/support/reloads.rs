@@ -26,8 +26,10 @@ pub(crate) async fn trust(proxy: &Proxy) -> Value {
 /// `POST /reload`: the status, and what came of it.
 pub(crate) async fn reload(proxy: &Proxy) -> (u16, Value) {
     let mut raw = Raw::plain(proxy.admin()).await;
-    raw.write("POST /reload HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        .await;
+    raw.write(
+        "POST /reload HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     let answer = raw.read_response().await;
     (answer.status, serde_json::from_str(&answer.body).unwrap())
 }

@@ -111,6 +111,8 @@ pub(crate) struct Makers {
     /// The config of each version.
     configs: Vec<String>,
     own: Vec<Leaf>,
+    /// The revocation list of each version: no two of the same content are the same.
+    lists: Vec<String>,
 }
 
 /// As many versions as there are.
@@ -143,9 +145,7 @@ impl Scene {
             _ => upstream,
         };
         let upstream = upstream.start().await;
-        let mut setup = Setup::new(&pki, &upstream)
-            .with(thing.config())
-            .with(more);
+        let mut setup = Setup::new(&pki, &upstream).with(thing.config()).with(more);
         if let Some(launcher) = launcher {
             setup = setup.after_shell(launcher);
         }
@@ -154,7 +154,9 @@ impl Scene {
             let (ca, chain, key) = (path("clients.pem"), path("proxy.pem"), path("proxy.key"));
             setup = setup
                 .with(&format!("trust.clients.ca = ['{ca}']"))
-                .with(&format!("listeners.public.tls.certificates = [{{ chain = '{chain}', key = '{key}' }}]"))
+                .with(&format!(
+                    "listeners.public.tls.certificates = [{{ chain = '{chain}', key = '{key}' }}]"
+                ))
                 .with(&routes(0))
                 .config_at("live/countersign.toml");
         }
@@ -391,13 +393,15 @@ impl Makers {
             .clone()
             .map(|version| Authority::root(&format!("Authority {version}")))
             .collect();
+        let leaves: Vec<_> = each.clone().map(|_| pki.client()).collect();
         let own = authorities.iter().map(|authority| match thing {
             Thing::UpstreamCertificate => pki.client(),
             _ => authority.leaf().server().dns(PROXY_NAME).issue(),
         });
         Self {
             own: own.collect(),
-            leaves: each.clone().map(|_| pki.client()).collect(),
+            lists: leaves.iter().map(|leaf| pki.root().crl(&[leaf])).collect(),
+            leaves,
             configs: each.map(|v| setup.text_with(&routes(v))).collect(),
             authorities,
             pki,
@@ -420,8 +424,7 @@ impl Makers {
                 ("own.key", pad(self.own[version].key_pem())),
             ],
             Thing::RevocationList | Thing::RevocationFolder => {
-                let list = self.pki.root().crl(&[&self.leaves[version]]);
-                vec![("list.pem", pad(list))]
+                vec![("list.pem", pad(self.lists[version].clone()))]
             }
             // A line break would be part of it.
             Thing::Credential => {
