@@ -16,6 +16,9 @@ use crate::support::eventually;
 use crate::support::reloads::{counted, generation, hang_up, is_failing, reload, trust};
 use crate::support::things::{Scene, Thing};
 
+/// Nothing is found by polling: it is noticed that files were put right.
+const NO_POLLING: &str = "server.poll_interval = '1h'";
+
 /// Things whose files have a form that can be broken.
 const WITH_FORM: [Thing; 9] = [
     Thing::Bundle,
@@ -37,7 +40,7 @@ async fn for_each(things: &[Thing], word: &'static str, break_it: Break) {
     let mut all = JoinSet::new();
     for thing in things.iter().copied() {
         all.spawn(async move {
-            let scene = Scene::new(thing, Way::RenameOver, "").await;
+            let scene = Scene::new(thing, Way::RenameOver, NO_POLLING).await;
             broken_and_put_right(scene, word, break_it).await;
         });
     }
@@ -209,7 +212,7 @@ async fn file_that_may_not_be_read_is_not_put_in_force() {
         let launcher = launcher.clone();
         all.spawn(async move {
             let way = Way::RenameOver;
-            let scene = Scene::launched(thing, way, "", launcher.as_deref()).await;
+            let scene = Scene::launched(thing, way, NO_POLLING, launcher.as_deref()).await;
             broken_and_put_right(scene, "Permission denied", |_, path| {
                 fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
             })
@@ -238,7 +241,7 @@ async fn key_of_another_leaf_is_not_put_in_force() {
 #[tokio::test]
 async fn revocation_list_of_another_authority_is_held_back_and_said_once() {
     for thing in [Thing::RevocationList, Thing::RevocationFolder] {
-        let mut scene = Scene::new(thing, Way::RenameOver, "").await;
+        let mut scene = Scene::new(thing, Way::RenameOver, NO_POLLING).await;
         let mut open = scene.connection().await;
         replace(&scene.path(), scene.makers().authorities[0].crl(&[]));
         let line = scene.proxy.log_line("reload.held_back", |_| true).await;
@@ -343,7 +346,7 @@ async fn part_of_a_file_is_never_in_force_while_its_writer_pauses() {
     let mut all = JoinSet::new();
     for thing in WITH_FORM {
         all.spawn(async move {
-            let mut scene = Scene::new(thing, Way::RenameOver, "").await;
+            let mut scene = Scene::new(thing, Way::RenameOver, NO_POLLING).await;
             let mut open = scene.connection().await;
             for (path, (_, content)) in scene.paths().iter().zip(scene.files(1)) {
                 let text = String::from_utf8(content).unwrap();

@@ -9,11 +9,14 @@ use tokio::time::{Duration, Instant};
 
 use crate::support::disk::{Way, permits, replace};
 use crate::support::reloads::{counted, generation, hang_up, is_failing, reload, trust};
-use crate::support::things::{Scene, Thing};
+use crate::support::things::{Scene, Thing, start_without};
 
 /// How long a change may take: 2 s where only polling finds it, and what a busy
 /// machine takes to run the test.
 const IN_FORCE: Duration = Duration::from_secs(2 + 3);
+
+/// Nothing is found by polling: what is in force was noticed, or asked for.
+const NO_POLLING: &str = "server.poll_interval = '1h'";
 
 /// Runs a test of one thing for each of them at a time.
 async fn for_each<F>(things: &[Thing], test: impl Fn(Thing) -> F)
@@ -84,7 +87,7 @@ async fn each_was_one_generation(scene: &Scene, count: u64) {
 
 async fn every_thing_twice(way: Way) {
     for_each(&Thing::ALL, |thing| async move {
-        twice(Scene::new(thing, way, "").await, way, true).await
+        twice(Scene::new(thing, way, NO_POLLING).await, way, true).await
     })
     .await;
 }
@@ -97,7 +100,7 @@ async fn files_written_in_place_with_the_same_length_are_in_force() {
 #[tokio::test]
 async fn files_written_in_place_with_another_length_are_in_force() {
     for_each(&Thing::ALL, |thing| async move {
-        let scene = Scene::new(thing, Way::InPlace, "").await;
+        let scene = Scene::new(thing, Way::InPlace, NO_POLLING).await;
         twice(scene, Way::InPlace, false).await
     })
     .await;
@@ -145,7 +148,11 @@ async fn files_that_were_gone_and_come_back_are_in_force() {
 
 #[tokio::test]
 async fn changes_that_the_system_does_not_tell_of_are_found_by_polling() {
-    every_thing_twice(Way::OtherName).await;
+    for_each(&Thing::ALL, |thing| async move {
+        let way = Way::OtherName;
+        twice(Scene::new(thing, way, "").await, way, true).await
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -204,7 +211,7 @@ async fn interval_of_polling_is_what_the_config_says() {
 
 /// What nobody hears of: the system does not tell, and nobody polls.
 async fn unheard(thing: Thing) -> Scene {
-    Scene::new(thing, Way::OtherName, "server.poll_interval = '1h'").await
+    Scene::new(thing, Way::OtherName, NO_POLLING).await
 }
 
 #[tokio::test]
@@ -257,7 +264,7 @@ async fn posted_reload_puts_in_force_what_was_not_noticed_and_says_so() {
 #[tokio::test]
 async fn burst_of_changes_is_one_generation() {
     for_each(&Thing::ALL, |thing| async move {
-        let mut scene = Scene::new(thing, Way::RenameOver, "").await;
+        let mut scene = Scene::new(thing, Way::RenameOver, NO_POLLING).await;
         let mut longest = Duration::ZERO;
         for (round, last) in [(1, 1), (2, 2)] {
             let since = Instant::now();
@@ -279,8 +286,7 @@ async fn burst_of_changes_is_one_generation() {
 
 #[tokio::test]
 async fn file_that_a_new_config_names_is_in_force_when_it_appears() {
-    let more = "server.poll_interval = '1h'";
-    let mut scene = Scene::new(Thing::Bundle, Way::RenameOver, more).await;
+    let mut scene = Scene::new(Thing::Bundle, Way::RenameOver, NO_POLLING).await;
     let config = scene.proxy.path("countersign.toml");
     let mut text = fs::read_to_string(&config).unwrap();
     let pem = |scene: &Scene, version: usize| scene.makers().authorities[version].pem();
@@ -309,8 +315,8 @@ async fn file_that_a_new_config_names_is_in_force_when_it_appears() {
 
 #[tokio::test]
 async fn authorities_added_to_a_folder_and_removed_from_it_are_followed() {
-    let more = "trust.clients.max_shrink = '100%'";
-    let mut scene = Scene::new(Thing::BundleFolder, Way::RenameOver, more).await;
+    let more = format!("{NO_POLLING}\ntrust.clients.max_shrink = '100%'");
+    let mut scene = Scene::new(Thing::BundleFolder, Way::RenameOver, &more).await;
     let (old, new) = (scene.path(), scene.volume.path("new.pem"));
     let pem = |scene: &Scene, version: usize| scene.makers().authorities[version].pem();
     let mut longest = Duration::ZERO;
@@ -330,6 +336,18 @@ async fn authorities_added_to_a_folder_and_removed_from_it_are_followed() {
     }
     assert!(longest <= IN_FORCE, "{longest:?}");
     each_was_one_generation(&scene, 4).await;
+}
+
+#[tokio::test]
+async fn file_that_is_missing_at_the_start_refuses_it() {
+    for thing in Thing::ALL
+        .into_iter()
+        .filter(|thing| *thing != Thing::Config)
+    {
+        let ended = start_without(thing).await;
+        let words = ["live/", "cannot be read", "No such file"];
+        ended.expect_code(2).expect_words(&words);
+    }
 }
 
 /// What leaves the content as it is.

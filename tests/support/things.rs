@@ -9,6 +9,7 @@ use rustls::AlertDescription;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::client::{Client, Refusal, Session, get};
+use super::command::Finished;
 use super::disk::{Content, Volume, Way};
 use super::pki::{Authority, Leaf, PROXY_NAME, Pki};
 use super::proxy::{Proxy, Setup};
@@ -475,4 +476,15 @@ fn routes(version: usize) -> String {
 
 fn password(version: usize) -> String {
     format!("open-sesame-{version}")
+}
+
+/// Starts a proxy whose files of this thing are not there; it must not start.
+pub(crate) async fn start_without(thing: Thing) -> Finished {
+    let pki = Pki::new();
+    let scheme = match thing {
+        Thing::UpstreamBundle | Thing::UpstreamCertificate => "https",
+        _ => "http",
+    };
+    let setup = Setup::to(&pki, &format!("{scheme}://127.0.0.1:1"));
+    setup.with(thing.config()).run_to_its_end().await
 }
