@@ -13,7 +13,10 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::support::disk::{Way, permits, replace};
 use crate::support::eventually;
-use crate::support::reloads::{counted, generation, hang_up, is_failing, reload, trust};
+use crate::support::pki::PROXY_NAME;
+use crate::support::reloads::{
+    counted, generation, generation_becomes, hang_up, is_failing, reload, trust,
+};
 use crate::support::things::{Scene, Thing};
 
 /// Nothing is found by polling: it is noticed that files were put right.
@@ -237,6 +240,30 @@ async fn key_of_another_leaf_is_not_put_in_force() {
     .await;
 }
 
+#[tokio::test]
+async fn expired_leaf_is_not_put_in_force_and_told_once_while_time_goes_on() {
+    for thing in [Thing::OwnCertificate, Thing::UpstreamCertificate] {
+        let mut scene = Scene::new(thing, Way::RenameOver, NO_POLLING).await;
+        let leaf = scene.makers().pki.root().leaf().dns(PROXY_NAME);
+        let leaf = leaf.ended(Duration::from_secs(9)).issue();
+        let paths = scene.paths();
+        replace(&paths[1], leaf.key_pem());
+        replace(&paths[0], leaf.chain_pem());
+        let expired = |line: &Value| line["cause"].as_str().unwrap().contains("has expired");
+        scene.proxy.log_line("reload.failed", expired).await;
+        let before = scene.proxy.logged("reload.failed").len();
+        let since = Instant::now();
+        let (_, first) = reload(&scene.proxy).await;
+        // Longer than the least unit in which a text might count.
+        while since.elapsed() < Duration::from_millis(1200) {
+            sleep(Duration::from_millis(100)).await;
+            assert_eq!(reload(&scene.proxy).await, (422, first.clone()));
+        }
+        assert_eq!(scene.proxy.logged("reload.failed").len(), before);
+        assert!(scene.has_in_force(0).await, "{thing:?}");
+    }
+}
+
 /// Nobody is revoked by it who was, so it waits for somebody to confirm that.
 #[tokio::test]
 async fn revocation_list_of_another_authority_is_held_back_and_said_once() {
@@ -271,7 +298,7 @@ async fn revocation_list_of_another_authority_is_held_back_and_said_once() {
         let since = Instant::now();
         scene.change(1);
         scene.comes_into_force(1, since).await;
-        assert_eq!(generation(&scene.proxy).await, 2);
+        generation_becomes(&scene.proxy, 2).await;
         assert_eq!(trust(&scene.proxy).await["failing"], false);
     }
 }
@@ -364,7 +391,7 @@ async fn part_of_a_file_is_never_in_force_while_its_writer_pauses() {
                 .proxy
                 .metrics_where("no failure", |m| !is_failing(m))
                 .await;
-            assert_eq!(generation(&scene.proxy).await, 2, "{thing:?}");
+            generation_becomes(&scene.proxy, 2).await;
             assert_eq!(scene.proxy.logged("generation.published").len(), 1);
         });
     }

@@ -16,6 +16,14 @@ pub(crate) async fn generation(proxy: &Proxy) -> u64 {
     told
 }
 
+/// Waits until it is this number, which must not be passed over.
+pub(crate) async fn generation_becomes(proxy: &Proxy, number: u64) {
+    proxy
+        .log_line("generation.published", |line| line["generation"] == number)
+        .await;
+    assert_eq!(generation(proxy).await, number);
+}
+
 /// `GET /trust`.
 pub(crate) async fn trust(proxy: &Proxy) -> Value {
     let (status, text) = proxy.ask_admin("/trust").await;
