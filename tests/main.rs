@@ -14,9 +14,11 @@
 mod admin;
 mod anchors;
 mod architecture;
+mod broken_files;
 mod commands;
 mod expiry;
 mod faults;
+mod files;
 mod fixtures;
 mod forwarding;
 mod framing;

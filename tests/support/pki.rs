@@ -285,6 +285,12 @@ impl LeafBuilder {
         self
     }
 
+    /// Its validity ended so long ago; certificates count in whole seconds.
+    pub(crate) fn ended(mut self, ago: Duration) -> Self {
+        self.params.not_after = (SystemTime::now() - ago).into();
+        self
+    }
+
     /// Its validity ends so soon; certificates count in whole seconds.
     pub(crate) fn expiring_in(mut self, left: Duration) -> Self {
         self.params.not_after = (SystemTime::now() + left).into();
