@@ -13,8 +13,6 @@
 //! 8. [`listener`] accepts within limits, completes handshakes in time, drains.
 //! 9. [`generation`] loads generations aside, publishes them, tells what came of it.
 //!
-//! 9. [`generation`] loads generations aside, publishes them, and tells what came of it.
-//!
 //! This file is the only wiring: [`serve`] runs what [`generation::prepare`] has
 //! loaded to the end of the process. `cli` has the commands.
 

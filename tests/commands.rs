@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::PATIENCE;
 use crate::support::command::{BINARY, countersign, countersign_on, finish};
-use crate::support::pki::Pki;
+use crate::support::pki::{Authority, PROXY_NAME, Pki};
 use crate::support::proxy::Setup;
 use crate::support::upstream::Upstream;
 
@@ -31,7 +31,7 @@ async fn version_is_that_of_the_package() {
 async fn help_names_every_command() {
     let finished = countersign(&["--help"]).await;
     finished.expect_code(0);
-    for command in ["run", "check", "demo", "healthcheck", "reference"] {
+    for command in ["run", "check", "demo", "healthcheck", "trust", "reference"] {
         assert!(
             finished.stdout.contains(command),
             "{command} is missing in:\n{}",
@@ -48,6 +48,8 @@ async fn wrong_usage_ends_with_code_2() {
         &["run"],
         &["run", "--config"],
         &["check"],
+        &["trust"],
+        &["trust", "preview"],
     ] {
         let finished = countersign(arguments).await;
         finished.expect_code(2);
@@ -65,6 +67,88 @@ async fn check_prints_what_it_found() {
     let found = format!("{}{}", finished.stdout, finished.stderr);
     for word in ["public", "proxy.test", "clients", "orders"] {
         assert!(found.contains(word), "{word} is missing in:\n{found}");
+    }
+}
+
+/// What `check` prints of a config that is in order.
+async fn checked(setup: &Setup) -> String {
+    let finished = setup.run("check").await;
+    finished.expect_code(0);
+    finished.stdout
+}
+
+#[tokio::test]
+async fn check_says_when_a_bundle_first_runs_out() {
+    let pki = Pki::new();
+    let setup = Setup::to(&pki, "http://127.0.0.1:1");
+    let found = checked(&setup).await;
+    let anchors = "anchors of clients: first to expire is \"CN=Countersign Test Root\", in ";
+    assert!(found.contains(anchors), "{found}");
+    assert!(!found.contains("revocation lists of clients"), "{found}");
+    let setup = setup
+        .file("root.crl", &pki.root().crl(&[]))
+        .with("trust.clients.crl = ['root.crl']");
+    let found = checked(&setup).await;
+    let lists = "revocation lists of clients: first to run out is that of \"CN=Countersign Test Root\", in ";
+    assert!(found.contains(lists), "{found}");
+}
+
+#[tokio::test]
+async fn check_warns_of_a_list_that_covers_no_anchor() {
+    let pki = Pki::new();
+    let setup = Setup::to(&pki, "http://127.0.0.1:1")
+        .file("root.crl", &pki.root().crl(&[]))
+        .with("trust.clients.crl = ['root.crl']");
+    assert!(!checked(&setup).await.contains("warning"));
+    let stranger = Authority::root("Stranger");
+    let setup = setup
+        .file("stranger.crl", &stranger.crl(&[]))
+        .with("trust.clients.crl = ['root.crl', 'stranger.crl']");
+    let found = checked(&setup).await;
+    let warning = "warning: trust.clients: the revocation list of CN=Stranger in ";
+    assert!(found.contains(warning), "{found}");
+    assert!(found.contains("covers no anchor"), "{found}");
+}
+
+#[tokio::test]
+async fn check_warns_of_a_certificate_that_is_not_meant_for_its_use() {
+    let pki = Pki::new();
+    let setup = Setup::to(&pki, "https://127.0.0.1:1")
+        .certificate("ours", &pki.client())
+        .with(
+            "upstreams.orders.tls = { trust = 'clients', certificate = { chain = 'ours.pem', key = 'ours.key' } }",
+        );
+    let found = checked(&setup).await;
+    assert!(!found.contains("warning"), "{found}");
+
+    let setup = setup
+        .certificate("ours", &pki.proxy())
+        .certificate("proxy", &pki.root().leaf().client().dns(PROXY_NAME).issue());
+    let found = checked(&setup).await;
+    for (whose, lacks) in [
+        ("listeners.public.tls", "serverAuth"),
+        ("upstreams.orders.tls", "clientAuth"),
+    ] {
+        let warned = found.lines().any(|line| {
+            let line = line.trim_start();
+            line.starts_with(&format!("warning: {whose}: ")) && line.contains(lacks)
+        });
+        assert!(warned, "{whose} in:\n{found}");
+    }
+
+    let layer = "upstreams.orders.outbound.client_certificate_authentication = 'never'";
+    let found = checked(&setup.with(layer)).await;
+    assert!(!found.contains("clientAuth"), "{found}");
+}
+
+#[tokio::test]
+async fn completions_know_the_commands_within_commands() {
+    for shell in ["bash", "fish", "zsh"] {
+        let finished = countersign(&["completions", shell]).await;
+        finished.expect_code(0);
+        for word in ["preview", "admin", "json"] {
+            assert!(finished.stdout.contains(word), "{word} in {shell}");
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::{Exit, complain, print};
+use super::{Exit, complain, count, print};
 use crate::config::{self, Bind, ClientAuth, Config, HostPattern, UpstreamTrust};
 use crate::generation::{Prepared, prepare};
-use crate::tls::{Expiry, Material};
+use crate::tls::{Expiry, Material, RevocationListFacts, describe, unix_now};
 
 /// Loads a config and everything it names, and says what was found.
 pub(super) fn check(path: &Path) -> Exit {
@@ -56,8 +56,13 @@ fn report(path: &Path, prepared: &Prepared) -> String {
     for upstream in config.upstreams() {
         line(describe_upstream(config, upstream));
     }
-    for warning in material.expiries.iter().filter_map(Expiry::warning) {
-        line(format!("warning: {warning}"));
+    for warning in prepared.loaded().warnings() {
+        line(format!("warning: {}", warning.text));
+    }
+    for bundle in &material.bundles {
+        if let Some(list) = bundle.revocation_lists().min_by_key(|l| l.next_update) {
+            line(describe_first_list(bundle.name(), &list));
+        }
     }
     describe_expiries(material, &mut text);
     text
@@ -123,11 +128,6 @@ fn describe_route(config: &Config, route: &config::Route) -> String {
     )
 }
 
-fn count(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
-}
-
 fn describe_upstream(config: &Config, upstream: &config::Upstream) -> String {
     let endpoints: Vec<_> = upstream.endpoints.iter().map(|e| e.text.as_str()).collect();
     let trust = match upstream.tls.as_ref().map(|tls| tls.trust) {
@@ -142,6 +142,20 @@ fn describe_upstream(config: &Config, upstream: &config::Upstream) -> String {
         "upstream {}: {}{trust}",
         upstream.name,
         endpoints.join(", ")
+    )
+}
+
+/// When a bundle's revocation lists are no longer all current.
+fn describe_first_list(bundle: &str, list: &RevocationListFacts) -> String {
+    let left = list.next_update.saturating_sub(unix_now());
+    let ends = if left < 0 {
+        format!("ran out {} ago", describe(left.saturating_neg()))
+    } else {
+        format!("in {}", describe(left))
+    };
+    format!(
+        "revocation lists of {bundle}: first to run out is that of \"{}\", {ends}",
+        list.issuer
     )
 }
 

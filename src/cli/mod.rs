@@ -9,13 +9,17 @@ use std::process::ExitCode;
 use clap::{ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::config::{self, Bind, Files};
-use healthcheck::{Target, healthcheck};
+use crate::config::{self, Files};
+use admin_client::Target;
+use healthcheck::{READINESS, healthcheck};
+use trust::Form;
 
+mod admin_client;
 mod check;
 mod demo;
-pub(crate) mod healthcheck;
+mod healthcheck;
 mod run;
+mod trust;
 
 /// How the process ends; documented in deploy/README.md.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +32,8 @@ pub(crate) enum Exit {
     Usage,
     /// Connections were cut before they were finished.
     Cut,
+    /// `trust preview`: somebody would be refused.
+    Refused,
 }
 
 impl From<Exit> for ExitCode {
@@ -37,6 +43,7 @@ impl From<Exit> for ExitCode {
             Exit::Failure => 1,
             Exit::Usage => 2,
             Exit::Cut => 3,
+            Exit::Refused => 4,
         })
     }
 }
@@ -85,12 +92,36 @@ enum Command {
         #[arg(long, group = "target")]
         url: Option<String>,
     },
+    /// Look at trust before it is in force.
+    Trust {
+        #[command(subcommand)]
+        command: TrustCommand,
+    },
     /// Print the annotated reference config.
     Reference,
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
         shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TrustCommand {
+    /// Say who of the peers of a running countersign would be refused by a new
+    /// config and the files that it names, and what becomes of each trust
+    /// bundle. Changes nothing. Exit code 0: nobody would; 4: somebody would.
+    Preview {
+        /// The new config file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Where the running countersign is asked, ADDRESS:PORT or unix:PATH,
+        /// if not at the admin address of the new config.
+        #[arg(long, value_name = "ADDRESS")]
+        admin: Option<String>,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -117,6 +148,16 @@ fn dispatch(command: Command) -> Exit {
         Command::Check { config } => check::check(&config),
         Command::Demo { once, dir } => demo::demo(once, dir.as_deref()),
         Command::Healthcheck { config, url } => ask(config.as_deref(), url.as_deref()),
+        Command::Trust { command } => match command {
+            TrustCommand::Preview {
+                config,
+                admin,
+                json,
+            } => {
+                let form = if json { Form::Json } else { Form::Text };
+                trust::preview(&config, admin.as_deref(), form)
+            }
+        },
         Command::Reference => print(config::reference().as_bytes()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -124,6 +165,11 @@ fn dispatch(command: Command) -> Exit {
             print(&script)
         }
     }
+}
+
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 fn print(bytes: &[u8]) -> Exit {
@@ -146,7 +192,7 @@ fn complain(what: impl std::fmt::Display) {
 
 fn ask(config: Option<&Path>, url: Option<&str>) -> Exit {
     let target = match (config, url) {
-        (_, Some(url)) => Target::from_url(url).map_err(|e| e.to_string()),
+        (_, Some(url)) => Target::from_url(url, READINESS).map_err(|e| e.to_string()),
         (Some(path), None) => target_of(path),
         (None, None) => Err("give --config or --url".to_owned()),
     };
@@ -186,16 +232,5 @@ fn target_of(path: &Path) -> Result<Target, String> {
     let config = config::read(path, &Files::new())
         .finish(Vec::new())
         .map_err(|e| e.to_string())?;
-    match config.admin().map(|admin| &admin.bind.value) {
-        Some(Bind::Tcp(address)) if address.port() == 0 => Err(format!(
-            "{}: admin.bind has port 0, so nobody knows where to ask; write a port",
-            path.display()
-        )),
-        Some(Bind::Tcp(address)) => Ok(Target::tcp(*address)),
-        Some(Bind::Unix(socket)) => Ok(Target::unix(socket)),
-        None => Err(format!(
-            "{}: there is no [admin] table, so there is nothing to ask; add one with bind = \"127.0.0.1:9901\"",
-            path.display()
-        )),
-    }
+    Target::of(&config, READINESS)
 }

@@ -34,7 +34,7 @@ impl Loaded {
     }
 
     /// What will cease to be valid soon, or has, and what is odd about it.
-    pub(super) fn warnings(&self) -> Vec<Warning> {
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
         let material = &self.material;
         let mut all: Vec<_> = material
             .expiries
@@ -50,6 +50,14 @@ impl Loaded {
                 })
             })
             .collect();
+        all.extend(material.wrong_purposes.iter().map(|wrong| {
+            let text = wrong.to_string();
+            Warning {
+                key: text.clone(),
+                event: events::CERTIFICATE_UNUSUAL,
+                text,
+            }
+        }));
         for bundle in &material.bundles {
             let name = bundle.name();
             all.extend(
@@ -129,11 +137,11 @@ impl Loaded {
 type Server = (config::Listener, Option<Arc<tls::ServerTls>>);
 
 /// Something that an operator should know, said once.
-pub(super) struct Warning {
+pub(crate) struct Warning {
     /// The same for the same.
     pub(super) key: String,
     pub(super) event: &'static str,
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 fn of_list(bundle: &str, list: &RevocationListFacts) -> Option<Warning> {

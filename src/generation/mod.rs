@@ -37,7 +37,9 @@ pub use publish::StartError;
 pub(crate) use publish::announce;
 use reload::{InForce, Reloader, Request};
 use status::Status;
+pub(crate) use status::moment;
 use watch::Watch;
+pub(crate) use withhold::{Withheld, loss};
 
 /// The first generation, loaded, and what was looked at on the way.
 #[derive(Debug)]

@@ -230,8 +230,8 @@ fn describe_list(list: &RevocationListFacts, now: SystemTime) -> Value {
     })
 }
 
-/// A point in seconds since 1970, as RFC 3339.
-fn moment(unix: i64) -> String {
+/// A point in seconds since 1970, as RFC 3339; `GET /trust` has no other form.
+pub(crate) fn moment(unix: i64) -> String {
     let seconds = u64::try_from(unix).unwrap_or(0);
     let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
     rfc3339(at.unwrap_or(SystemTime::UNIX_EPOCH))

@@ -10,16 +10,16 @@ use crate::tls::Shrinkage;
 
 /// A bundle that is not put in force until somebody confirms it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Withheld {
+pub(crate) struct Withheld {
     /// Its name in the config.
-    pub(super) bundle: String,
+    pub(crate) bundle: String,
     /// What it would lose, in words.
-    pub(super) loss: String,
+    pub(crate) loss: String,
 }
 
 impl Withheld {
     /// The request that puts it in force as it is.
-    pub(super) fn confirmation(&self) -> String {
+    pub(crate) fn confirmation(&self) -> String {
         format!("POST /reload?accept_shrink={}", self.bundle)
     }
 
@@ -53,22 +53,38 @@ pub(super) fn withheld(new: &Loaded, former: &Loaded, accepted: &[String]) -> Ve
             let (former_config, former) = old.iter().find(|(c, _)| c.name == config.name)?;
             let all_had_expired = former.shrinkage_from(former, now).all_expired;
             let shrinkage = bundle.shrinkage_from(former, now);
-            let loss = if shrinkage.exceeds(config.max_shrink) {
-                of_anchors(&shrinkage, config.max_shrink)
-            } else if shrinkage.all_expired && !all_had_expired {
-                "every anchor of it has expired, or is not valid yet; every peer would be refused"
-                    .to_owned()
-            } else if !shrinkage.uncovered.is_empty() && config.crl == former_config.crl {
-                of_lists(&shrinkage)
-            } else {
-                return None;
-            };
+            let same_lists = config.crl == former_config.crl;
+            let loss = loss(&shrinkage, config.max_shrink, all_had_expired, same_lists)?;
             Some(Withheld {
                 bundle: config.name.clone(),
                 loss,
             })
         })
         .collect()
+}
+
+/// What is lost, in words, if it is more than may be without being confirmed.
+///
+/// `all_had_expired`: nobody was accepted before either. `same_lists`: the
+/// config names the same files of revocation lists as before, so that fewer
+/// lists are not what somebody wrote there.
+pub(crate) fn loss(
+    shrinkage: &Shrinkage,
+    max_shrink: Share,
+    all_had_expired: bool,
+    same_lists: bool,
+) -> Option<String> {
+    if shrinkage.exceeds(max_shrink) {
+        Some(of_anchors(shrinkage, max_shrink))
+    } else if shrinkage.all_expired && !all_had_expired {
+        let what =
+            "every anchor of it has expired, or is not valid yet; every peer would be refused";
+        Some(what.to_owned())
+    } else if !shrinkage.uncovered.is_empty() && same_lists {
+        Some(of_lists(shrinkage))
+    } else {
+        None
+    }
 }
 
 fn of_anchors(shrinkage: &Shrinkage, share: Share) -> String {

@@ -60,6 +60,8 @@ events! {
     RELOAD_REQUESTED = "reload.requested";
     /// A certificate or trust anchor runs out soon.
     CERTIFICATE_EXPIRING = "certificate.expiring";
+    /// A certificate of countersign's own says that it is meant for something else.
+    CERTIFICATE_UNUSUAL = "certificate.unusual";
     /// A revocation list is to be replaced soon: its `nextUpdate` is near.
     CRL_EXPIRING = "crl.expiring";
     /// The `nextUpdate` of a revocation list has passed.

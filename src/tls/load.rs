@@ -10,10 +10,13 @@ use super::origins::{ClientRecipe, Origins, ServerRecipe};
 use super::own_certificate::{OwnChain, describe, unix_now};
 use super::peers::Peers;
 use super::pem;
+use super::purpose::{self, Side, WrongPurpose};
 use super::server::{ServerTls, Trust};
 use super::sessions::{Sessions, TicketKeys};
 use super::sni;
-use crate::config::{self, ClientAuth, Config, Files, Located, Place, Problem, UpstreamTrust};
+use crate::config::{
+    self, ClientAuth, Config, Files, LayerMode, Located, Place, Problem, UpstreamTrust,
+};
 use crate::identity::CertificateNames;
 
 /// From how long before its end a certificate is warned about.
@@ -34,6 +37,8 @@ pub struct Material {
     pub ticket_keys: Arc<TicketKeys>,
     /// The end of validity of each certificate of countersign's own and of each anchor.
     pub expiries: Vec<Expiry>,
+    /// The certificates of countersign's own that are not meant for their use.
+    pub wrong_purposes: Vec<WrongPurpose>,
     origins: Origins,
 }
 
@@ -104,6 +109,7 @@ pub fn load(
         peers: former.map_or_else(Arc::default, |material| Arc::clone(&material.peers)),
         problems: Vec::new(),
         expiries: Vec::new(),
+        wrong_purposes: Vec::new(),
     };
     let bundles: Vec<_> = config
         .bundles()
@@ -132,6 +138,7 @@ pub fn load(
         peers: loader.peers,
         ticket_keys,
         expiries: loader.expiries,
+        wrong_purposes: loader.wrong_purposes,
         origins: loader.origins,
     })
 }
@@ -146,6 +153,7 @@ struct Loader<'a> {
     peers: Arc<Peers>,
     problems: Vec<Problem>,
     expiries: Vec<Expiry>,
+    wrong_purposes: Vec<WrongPurpose>,
 }
 
 impl Loader<'_> {
@@ -198,7 +206,10 @@ impl Loader<'_> {
         let mut chains = Vec::new();
         for certificate in &tls.certificates {
             let chain = self.chain(certificate, &listener.name, &whose);
-            chains.extend(chain.map(|chain| (certificate, chain)));
+            if let Some(chain) = chain {
+                self.note_purpose(certificate, &chain, &whose, Side::Server);
+                chains.push((certificate, chain));
+            }
         }
         let borrowed: Vec<_> = chains
             .iter()
@@ -238,7 +249,13 @@ impl Loader<'_> {
         let tls = upstream.tls.as_ref()?;
         let whose = format!("upstreams.{}.tls", upstream.name);
         let chain = match &tls.certificate {
-            Some(certificate) => Some(self.chain(certificate, &upstream.name, &whose)?),
+            Some(certificate) => {
+                let chain = self.chain(certificate, &upstream.name, &whose)?;
+                if upstream.outbound.client_certificate != LayerMode::Never {
+                    self.note_purpose(certificate, &chain, &whose, Side::Client);
+                }
+                Some(chain)
+            }
             None => None,
         };
         let trust = match tls.trust {
@@ -278,6 +295,28 @@ impl Loader<'_> {
             not_after: chain.names.not_after(),
         });
         Some(chain)
+    }
+
+    /// Notes a chain whose leaf is not meant to be presented by this side.
+    fn note_purpose(
+        &mut self,
+        config: &config::OwnCertificate,
+        chain: &OwnChain,
+        whose: &str,
+        side: Side,
+    ) {
+        let permitted = chain
+            .key
+            .end_entity_cert()
+            .is_ok_and(|leaf| purpose::permits(leaf, side));
+        if !permitted {
+            self.wrong_purposes.push(WrongPurpose {
+                whose: whose.to_owned(),
+                source: config.chain.value.clone(),
+                subject: label(&chain.names),
+                side,
+            });
+        }
     }
 
     /// One chain for all that name the same files.

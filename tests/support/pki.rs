@@ -151,6 +151,11 @@ impl Authority {
         pem("CERTIFICATE", &self.certificate)
     }
 
+    /// SHA-256 over its own certificate, in lower-case hexadecimal.
+    pub(crate) fn fingerprint(&self) -> String {
+        HEXLOWER.encode(digest(&SHA256, &self.certificate).as_ref())
+    }
+
     /// A store in which only it is trusted.
     pub(crate) fn store(&self) -> RootCertStore {
         let mut store = RootCertStore::empty();
