@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::bind::Socket;
@@ -23,7 +23,7 @@ use crate::telemetry::{SocketFile, events};
 #[derive(Clone, Debug)]
 pub(super) struct Slots {
     free: Arc<Semaphore>,
-    most: Arc<AtomicUsize>,
+    most: Arc<watch::Sender<usize>>,
 }
 
 impl Slots {
@@ -32,7 +32,7 @@ impl Slots {
         let most = most.min(Semaphore::MAX_PERMITS);
         Self {
             free: Arc::new(Semaphore::new(most)),
-            most: Arc::new(AtomicUsize::new(most)),
+            most: Arc::new(watch::Sender::new(most)),
         }
     }
 
@@ -41,18 +41,25 @@ impl Slots {
     /// local runtime, and on one thread only.
     pub(super) fn resize(&self, most: usize) {
         let most = most.min(Semaphore::MAX_PERMITS);
-        let former = self.most.swap(most, Ordering::Relaxed);
+        let former = *self.most.borrow();
         if most >= former {
             self.free.add_permits(most.saturating_sub(former));
-            return;
-        }
-        let fewer = u32::try_from(former.saturating_sub(most)).unwrap_or(u32::MAX);
-        let free = Arc::clone(&self.free);
-        tokio::task::spawn_local(async move {
-            if let Ok(taken) = free.acquire_many_owned(fewer).await {
-                taken.forget();
+        } else {
+            let fewer = u32::try_from(former.saturating_sub(most)).unwrap_or(u32::MAX);
+            let mut taking = Box::pin(Arc::clone(&self.free).acquire_many_owned(fewer));
+            // It stands in line before the accept loop hears of it, and gives
+            // the slot back that it holds for the next connection.
+            let at_once = taking
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
+            match at_once {
+                Poll::Ready(taken) => forget(taken.ok()),
+                Poll::Pending => {
+                    tokio::task::spawn_local(async move { forget(taking.await.ok()) });
+                }
             }
-        });
+        }
+        self.most.send_replace(most);
     }
 
     async fn take(
@@ -66,13 +73,20 @@ impl Slots {
             tracing::warn!(
                 event = events::LISTENER_FULL,
                 listener = listener(),
-                max_connections = self.most.load(Ordering::Relaxed),
+                max_connections = *self.most.borrow(),
                 left_out,
                 "as many connections are open as limits.max_connections allows; others wait in the kernel"
             );
         }
         // It is never closed.
         Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+}
+
+/// The limit is lower for good by what was taken.
+fn forget(taken: Option<OwnedSemaphorePermit>) {
+    if let Some(taken) = taken {
+        taken.forget();
     }
 }
 
@@ -105,8 +119,15 @@ async fn accept_all(
     let mut failures = 0u32;
     let (mut full, mut refused) = (Sparing::default(), Sparing::default());
     let name = || listener_name(&worker, id);
+    let mut most = slots.most.subscribe();
     while let Some(slot) = slots.take(&name, &mut full).await {
-        match socket.next().await {
+        let next = tokio::select! {
+            biased;
+            // The slot may be one too many now.
+            Ok(()) = most.changed() => continue,
+            next = socket.next() => next,
+        };
+        match next {
             Ok((stream, address)) => {
                 failures = 0;
                 dealer.deal(|load| Arrival {

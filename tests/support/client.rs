@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, ready};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
@@ -314,6 +315,9 @@ pub(crate) struct TlsFacts {
     pub(crate) key_exchange: NamedGroup,
     /// How the connection is encrypted.
     pub(crate) cipher_suite: CipherSuite,
+    /// SHA-256 over the leaf that the server has shown; in a resumed session,
+    /// in the one that it continues.
+    pub(crate) server_leaf: [u8; 32],
 }
 
 impl TlsFacts {
@@ -327,6 +331,10 @@ impl TlsFacts {
                 .negotiated_key_exchange_group()
                 .map_or(NamedGroup::Unknown(0), |group| group.name()),
             cipher_suite: connection.negotiated_cipher_suite().unwrap().suite(),
+            server_leaf: digest(&SHA256, &connection.peer_certificates().unwrap()[0])
+                .as_ref()
+                .try_into()
+                .unwrap(),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! * What goes wrong in a fixture ends the test, with what the binary wrote.
 
 pub(crate) mod body;
+pub(crate) mod change;
 pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod everywhere;

@@ -158,6 +158,11 @@ impl Authority {
         pem("CERTIFICATE", &self.certificate)
     }
 
+    /// SHA-256 over its own certificate, in lower-case hexadecimal.
+    pub(crate) fn fingerprint(&self) -> String {
+        HEXLOWER.encode(digest(&SHA256, &self.certificate).as_ref())
+    }
+
     /// A store in which only it is trusted.
     pub(crate) fn store(&self) -> RootCertStore {
         let mut store = RootCertStore::empty();
@@ -185,6 +190,13 @@ impl Authority {
     fn list(&self, revoked: &[u64], next_update: SystemTime) -> String {
         let revoked_certs = revoked.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
+        self.crl_naming(revoked.iter().map(|leaf| leaf.serial.into()))
+    }
+
+    /// A revocation list as PEM, signed by it, that names these serial numbers.
+    pub(crate) fn crl_naming(&self, serials: impl Iterator<Item = SerialNumber>) -> String {
+        let revoked_certs = serials.map(|serial_number| RevokedCertParams {
+            serial_number,
             revocation_time: (SystemTime::now() - DAY).into(),
             reason_code: None,
             invalidity_date: None,

@@ -80,6 +80,18 @@ impl Setup {
             .file(&format!("{name}.key"), &leaf.key_pem())
     }
 
+    /// Makes a folder next to the config.
+    pub(crate) fn folder(self, name: &str) -> Self {
+        std::fs::create_dir_all(self.path(name)).unwrap();
+        self
+    }
+
+    /// Lets a symbolic link next to the config lead somewhere.
+    pub(crate) fn link(self, name: &str, to: &str) -> Self {
+        std::os::unix::fs::symlink(to, self.path(name)).unwrap();
+        self
+    }
+
     /// Starts the binary from a shell, after this command: for resource limits.
     pub(crate) fn after_shell(mut self, command: &str) -> Self {
         self.launcher = Some(command.to_owned());
@@ -302,6 +314,9 @@ impl Proxy {
     /// Its process.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// How many descriptors it holds open.
@@ -386,6 +401,8 @@ impl Lines {
         let text = self.text.lock().unwrap();
         let lines = text
             .iter()
+            // What is asked again and again, of a long log, is not to be slow.
+            .filter(|line| line.contains(event))
             .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["event"] == event).collect()
     }
@@ -405,6 +422,8 @@ fn address(ready: &Value) -> SocketAddr {
 
 /// Joins tables; everything else is replaced.
 pub(super) fn merge(table: &mut toml::Table, change: toml::Table) {
+/// Merges TOML: tables are joined, everything else is replaced.
+pub(crate) fn merge(table: &mut toml::Table, change: toml::Table) {
     for (key, value) in change {
         match (table.get_mut(&key), value) {
             (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
