@@ -89,6 +89,11 @@ pub(crate) fn loss(
         Some(what.to_owned())
     } else if !shrinkage.uncovered.is_empty() && same_lists {
         Some(of_lists(shrinkage))
+    } else if !shrinkage.older.is_empty() {
+        Some(format!(
+            "the revocation list of {} is older than the one in force: what was revoked in between would be trusted again",
+            some_of(&shrinkage.older)
+        ))
     } else {
         None
     }
@@ -107,7 +112,7 @@ fn of_anchors(shrinkage: &Shrinkage, share: Share) -> String {
 
 fn of_lists(shrinkage: &Shrinkage) -> String {
     format!(
-        "no revocation list covers {} any more, and one did",
+        "the revocation list of {} is gone",
         some_of(&shrinkage.uncovered),
     )
 }

@@ -20,9 +20,10 @@ use tokio::time::Instant;
 use super::activity::{Activity, Overdue};
 use super::deal::{Arrival, ArrivedSocket};
 use super::io::{Counted, Watched};
-use super::open::{Dismissal, Due, Open, Summons, instant_of};
+use super::open::{Due, Open};
 use super::refusal;
 use super::sockets::SocketId;
+use super::summons::{Dismissal, Summons};
 use super::watch::{Ended, Watch};
 use super::worker::{Current, Worker};
 use crate::config::{Limits, Listener, ListenerId, Protocol};
@@ -34,10 +35,6 @@ use crate::upstream::Local;
 
 /// The first bytes of an HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The fault of a connection that outlived its peer's certificate.
-const CERTIFICATE_EXPIRED: &str = "downstream/connection/certificate_expired";
-/// Nothing is due in a tunnel that nobody asks to end; it is looked at anyway.
-const A_DAY: Duration = Duration::from_secs(24 * 3600);
 /// The most fields in a request head.
 const MAX_FIELDS: usize = 128;
 /// Requests at one time on one HTTP/2 connection.
@@ -183,7 +180,7 @@ async fn shake_hands(
                 ..
             } = done;
             site.metrics().listener(id.0).handshake_accepted(resumed);
-            let expires = peer.as_ref().and_then(|peer| instant_of(peer.good_until));
+            let expires = peer.as_ref().map(|peer| peer.good_until);
             let (identity, known) = peer.map(|peer| (peer.identity, peer.known)).unzip();
             let downstream = Downstream::tls(origin.address, identity, http2);
             let caller = Caller::new(current.proxy(), id, downstream);
@@ -334,11 +331,7 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
 /// over, or the drain's.
 async fn finished(worker: &Worker, open: &Open, mut tunnel: Tunnel) -> bool {
     open.becomes_tunnel();
-    let next_look = || {
-        open.next_due(true)
-            .unwrap_or_else(|| Instant::now() + A_DAY)
-    };
-    let mut timer = pin!(tokio::time::sleep_until(next_look()));
+    let mut timer = pin!(tokio::time::sleep_until(open.next_due(true)));
     poll_fn(|cx| {
         if tunnel.as_mut().poll(cx).is_ready() {
             return Poll::Ready(true);
@@ -348,9 +341,7 @@ async fn finished(worker: &Worker, open: &Open, mut tunnel: Tunnel) -> bool {
             if open.due(worker, now) == Due::Cut {
                 return Poll::Ready(false);
             }
-            timer
-                .as_mut()
-                .reset(open.next_due(true).unwrap_or(now + A_DAY));
+            timer.as_mut().reset(open.next_due(true));
         }
         Poll::Pending
     })
@@ -400,23 +391,13 @@ fn record_end(caller: &Caller, ended: Ended) {
     log_fault(caller, fault, &cause, status);
 }
 
-/// One line for a connection whose peer is trusted no more. That a certificate
-/// has expired is the peer's own fault; anything else was done to it.
+/// One line for the end of a connection whose peer is trusted no more.
 fn log_dismissal(caller: &Caller, dismissal: &Dismissal) {
-    if dismissal.reason == Refusal::Expired {
-        return log_fault(caller, CERTIFICATE_EXPIRED, &dismissal.cause, 0);
-    }
-    let listener = caller.site().config().listener(caller.listener());
-    tracing::info!(
-        event = events::CONNECTION_WITHDRAWN,
-        listener = listener.map(|listener| listener.name.as_str()),
-        client = %caller.downstream(),
-        peer = caller.peer().map(crate::identity::PeerIdentity::primary),
-        reason = dismissal.reason.code(),
-        cause = &*dismissal.cause,
-        remedy = dismissal.reason.remedy(),
-        generation = caller.site().generation(),
-    );
+    let fault = match dismissal.reason {
+        Refusal::Expired => "downstream/connection/certificate_expired",
+        _ => "downstream/connection/withdrawn",
+    };
+    log_fault(caller, fault, &dismissal.cause, 0);
 }
 
 fn log_fault(caller: &Caller, fault: &str, cause: &str, status: u16) {

@@ -172,29 +172,26 @@ impl Authority {
 
     /// A revocation list as PEM, signed by it, that names these leaves.
     pub(crate) fn crl(&self, revoked: &[&Leaf]) -> String {
-        let serials: Vec<_> = revoked.iter().map(|leaf| leaf.serial).collect();
-        self.list(&serials, SystemTime::now() + DAY)
+        self.crl_naming(revoked.iter().map(|leaf| leaf.serial.into()))
     }
 
     /// As [`Authority::crl`], against an authority below it.
     pub(crate) fn crl_against(&self, revoked: &Self) -> String {
-        self.list(&[revoked.serial], SystemTime::now() + DAY)
+        self.crl_naming([revoked.serial.into()].into_iter())
     }
 
     /// As [`Authority::crl`]; the next list was due an hour ago.
     pub(crate) fn stale_crl(&self, revoked: &[&Leaf]) -> String {
-        let serials: Vec<_> = revoked.iter().map(|leaf| leaf.serial).collect();
-        self.list(&serials, SystemTime::now() - DAY / 24)
-    }
-
-    fn list(&self, revoked: &[u64], next_update: SystemTime) -> String {
-        let revoked_certs = revoked.iter().map(|serial| RevokedCertParams {
-            serial_number: SerialNumber::from(*serial),
-        self.crl_naming(revoked.iter().map(|leaf| leaf.serial.into()))
+        let serials = revoked.iter().map(|leaf| leaf.serial.into());
+        self.list(serials, SystemTime::now() - DAY / 24)
     }
 
     /// A revocation list as PEM, signed by it, that names these serial numbers.
     pub(crate) fn crl_naming(&self, serials: impl Iterator<Item = SerialNumber>) -> String {
+        self.list(serials, SystemTime::now() + DAY)
+    }
+
+    fn list(&self, serials: impl Iterator<Item = SerialNumber>, next_update: SystemTime) -> String {
         let revoked_certs = serials.map(|serial_number| RevokedCertParams {
             serial_number,
             revocation_time: (SystemTime::now() - DAY).into(),

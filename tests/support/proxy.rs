@@ -314,6 +314,8 @@ impl Proxy {
     /// Its process.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
     /// The number of its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
@@ -420,8 +422,6 @@ fn address(ready: &Value) -> SocketAddr {
         .unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// Joins tables; everything else is replaced.
-pub(super) fn merge(table: &mut toml::Table, change: toml::Table) {
 /// Merges TOML: tables are joined, everything else is replaced.
 pub(crate) fn merge(table: &mut toml::Table, change: toml::Table) {
     for (key, value) in change {
