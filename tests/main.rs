@@ -12,10 +12,13 @@
 )]
 
 mod admin;
+mod anchors;
 mod architecture;
+mod broken_files;
 mod commands;
 mod expiry;
 mod faults;
+mod files;
 mod fixtures;
 mod forwarding;
 mod framing;
@@ -28,11 +31,15 @@ mod limits;
 mod logs;
 mod preview;
 mod reload;
+mod renewal;
 mod reuse;
+mod revocation;
 mod routes;
 mod sessions;
+mod shrinkage;
 mod startup;
 mod support;
 mod trust_seen;
 mod under_load;
 mod upstreams;
+mod withdrawal;

@@ -228,8 +228,7 @@ async fn bundle_that_loses_the_list_of_an_anchor_would_be_held_back() {
         setup.with("trust.clients.crl = ['root.crl']")
     };
     let proxy = setup().start().await;
-    let held_back =
-        "trust clients: would be held back: no revocation list covers \"CN=Countersign Test Root\"";
+    let held_back = "trust clients: would be held back: the revocation list of \"CN=Countersign Test Root\" is gone";
     let other = setup().file("root.crl", &stranger.crl(&[]));
     let without = setup().without("trust.clients.crl");
     for (new, is_held, removed) in [(setup(), 0, 0), (other, 1, 1), (without, 0, 1)] {

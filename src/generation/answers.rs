@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::load::{Loaded, load};
 use super::reload::{InForce, Request};
-use super::status::{Cause, Outcome};
+use super::status::Cause;
 use crate::telemetry::admin::{AdminAnswer, AdminCommand, AdminRequest};
 use crate::tls::{KnownPeer, Peers};
 
@@ -76,10 +76,10 @@ impl Answers {
             let what = "countersign is about to end";
             return answer_of(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": what }));
         };
-        let status = match &outcome {
-            Outcome::Unchanged | Outcome::Published(_) => StatusCode::OK,
-            Outcome::Refused(Cause::HeldBack(_)) => StatusCode::CONFLICT,
-            Outcome::Refused(Cause::Problems(_)) => StatusCode::UNPROCESSABLE_ENTITY,
+        let status = match &outcome.refused {
+            None => StatusCode::OK,
+            Some(Cause::HeldBack(_)) => StatusCode::CONFLICT,
+            Some(Cause::Problems(_)) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         let answer = self.in_force.borrow().status.of_outcome(&outcome);
         answer_of(status, &answer)
@@ -90,7 +90,7 @@ impl Answers {
         let former = Arc::clone(&self.in_force.borrow().loaded);
         let (path, peers) = (self.path.clone(), Arc::clone(&self.peers));
         let previewing = tokio::task::spawn_blocking(move || {
-            let (_, loaded) = load(&path, Some(&former));
+            let (_, loaded) = load(&path, Some(&former), &[]);
             loaded.map(|loaded| preview(&loaded, &peers))
         });
         match previewing.await {

@@ -129,6 +129,10 @@ impl Loaded {
             Arc::ptr_eq,
             &mut changes,
         );
+        // Such as the order of tables, by which the parts know each other.
+        if changes.is_empty() && config != old {
+            changes.push("order".to_owned());
+        }
         changes
     }
 }
@@ -201,17 +205,26 @@ fn compare<T>(
 /// Loads the config at `path` and everything that it names. What has not
 /// changed since `former` is taken over. Reads files: it may take seconds.
 ///
-/// Returns what was looked at on the way, in either case.
-pub(super) fn load(path: &Path, former: Option<&Loaded>) -> (Seen, Result<Loaded, Problems>) {
+/// Trust bundles of the names in `keep` are those of `former`, whatever their
+/// files hold. Returns what was looked at on the way, in either case.
+pub(super) fn load(
+    path: &Path,
+    former: Option<&Loaded>,
+    keep: &[String],
+) -> (Seen, Result<Loaded, Problems>) {
     let files = Files::new();
-    let outcome = load_through(&files, path, former);
+    let outcome = load_through(&files, path, (former, keep));
     (files.into_seen(), outcome)
 }
 
-fn load_through(files: &Files, path: &Path, former: Option<&Loaded>) -> Result<Loaded, Problems> {
+fn load_through(
+    files: &Files,
+    path: &Path,
+    (former, keep): (Option<&Loaded>, &[String]),
+) -> Result<Loaded, Problems> {
     let draft = config::read(path, files);
     let mut problems = Vec::new();
-    let material = tls::load(&draft.config, files, former.map(Loaded::material))
+    let material = tls::load_keeping(&draft.config, files, former.map(Loaded::material), keep)
         .map_err(|found| problems.extend(found))
         .ok();
     let former_plans = former.map_or(&[][..], Loaded::plans);

@@ -61,7 +61,7 @@ impl Prepared {
 ///
 /// Every problem of the config and of the files, together.
 pub fn prepare(path: &Path) -> Result<Prepared, Problems> {
-    let (seen, outcome) = load::load(path, None);
+    let (seen, outcome) = load::load(path, None, &[]);
     outcome.map(|loaded| Prepared { loaded, seen })
 }
 

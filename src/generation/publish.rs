@@ -133,7 +133,10 @@ fn site(generation: u64, loaded: &Loaded, metrics: Arc<Metrics>) -> Arc<Site> {
         generation,
         Arc::clone(loaded.config()),
         loaded.plans().to_vec(),
-        loaded.material().servers.clone(),
+        (
+            loaded.material().servers.clone(),
+            loaded.material().bundles.clone(),
+        ),
         metrics,
     ))
 }

@@ -131,7 +131,7 @@ impl Reloader {
                 }
             };
             let outcome = self.attempt(&accepted).await;
-            retry = matches!(outcome, Outcome::Refused(_)).then(|| Instant::now() + RETRY);
+            retry = outcome.refused.is_some().then(|| Instant::now() + RETRY);
             if let Some(answer) = answer {
                 // Who asked may have gone.
                 answer.send(outcome).ok();
@@ -154,24 +154,43 @@ impl Reloader {
         look.await.unwrap_or(true)
     }
 
-    /// Loads what is on disk, and puts it in force if it may be.
+    /// Loads what is on disk, and puts it in force if it may be. Trust bundles
+    /// that are held back stay as they are; nothing else waits for them.
     async fn attempt(&mut self, accepted: &[String]) -> Outcome {
-        let outcome = match self.load().await {
-            Ok(loaded) => self.put_in_force(loaded, accepted).await,
-            Err(cause) => Outcome::Refused(cause),
-        };
+        let outcome = self.try_to_reload(accepted).await;
+        let outcome = outcome.unwrap_or_else(Outcome::refused);
         self.record(&outcome);
         outcome
     }
 
-    /// Loads until nothing has changed in between.
-    async fn load(&mut self) -> Result<Loaded, Cause> {
+    async fn try_to_reload(&mut self, accepted: &[String]) -> Result<Outcome, Cause> {
+        let loaded = self.load(&[]).await?;
+        let held_back = withheld(&loaded, &self.loaded(), accepted);
+        if held_back.is_empty() {
+            let changed = self.put_in_force(loaded).await?;
+            return Ok(Outcome {
+                changed,
+                refused: None,
+            });
+        }
+        drop(loaded);
+        let names: Vec<_> = held_back.iter().map(|held| held.bundle.clone()).collect();
+        let rest = self.load(&names).await?;
+        Ok(Outcome {
+            changed: self.put_in_force(rest).await?,
+            refused: Some(Cause::HeldBack(held_back)),
+        })
+    }
+
+    /// Loads until nothing has changed in between. The bundles of the names in
+    /// `keep` are those that are in force.
+    async fn load(&mut self, keep: &[String]) -> Result<Loaded, Cause> {
         let former = self.loaded();
         for _ in 0..MAX_LOADS {
             let (path, former) = (self.path.clone(), Arc::clone(&former));
-            let looking = Arc::clone(&self.looking);
+            let (looking, keep) = (Arc::clone(&self.looking), keep.to_vec());
             let loading = tokio::task::spawn_blocking(move || {
-                let (seen, outcome) = load(&path, Some(&former));
+                let (seen, outcome) = load(&path, Some(&former), &keep);
                 let mut looking = lock(&looking);
                 looking.seen = seen;
                 // In this order: what changes from here on is hinted at.
@@ -192,35 +211,29 @@ impl Reloader {
         ]))
     }
 
-    async fn put_in_force(&mut self, loaded: Loaded, accepted: &[String]) -> Outcome {
+    /// Puts it in force, if anything in it has changed. Returns what.
+    async fn put_in_force(&mut self, loaded: Loaded) -> Result<Vec<String>, Cause> {
         let former = self.loaded();
         let changes = loaded.changes_from(&former);
         if changes.is_empty() {
-            return Outcome::Unchanged;
+            return Ok(changes);
         }
         let fixed = unchangeable(&loaded, &former);
         if !fixed.is_empty() {
-            return Outcome::Refused(Cause::Problems(fixed));
-        }
-        let held_back = withheld(&loaded, &former, accepted);
-        if !held_back.is_empty() {
-            return Outcome::Refused(Cause::HeldBack(held_back));
+            return Err(Cause::Problems(fixed));
         }
         let generation = self.in_force.borrow().status.generation.saturating_add(1);
         let publication = Publication {
             generation,
             loaded: Arc::new(loaded),
         };
-        match self.publishing.publish(&publication).await {
-            Ok(()) => {
-                let mut in_force = self.in_force.borrow_mut();
-                in_force.loaded = publication.loaded;
-                in_force.status.generation = generation;
-                in_force.status.published = SystemTime::now();
-                Outcome::Published(changes)
-            }
-            Err(cause) => Outcome::Refused(Cause::Problems(vec![cause])),
-        }
+        let published = self.publishing.publish(&publication).await;
+        published.map_err(|cause| Cause::Problems(vec![cause]))?;
+        let mut in_force = self.in_force.borrow_mut();
+        in_force.loaded = publication.loaded;
+        in_force.status.generation = generation;
+        in_force.status.published = SystemTime::now();
+        Ok(changes)
     }
 
     /// Counts an outcome, and says in the log what is new of it.
@@ -229,8 +242,16 @@ impl Reloader {
         let mut in_force = self.in_force.borrow_mut();
         let status = &mut in_force.status;
         let metrics = self.publishing.metrics();
-        match outcome {
-            Outcome::Refused(cause) => {
+        if !outcome.changed.is_empty() {
+            tracing::info!(
+                event = events::GENERATION,
+                generation = status.generation,
+                changed = outcome.changed.join(" "),
+                "what has changed on disk is in force"
+            );
+        }
+        match &outcome.refused {
+            Some(cause) => {
                 let counted = match cause {
                     Cause::Problems(_) => ReloadOutcome::Failure,
                     Cause::HeldBack(_) => ReloadOutcome::HeldBack,
@@ -240,21 +261,13 @@ impl Reloader {
                     say_refused(cause, status.generation);
                 }
             }
-            Outcome::Unchanged | Outcome::Published(_) => {
+            None => {
                 metrics.reload(ReloadOutcome::Success, now);
-                let recovered = status.succeed(now);
-                if let Outcome::Published(changed) = outcome {
-                    tracing::info!(
-                        event = events::GENERATION,
-                        generation = status.generation,
-                        changed = changed.join(" "),
-                        "what has changed on disk is in force"
-                    );
-                } else if recovered {
+                if status.succeed(now) {
                     tracing::info!(
                         event = events::RELOAD_RECOVERED,
                         generation = status.generation,
-                        "what is on disk is again what is in force"
+                        "what is on disk is what is in force again"
                     );
                 }
             }
@@ -320,7 +333,7 @@ fn say_refused(cause: &Cause, generation: u64) {
                     bundle = withheld.bundle,
                     cause = withheld.loss,
                     remedy = withheld.remedy(),
-                    "what is on disk is not put in force until somebody confirms it; the last good generation stays"
+                    "the trust bundle stays as it is until somebody confirms what is on disk; nothing else waits for it"
                 );
             }
         }

@@ -48,14 +48,32 @@ pub(super) enum Cause {
 }
 
 /// What came of an attempt.
-#[derive(Clone, Debug)]
-pub(super) enum Outcome {
-    /// What is on disk is in force already.
-    Unchanged,
-    /// It is from now on; what has changed.
-    Published(Vec<String>),
-    /// It is not.
-    Refused(Cause),
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outcome {
+    /// What has changed and is in force from now on; empty: nothing had.
+    pub(super) changed: Vec<String>,
+    /// Why what is on disk is not in force, as a whole or (where trust bundles
+    /// are held back) in part.
+    pub(super) refused: Option<Cause>,
+}
+
+impl Outcome {
+    pub(super) fn refused(cause: Cause) -> Self {
+        Self {
+            changed: Vec::new(),
+            refused: Some(cause),
+        }
+    }
+
+    /// Its name in the answer to `POST /reload`.
+    fn word(&self) -> &'static str {
+        match &self.refused {
+            Some(Cause::Problems(_)) => "failed",
+            Some(Cause::HeldBack(_)) => "held_back",
+            None if self.changed.is_empty() => "unchanged",
+            None => "published",
+        }
+    }
 }
 
 impl Status {
@@ -98,24 +116,16 @@ impl Status {
 
     /// What the answer to `POST /reload` says of an outcome.
     pub(super) fn of_outcome(&self, outcome: &Outcome) -> Value {
-        let mut answer = json!({ "generation": self.generation });
-        let more = match outcome {
-            Outcome::Unchanged => json!({ "outcome": "unchanged" }),
-            Outcome::Published(changed) => json!({ "outcome": "published", "changed": changed }),
-            Outcome::Refused(cause) => {
-                let word = match cause {
-                    Cause::Problems(_) => "failed",
-                    Cause::HeldBack(_) => "held_back",
-                };
-                let mut more = cause.to_json();
-                if let Some(more) = more.as_object_mut() {
-                    more.insert("outcome".to_owned(), word.into());
-                }
-                more
+        let mut answer = outcome
+            .refused
+            .as_ref()
+            .map_or_else(|| json!({}), Cause::to_json);
+        if let Some(answer) = answer.as_object_mut() {
+            answer.insert("generation".to_owned(), self.generation.into());
+            answer.insert("outcome".to_owned(), outcome.word().into());
+            if !outcome.changed.is_empty() {
+                answer.insert("changed".to_owned(), json!(outcome.changed));
             }
-        };
-        if let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), more) {
-            answer.extend(more);
         }
         answer
     }

@@ -15,6 +15,8 @@ pub(crate) struct Withheld {
     pub(crate) bundle: String,
     /// What it would lose, in words.
     pub(crate) loss: String,
+    /// Whether `max_shrink` has a say in it.
+    pub(crate) by_share: bool,
 }
 
 impl Withheld {
@@ -25,10 +27,13 @@ impl Withheld {
 
     /// What to do about it.
     pub(super) fn remedy(&self) -> String {
-        format!(
-            "put the files right, or confirm with {} on the admin address; max_shrink = \"100%\" asks no more",
-            self.confirmation()
-        )
+        let confirmation = self.confirmation();
+        let more = if self.by_share {
+            "; max_shrink = \"100%\" asks no more"
+        } else {
+            ""
+        };
+        format!("put the files right, or confirm with {confirmation} on the admin address{more}")
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -55,9 +60,11 @@ pub(super) fn withheld(new: &Loaded, former: &Loaded, accepted: &[String]) -> Ve
             let shrinkage = bundle.shrinkage_from(former, now);
             let same_lists = config.crl == former_config.crl;
             let loss = loss(&shrinkage, config.max_shrink, all_had_expired, same_lists)?;
+            let by_share = shrinkage.exceeds(config.max_shrink) || shrinkage.all_expired;
             Some(Withheld {
                 bundle: config.name.clone(),
                 loss,
+                by_share,
             })
         })
         .collect()
@@ -76,12 +83,17 @@ pub(crate) fn loss(
 ) -> Option<String> {
     if shrinkage.exceeds(max_shrink) {
         Some(of_anchors(shrinkage, max_shrink))
-    } else if shrinkage.all_expired && !all_had_expired {
+    } else if shrinkage.all_expired && !all_had_expired && max_shrink.percent() < 100 {
         let what =
             "every anchor of it has expired, or is not valid yet; every peer would be refused";
         Some(what.to_owned())
     } else if !shrinkage.uncovered.is_empty() && same_lists {
         Some(of_lists(shrinkage))
+    } else if !shrinkage.older.is_empty() {
+        Some(format!(
+            "the revocation list of {} is older than the one in force: what was revoked in between would be trusted again",
+            some_of(&shrinkage.older)
+        ))
     } else {
         None
     }
@@ -100,7 +112,7 @@ fn of_anchors(shrinkage: &Shrinkage, share: Share) -> String {
 
 fn of_lists(shrinkage: &Shrinkage) -> String {
     format!(
-        "no revocation list covers {} any more, and one did",
+        "the revocation list of {} is gone",
         some_of(&shrinkage.uncovered),
     )
 }

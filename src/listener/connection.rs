@@ -20,9 +20,10 @@ use tokio::time::Instant;
 use super::activity::{Activity, Overdue};
 use super::deal::{Arrival, ArrivedSocket};
 use super::io::{Counted, Watched};
-use super::open::{Dismissal, Due, Open, Summons, instant_of};
+use super::open::{Due, Open};
 use super::refusal;
 use super::sockets::SocketId;
+use super::summons::{Dismissal, Summons};
 use super::watch::{Ended, Watch};
 use super::worker::{Current, Worker};
 use crate::config::{Limits, Listener, ListenerId, Protocol};
@@ -34,10 +35,6 @@ use crate::upstream::Local;
 
 /// The first bytes of an HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The fault of a connection that outlived its peer's certificate.
-const CERTIFICATE_EXPIRED: &str = "downstream/connection/certificate_expired";
-/// Nothing is due in a tunnel that nobody asks to end; it is looked at anyway.
-const A_DAY: Duration = Duration::from_secs(24 * 3600);
 /// The most fields in a request head.
 const MAX_FIELDS: usize = 128;
 /// Requests at one time on one HTTP/2 connection.
@@ -50,6 +47,8 @@ const PING_AFTER: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// A connection that is ready for HTTP.
 struct Established {
+    /// The generation that it was established under.
+    under: Rc<Current>,
     stream: Stream,
     http2: bool,
     /// What was read to tell which protocol this is.
@@ -73,17 +72,17 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         slot,
         load,
     } = arrival;
-    let begun = worker.current();
+    let arrived = worker.current();
     // A listener that was removed while this was on its way.
-    let Some(id) = begun.listener_of(socket) else {
+    let Some(id) = arrived.listener_of(socket) else {
         return;
     };
-    let _counted = Counting::begin(begun.site().metrics().listener_of(id.0));
+    let _counted = Counting::begin(arrived.site().metrics().listener_of(id.0));
     let origin = Origin { socket, address };
     let established = match register(stream) {
         // Apart from the serving that follows, so that its room is given back.
         Ok(stream) => {
-            let establishing = establish(&worker, Rc::clone(&begun), (id, origin), stream);
+            let establishing = establish(&worker, arrived, (id, origin), stream);
             Box::pin(establishing).await
         }
         Err(cause) => {
@@ -93,6 +92,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     };
     if let Some(established) = established {
         let Established {
+            under,
             stream,
             http2,
             ahead,
@@ -102,7 +102,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         // What has changed since the handshake began was said to those that
         // were registered by then.
         let now = worker.current();
-        if !Rc::ptr_eq(&begun, &now)
+        if !Rc::ptr_eq(&under, &now)
             && let Some(summons) = open.review(&now)
         {
             open.summon(summons);
@@ -129,34 +129,48 @@ fn register(socket: ArrivedSocket) -> std::io::Result<Socket> {
     })
 }
 
-/// The handshake, where there is one, under the generation of its beginning.
+/// The handshake, where there is one.
 async fn establish(
     worker: &Worker,
-    current: Rc<Current>,
+    arrived: Rc<Current>,
     (id, origin): (ListenerId, Origin),
     socket: Socket,
 ) -> Option<Established> {
-    let site = current.site();
-    let listener = site.config().listener(id)?;
-    let Some(tls) = site.server(id) else {
-        let known = prior_knowledge(worker, listener, socket).await;
-        let http2 = known.as_ref().is_ok_and(|(_, http2, _)| *http2);
-        let downstream = Downstream::plaintext(origin.address, http2);
-        let caller = Caller::new(current.proxy(), id, downstream);
-        let (socket, http2, ahead) = known.map_err(|ended| record_end(&caller, ended)).ok()?;
-        return Some(Established {
-            stream: Stream::Plain(socket),
-            http2,
-            ahead,
-            open: Open::new(origin.socket, caller, None, None),
-        });
-    };
-
-    let deadline = Instant::now() + listener.limits.handshake_timeout;
-    if !has_begun(worker, &socket, deadline).await {
-        return None;
+    let listener = arrived.site().config().listener(id)?;
+    if arrived.site().server(id).is_some() {
+        let deadline = Instant::now() + listener.limits.handshake_timeout;
+        if !has_begun(worker, &socket, deadline).await {
+            return None;
+        }
+        return shake_hands(worker.current(), origin, socket, deadline).await;
     }
-    match tls.accept(socket, deadline).await {
+    let known = prior_knowledge(worker, listener, socket).await;
+    let http2 = known.as_ref().is_ok_and(|(_, http2, _)| *http2);
+    let downstream = Downstream::plaintext(origin.address, http2);
+    let caller = Caller::new(arrived.proxy(), id, downstream);
+    let (socket, http2, ahead) = known.map_err(|ended| record_end(&caller, ended)).ok()?;
+    Some(Established {
+        under: arrived,
+        stream: Stream::Plain(socket),
+        http2,
+        ahead,
+        open: Open::new(origin.socket, caller, None, None),
+    })
+}
+
+/// A handshake under `current`, the generation of its first byte: clients may
+/// have connected long before. `None`: it was refused, or its listener has gone
+/// or speaks no TLS any more.
+async fn shake_hands(
+    current: Rc<Current>,
+    origin: Origin,
+    socket: Socket,
+    deadline: Instant,
+) -> Option<Established> {
+    let site = current.site();
+    let id = current.listener_of(origin.socket)?;
+    let listener = site.config().listener(id)?;
+    match site.server(id)?.accept(socket, deadline).await {
         Ok(done) => {
             let Handshaken {
                 stream,
@@ -166,11 +180,12 @@ async fn establish(
                 ..
             } = done;
             site.metrics().listener(id.0).handshake_accepted(resumed);
-            let expires = peer.as_ref().and_then(|peer| instant_of(peer.good_until));
+            let expires = peer.as_ref().map(|peer| peer.good_until);
             let (identity, known) = peer.map(|peer| (peer.identity, peer.known)).unzip();
             let downstream = Downstream::tls(origin.address, identity, http2);
             let caller = Caller::new(current.proxy(), id, downstream);
             Some(Established {
+                under: Rc::clone(&current),
                 stream,
                 http2,
                 ahead: Vec::new(),
@@ -316,11 +331,7 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
 /// over, or the drain's.
 async fn finished(worker: &Worker, open: &Open, mut tunnel: Tunnel) -> bool {
     open.becomes_tunnel();
-    let next_look = || {
-        open.next_due(true)
-            .unwrap_or_else(|| Instant::now() + A_DAY)
-    };
-    let mut timer = pin!(tokio::time::sleep_until(next_look()));
+    let mut timer = pin!(tokio::time::sleep_until(open.next_due(true)));
     poll_fn(|cx| {
         if tunnel.as_mut().poll(cx).is_ready() {
             return Poll::Ready(true);
@@ -330,9 +341,7 @@ async fn finished(worker: &Worker, open: &Open, mut tunnel: Tunnel) -> bool {
             if open.due(worker, now) == Due::Cut {
                 return Poll::Ready(false);
             }
-            timer
-                .as_mut()
-                .reset(open.next_due(true).unwrap_or(now + A_DAY));
+            timer.as_mut().reset(open.next_due(true));
         }
         Poll::Pending
     })
@@ -382,23 +391,13 @@ fn record_end(caller: &Caller, ended: Ended) {
     log_fault(caller, fault, &cause, status);
 }
 
-/// One line for a connection whose peer is trusted no more. That a certificate
-/// has expired is the peer's own fault; anything else was done to it.
+/// One line for the end of a connection whose peer is trusted no more.
 fn log_dismissal(caller: &Caller, dismissal: &Dismissal) {
-    if dismissal.reason == Refusal::Expired {
-        return log_fault(caller, CERTIFICATE_EXPIRED, &dismissal.cause, 0);
-    }
-    let listener = caller.site().config().listener(caller.listener());
-    tracing::info!(
-        event = events::CONNECTION_WITHDRAWN,
-        listener = listener.map(|listener| listener.name.as_str()),
-        client = %caller.downstream(),
-        peer = caller.peer().map(crate::identity::PeerIdentity::primary),
-        reason = dismissal.reason.code(),
-        cause = &*dismissal.cause,
-        remedy = dismissal.reason.remedy(),
-        generation = caller.site().generation(),
-    );
+    let fault = match dismissal.reason {
+        Refusal::Expired => "downstream/connection/certificate_expired",
+        _ => "downstream/connection/withdrawn",
+    };
+    log_fault(caller, fault, &dismissal.cause, 0);
 }
 
 fn log_fault(caller: &Caller, fault: &str, cause: &str, status: u16) {

@@ -27,6 +27,7 @@ mod linger;
 mod open;
 mod refusal;
 mod sockets;
+mod summons;
 mod watch;
 mod worker;
 mod workers;

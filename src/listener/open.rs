@@ -10,13 +10,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use super::sockets::SocketId;
+use super::summons::{Dismissal, Manner, Summons, bundle_of};
 use super::worker::{Current, Worker};
-use crate::config::{ListenerId, OnWithdrawal};
-use crate::proxy::Caller;
-use crate::tls::{Connected, Refusal};
+use crate::identity::PeerIdentity;
+use crate::proxy::{Caller, Site, Standing};
+use crate::telemetry::events;
+use crate::tls::{Connected, Refusal, Withdrawal, unix_now};
 
 /// So many connections are judged before others have their turn.
-const JUDGED_AT_ONCE: usize = 64;
+const JUDGED_AT_ONCE: usize = 16;
 /// The farewells of a withdrawal are so far apart, so that those who come back
 /// do not all come at one time …
 const FAREWELL_APART: Duration = Duration::from_millis(1);
@@ -37,35 +39,12 @@ pub(super) struct Open {
     /// Who is at the other end, as the process knows it; `None` is anonymous.
     peer: Option<Connected>,
     caller: RefCell<Rc<Caller>>,
-    /// When the peer's chain expires.
-    expires: Cell<Option<Instant>>,
+    /// The last second of the peer's chain, after 1970.
+    expires: Cell<Option<i64>>,
     /// Whether it has changed its protocol.
     tunnel: Cell<bool>,
     summons: RefCell<Option<Summons>>,
     waker: RefCell<Option<Waker>>,
-}
-
-/// A connection is asked to end.
-#[derive(Clone, Debug)]
-pub(super) struct Summons {
-    /// When it says goodbye.
-    pub(super) leave: Instant,
-    /// When it is cut, whatever is under way; `None`: only the drain's end cuts it.
-    cut: Option<Instant>,
-    /// Why, in words.
-    cause: Arc<str>,
-    /// For what reason its peer is trusted no more; `None`: it is, and the end
-    /// of the connection is worth no line.
-    reason: Option<Refusal>,
-}
-
-/// Why a connection was ended that could have gone on: its peer is trusted no more.
-#[derive(Clone, Debug)]
-pub(super) struct Dismissal {
-    /// The reason for which a handshake would be refused.
-    pub(super) reason: Refusal,
-    /// In words.
-    pub(super) cause: Arc<str>,
 }
 
 /// Takes a connection out of the register when it is dropped.
@@ -142,70 +121,13 @@ impl OpenConnections {
     }
 }
 
-impl Summons {
-    /// What is under way is finished, and nothing more is begun.
-    pub(super) fn to_drain() -> Self {
-        Self {
-            leave: Instant::now(),
-            cut: None,
-            cause: "countersign ends".into(),
-            reason: None,
-        }
-    }
-
-    /// Its listener is no more: it finishes what is under way, as if
-    /// countersign ended.
-    fn to_move(current: &Current, cause: &str) -> Self {
-        let leave = Instant::now();
-        let grace = current.site().config().server().drain_timeout;
-        Self {
-            leave,
-            cut: Some(leave + grace),
-            cause: cause.into(),
-            reason: None,
-        }
-    }
-
-    /// As the listener's trust bundle says; `None`: the connection stays.
-    fn as_configured(current: &Current, id: ListenerId, why: Dismissal) -> Option<Self> {
-        let config = current.site().config();
-        let tls = config.listener(id).and_then(|l| l.tls.as_ref());
-        let bundle = tls
-            .and_then(|tls| tls.trust)
-            .and_then(|id| config.bundle(id));
-        let (manner, grace) = bundle.map_or((OnWithdrawal::Drain, DEFAULT_GRACE), |bundle| {
-            (bundle.on_withdrawal, bundle.withdrawal_grace)
-        });
-        let leave = Instant::now();
-        let cut = match manner {
-            OnWithdrawal::Keep => return None,
-            OnWithdrawal::Cut => leave,
-            OnWithdrawal::Drain => leave + grace,
-        };
-        Some(Self {
-            leave,
-            cut: Some(cut),
-            cause: why.cause,
-            reason: Some(why.reason),
-        })
-    }
-
-    fn later(self, delay: Duration) -> Self {
-        Self {
-            leave: self.leave + delay,
-            cut: self.cut.map(|cut| cut + delay),
-            ..self
-        }
-    }
-}
-
 impl Open {
     /// A connection over `socket`, once its handshake has succeeded.
     pub(super) fn new(
         socket: SocketId,
         caller: Rc<Caller>,
         peer: Option<Connected>,
-        expires: Option<Instant>,
+        expires: Option<i64>,
     ) -> Self {
         Self {
             socket,
@@ -230,47 +152,66 @@ impl Open {
 
     /// Judges it by the generation in force. Returns how it is to end, if it is.
     pub(super) fn review(&self, current: &Current) -> Option<Summons> {
-        let leaving = self.summons.borrow().is_some();
-        let Some(id) = current.listener_of(self.socket) else {
-            return (!leaving).then(|| Summons::to_move(current, "its listener was removed"));
-        };
         let former = self.caller();
-        let tls = current.site().server(id);
-        if tls.is_some() != former.downstream().is_tls() {
-            let cause = "its listener has changed between TLS and plaintext";
-            return (!leaving).then(|| Summons::to_move(current, cause));
-        }
-        let downstream = Rc::clone(former.downstream());
-        *self.caller.borrow_mut() = Caller::new(current.proxy(), id, downstream);
-        let verdict = tls.map_or(Ok(None), |tls| tls.judge(self.peer.as_deref()));
-        match verdict {
-            Ok(good_until) => {
-                self.expires.set(good_until.and_then(instant_of));
-                self.wake();
+        let site = current.site();
+        let listener = current.listener_of(self.socket);
+        let tls = listener.and_then(|id| site.server(id));
+        let moved = match listener {
+            None => Some("its listener was removed"),
+            Some(_) if tls.is_some() != former.downstream().is_tls() => {
+                Some("its listener has changed between TLS and plaintext")
+            }
+            Some(id) => {
+                let downstream = Rc::clone(former.downstream());
+                *self.caller.borrow_mut() = Caller::new(current.proxy(), id, downstream);
                 None
             }
-            Err(_) if leaving => None,
+        };
+        let verdict = match (moved, tls) {
+            (Some(_), _) => self.judge_elsewhere(site),
+            (None, Some(tls)) => tls.judge(self.peer.as_deref()),
+            (None, None) => Ok(None),
+        };
+        match verdict {
+            Ok(good_until) => {
+                self.expires.set(good_until);
+                self.wake();
+                let grace = site.config().server().drain_timeout;
+                moved.map(|cause| Summons::to_move(cause, grace))
+            }
             Err(withdrawal) => {
                 let dismissal = Dismissal {
                     reason: withdrawal.reason,
                     cause: withdrawal.cause.into(),
                 };
-                self.withdraw(current, id, dismissal)
+                self.withdraw(dismissal, site)
             }
+        }
+    }
+
+    /// The verdict on a peer whose listener is no more: that of the bundle that
+    /// it was trusted by.
+    fn judge_elsewhere(&self, site: &Site) -> Result<Option<i64>, Withdrawal> {
+        let Some(peer) = &self.peer else {
+            return Ok(None);
+        };
+        match site.bundle(peer.bundle()) {
+            Some((_, bundle)) => peer.judge(bundle).map(Some),
+            None => Err(Withdrawal {
+                reason: Refusal::Untrusted,
+                cause: format!("there is no trust.{} any more", peer.bundle()),
+            }),
         }
     }
 
     /// The chain of its peer has expired. It ends as the trust bundle says.
     fn expire(&self, current: &Current) {
         self.expires.set(None);
-        let Some(id) = current.listener_of(self.socket) else {
-            return;
-        };
         let dismissal = Dismissal {
             reason: Refusal::Expired,
             cause: "the peer's certificate, or another one of its chain, expired while its connection was open".into(),
         };
-        if let Some(mut summons) = self.withdraw(current, id, dismissal) {
+        if let Some(mut summons) = self.withdraw(dismissal, current.site()) {
             if self.tunnel.get() {
                 // Nothing in it can be asked to end, and its client has known
                 // from the beginning when it would.
@@ -280,23 +221,46 @@ impl Open {
         }
     }
 
-    /// Its peer is trusted no more: it takes no request from now on. Returns how
-    /// it is to end; `None`: the trust bundle says that it stays as it is.
-    fn withdraw(&self, current: &Current, id: ListenerId, why: Dismissal) -> Option<Summons> {
-        let reason = why.reason;
-        let summons = Summons::as_configured(current, id, why)?;
-        let listener = current.site().metrics().listener(id.0);
-        listener.connection_withdrawn(reason.code());
+    /// Its peer is trusted no more: it takes no request from now on; that is
+    /// counted, and said in one line. Returns how it is to end; `None`: the
+    /// trust bundle says that it stays as it is.
+    fn withdraw(&self, why: Dismissal, site: &Site) -> Option<Summons> {
         let caller = self.caller();
-        caller.downstream().withdraw(Arc::clone(&summons.cause));
+        let (under, id) = (caller.site(), caller.listener());
+        let bundle = match &self.peer {
+            // As it is now, or else as it was when it went.
+            Some(peer) => site.bundle(peer.bundle()).map(|(config, _)| config),
+            None => None,
+        };
+        let bundle = bundle.or_else(|| bundle_of(under.config(), id));
+        let reason = why.reason;
+        let summons = Summons::to_end(Manner::of(bundle), why)?;
+        let downstream = caller.downstream();
+        if downstream.standing() == Standing::Good {
+            let counters = under.metrics().listener(id.0);
+            counters.connection_withdrawn(reason.code());
+            downstream.withdraw(Arc::clone(&summons.cause));
+            let listener = under.config().listener(id);
+            tracing::info!(
+                event = events::CONNECTION_WITHDRAWN,
+                listener = listener.map(|listener| listener.name.as_str()),
+                client = %downstream,
+                peer = caller.peer().map(PeerIdentity::primary),
+                bundle = bundle.map(|bundle| bundle.name.as_str()),
+                reason = reason.code(),
+                cause = %summons.cause,
+                remedy = reason.remedy(),
+                generation = site.generation(),
+            );
+        }
         Some(summons)
     }
 
-    /// Asks it to end. The first word counts, unless the next one is sooner.
+    /// Asks it to end.
     pub(super) fn summon(&self, summons: Summons) {
         let mut known = self.summons.borrow_mut();
         match known.as_mut() {
-            Some(known) => known.leave = known.leave.min(summons.leave),
+            Some(known) => known.join(summons),
             None => *known = Some(summons),
         }
         drop(known);
@@ -325,30 +289,44 @@ impl Open {
 
     /// What is to be done now.
     pub(super) fn due(&self, worker: &Worker, now: Instant) -> Due {
-        let summoned = self.summons.borrow().is_some();
-        if !summoned && self.expires.get().is_some_and(|expires| expires <= now) {
+        // By the clock on the wall, which may have been set, or have gone on
+        // while this machine stood still.
+        if self.expires.get().is_some_and(|last| unix_now() > last) {
             self.expire(&worker.current());
         }
         let summons = self.summons.borrow();
-        match summons.as_ref() {
-            None => Due::Nothing,
-            Some(summons) if summons.cut.is_some_and(|cut| cut <= now) => {
-                // Before its requests are dropped, which writes their lines.
-                self.caller().downstream().cut(Arc::clone(&summons.cause));
-                Due::Cut
-            }
-            Some(summons) if summons.leave <= now => Due::Leave,
-            Some(_) => Due::Nothing,
+        let Some(summons) = summons.as_ref() else {
+            return Due::Nothing;
+        };
+        if summons.refuse.is_some_and(|refuse| refuse <= now) {
+            let caller = self.caller();
+            caller.downstream().withdraw(Arc::clone(&summons.cause));
+        }
+        if summons.cut.is_some_and(|cut| cut <= now) {
+            // Before its requests are dropped, which writes their lines.
+            self.caller().downstream().cut(Arc::clone(&summons.cause));
+            Due::Cut
+        } else if summons.leave <= now {
+            Due::Leave
+        } else {
+            Due::Nothing
         }
     }
 
     /// When there is something to do, beside what was done already (`left`).
-    pub(super) fn next_due(&self, left: bool) -> Option<Instant> {
-        match self.summons.borrow().as_ref() {
-            None => self.expires.get(),
-            Some(summons) if left => summons.cut,
-            Some(summons) => Some(summons.leave),
-        }
+    pub(super) fn next_due(&self, left: bool) -> Instant {
+        let now = Instant::now();
+        let summons = self.summons.borrow();
+        let summoned = summons.as_ref().into_iter().flat_map(|summons| {
+            let leave = (!left).then_some(summons.leave);
+            let refuse = summons.refuse.filter(|refuse| *refuse > now);
+            [leave, refuse, summons.cut]
+        });
+        let expires = self.expires.get().and_then(instant_of);
+        summoned
+            .chain([expires])
+            .flatten()
+            .fold(now + LOOK_AT_THE_CLOCK, Instant::min)
     }
 
     /// Why its peer is trusted no more, if that is why it was asked to end.
@@ -373,18 +351,17 @@ pub(super) enum Due {
     Cut,
 }
 
-/// The moment at which a certificate that ends `unix` seconds after 1970 ends;
-/// `None`: more than a year ahead, when no connection will be there to see it.
-pub(super) fn instant_of(unix: i64) -> Option<Instant> {
+/// The moment from which on a certificate with this `notAfter`, in seconds after
+/// 1970, is refused in a handshake: that second is still a part of its validity
+/// (RFC 5280 §4.1.2.5). `None`: far ahead.
+fn instant_of(not_after: i64) -> Option<Instant> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let end = Duration::from_secs(u64::try_from(unix).unwrap_or(0));
-    let left = end.saturating_sub(now);
-    (left <= A_YEAR).then(|| Instant::now() + left)
+    let end = u64::try_from(not_after).map_or(0, |last| last.saturating_add(1));
+    let left = Duration::from_secs(end).saturating_sub(now);
+    (left <= LOOK_AT_THE_CLOCK).then(|| Instant::now() + left)
 }
 
-/// Where there is no trust bundle any more that could say.
-const DEFAULT_GRACE: Duration = Duration::from_secs(30);
-/// Nobody keeps a connection for longer.
-const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How often the clock on the wall is looked at, at least.
+const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(30);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::activity::{Activity, Overdue};
-use super::open::{Dismissal, Due, Open};
+use super::open::{Due, Open};
+use super::summons::Dismissal;
 use super::worker::Worker;
 use crate::config::Limits;
 
@@ -104,8 +105,7 @@ impl<'a> Watch<'a> {
             often = often.min(FAREWELL);
         }
         let deadline = deadline.min(Instant::now() + often);
-        let due = self.open.next_due(self.left.is_some());
-        due.into_iter().fold(deadline, Instant::min)
+        deadline.min(self.open.next_due(self.left.is_some()))
     }
 
     /// Until when it may go on as it is. Once it was asked to end and nothing

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::route::Routes;
-use crate::config::{Config, ListenerId};
+use crate::config::{Config, ListenerId, TrustBundle};
 use crate::identity::IdentityFields;
 use crate::telemetry::Metrics;
-use crate::tls::ServerTls;
+use crate::tls::{Bundle, ServerTls};
 use crate::upstream::Plan;
 
 /// One generation's routes, policy and upstreams. Immutable; workers share it.
@@ -19,18 +19,19 @@ pub struct Site {
     identity_fields: Arc<IdentityFields>,
     plans: Vec<Arc<Plan>>,
     servers: Vec<Option<Arc<ServerTls>>>,
+    bundles: Vec<Arc<Bundle>>,
     metrics: Arc<Metrics>,
 }
 
 impl Site {
-    /// Puts a generation together. `plans` and `servers` stand in the order of
-    /// the config's upstreams and listeners, and `metrics` count by the same
-    /// places.
+    /// Puts a generation together. `plans`, `servers` and `bundles` stand in the
+    /// order of the config's upstreams, listeners and bundles, and `metrics` count
+    /// by the same places.
     pub fn new(
         generation: u64,
         config: Arc<Config>,
         plans: Vec<Arc<Plan>>,
-        servers: Vec<Option<Arc<ServerTls>>>,
+        (servers, bundles): (Vec<Option<Arc<ServerTls>>>, Vec<Arc<Bundle>>),
         metrics: Arc<Metrics>,
     ) -> Self {
         let configured = plans
@@ -46,6 +47,7 @@ impl Site {
             identity_fields,
             plans,
             servers,
+            bundles,
             metrics,
         }
     }
@@ -63,6 +65,12 @@ impl Site {
     /// The TLS side of a listener; `None` for a plaintext one.
     pub fn server(&self, listener: ListenerId) -> Option<&Arc<ServerTls>> {
         self.servers.get(listener.0).and_then(Option::as_ref)
+    }
+
+    /// The trust bundle of this name, and what the config says of it.
+    pub fn bundle(&self, name: &str) -> Option<(&TrustBundle, &Arc<Bundle>)> {
+        let mut all = self.config.bundles().iter().zip(&self.bundles);
+        all.find(|(config, _)| config.name == name)
     }
 
     /// The counters, by the places of this generation.

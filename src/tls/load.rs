@@ -14,6 +14,7 @@ use super::purpose::{self, Side, WrongPurpose};
 use super::server::{ServerTls, Trust};
 use super::sessions::{Sessions, TicketKeys};
 use super::sni;
+use crate::config::Inputs;
 use crate::config::{
     self, ClientAuth, Config, Files, LayerMode, Located, Place, Problem, UpstreamTrust,
 };
@@ -101,10 +102,26 @@ pub fn load(
     files: &Files,
     former: Option<&Material>,
 ) -> Result<Material, Vec<Problem>> {
+    load_keeping(config, files, former, &[])
+}
+
+/// As [`load`]; but trust bundles of the names in `keep` are those of `former`,
+/// whatever their files hold.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_keeping(
+    config: &Config,
+    files: &Files,
+    former: Option<&Material>,
+    keep: &[String],
+) -> Result<Material, Vec<Problem>> {
     let nothing = Origins::default();
     let mut loader = Loader {
         files,
         former: former.map_or(&nothing, |material| &material.origins),
+        keep,
         origins: Origins::default(),
         peers: former.map_or_else(Arc::default, |material| Arc::clone(&material.peers)),
         problems: Vec::new(),
@@ -148,6 +165,8 @@ struct Loader<'a> {
     files: &'a Files,
     /// What the former generation was made of.
     former: &'a Origins,
+    /// The names of the bundles that stay as they were.
+    keep: &'a [String],
     /// What this one is made of, as far as it is loaded.
     origins: Origins,
     peers: Arc<Peers>,
@@ -158,6 +177,13 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn bundle(&mut self, config: &config::TrustBundle) -> Option<Arc<Bundle>> {
+        let kept = self.keep.contains(&config.name).then(|| {
+            let is_it = |known: &config::TrustBundle| known.name == config.name;
+            self.former.bundles.entry(is_it).cloned()
+        });
+        if let Some((settings, inputs, bundle)) = kept.flatten() {
+            return Some(self.add_bundle(settings, inputs, bundle));
+        }
         let (inputs, bundle) = match self.former.bundles.find(config, self.files) {
             Some(same) => same,
             None => {
@@ -167,6 +193,15 @@ impl Loader<'_> {
                 (inputs, Arc::new(self.kept(loaded)?))
             }
         };
+        Some(self.add_bundle(config.clone(), inputs, bundle))
+    }
+
+    fn add_bundle(
+        &mut self,
+        config: config::TrustBundle,
+        inputs: Inputs,
+        bundle: Arc<Bundle>,
+    ) -> Arc<Bundle> {
         for (index, anchor) in bundle.anchors().iter().enumerate() {
             self.expiries.push(Expiry {
                 kind: "anchor",
@@ -177,8 +212,8 @@ impl Loader<'_> {
             });
         }
         let origins = &mut self.origins.bundles;
-        origins.push(config.clone(), inputs, Arc::clone(&bundle));
-        Some(bundle)
+        origins.push(config, inputs, Arc::clone(&bundle));
+        bundle
     }
 
     /// The keys of session tickets: `former` itself, if nothing about them has

@@ -54,7 +54,7 @@ pub use anchor::{Anchor, AnchorUse};
 pub use bundle::{Bundle, BundleWarning, RevocationListFacts, Shrinkage, Verdict};
 pub use client::{ClientTls, UpstreamHandshake, UpstreamHandshakeError};
 pub use handshake::{Handshaken, Peer, RefusedHandshake};
-pub use load::{Expiry, Material, load};
+pub use load::{Expiry, Material, load, load_keeping};
 pub use own_certificate::{describe, unix_now};
 pub use peers::{Connected, KnownPeer, Peers, Withdrawal, verify};
 pub use purpose::WrongPurpose;

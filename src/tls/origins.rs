@@ -48,9 +48,12 @@ impl<C: PartialEq, T> Loaded<C, T> {
 
     /// Any of those that `is_wanted` holds for, whatever its files hold now.
     pub(super) fn any(&self, is_wanted: impl Fn(&C) -> bool) -> Option<&T> {
-        let mut all = self.0.iter();
-        let (_, _, made) = all.find(|(config, _, _)| is_wanted(config))?;
-        Some(made)
+        self.entry(is_wanted).map(|(_, _, made)| &**made)
+    }
+
+    /// The same, with what it was made of.
+    pub(super) fn entry(&self, is_wanted: impl Fn(&C) -> bool) -> Option<&(C, Inputs, Arc<T>)> {
+        self.0.iter().find(|(config, _, _)| is_wanted(config))
     }
 
     pub(super) fn push(&mut self, config: C, inputs: Inputs, made: Arc<T>) {

@@ -1,7 +1,7 @@
 //! A certificate chain of countersign's own, with its key.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
@@ -10,6 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::pem;
 use crate::config::{Files, OwnCertificate, Place, Problem};
 use crate::identity::CertificateNames;
+use crate::telemetry::rfc3339;
 
 /// A chain and its key, checked as a whole.
 #[derive(Debug)]
@@ -142,21 +143,28 @@ fn check_dates(names: &[CertificateNames]) -> Result<(), ChainFault> {
         let which = position + 1;
         let who = certificate.subject();
         if certificate.not_after() < now {
-            let ago = describe(now.saturating_sub(certificate.not_after()));
+            let end = moment(certificate.not_after());
             return Err((
-                format!("has expired: certificate {which} (\"{who}\") ended {ago} ago"),
+                format!("has expired: certificate {which} (\"{who}\") ended at {end}"),
                 "renew it, or see whether this machine's clock is right",
             ));
         }
         if certificate.not_before() > now {
-            let ahead = describe(certificate.not_before().saturating_sub(now));
+            let begin = moment(certificate.not_before());
             return Err((
-                format!("is not valid yet: certificate {which} (\"{who}\") begins in {ahead}"),
+                format!("is not valid yet: certificate {which} (\"{who}\") begins at {begin}"),
                 "wait, or see whether this machine's clock is right",
             ));
         }
     }
     Ok(())
+}
+
+/// A point in seconds since 1970, as RFC 3339. Not how long ago it is: a cause
+/// must read the same at each attempt, or it would be news each time.
+fn moment(unix: i64) -> String {
+    let since = Duration::from_secs(u64::try_from(unix).unwrap_or(0));
+    rfc3339(UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH))
 }
 
 /// Now, in seconds since 1970.

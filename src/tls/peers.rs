@@ -1,14 +1,15 @@
 //! The peers that the process knows: who is connected, and who was seen of late.
 //!
 //! Each distinct chain is known once, however many connections rest on it, and
-//! is judged once by each trust bundle.
+//! is judged once by each trust bundle. What is kept of those who are away has
+//! a bound, and so has what one leaf can be known by.
 
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::KeyUsage;
 
@@ -21,9 +22,15 @@ use crate::identity::PeerIdentity;
 
 /// For how long a peer is known after its last connection has ended.
 const REMEMBERED: i64 = 24 * 3600;
-/// The most peers that are known without being connected; beyond it those that
-/// were away for longest are forgotten first.
-const MOST_AWAY: usize = 20_000;
+/// The most that is kept of peers that are not connected, in certificates' bytes;
+/// beyond it those that were away for longest are forgotten first.
+const MOST_AWAY: usize = 64 * 1024 * 1024;
+/// The most different chains that are known of one leaf. A client may send what
+/// it likes beside the certificates that count.
+const MOST_CHAINS: usize = 4;
+/// How long a new generation waits at most until those who are connected are
+/// judged by it. Who is not judged by then is judged by its worker.
+const JUDGED_IN_ADVANCE: Duration = Duration::from_millis(300);
 
 /// The peers that the process knows.
 #[derive(Debug, Default)]
@@ -33,12 +40,17 @@ pub struct Peers {
 
 #[derive(Debug, Default)]
 struct Known {
-    peers: HashMap<Key, Arc<KnownPeer>>,
-    /// At how many it is looked whether some can be forgotten.
+    /// Each chain of each leaf, the one that was seen last at the end.
+    peers: HashMap<Key, Vec<Arc<KnownPeer>>>,
+    /// How many there are.
+    count: usize,
+    /// The bytes of all chains.
+    bytes: usize,
+    /// At how many bytes it is looked whether some can be forgotten.
     full: usize,
 }
 
-/// Bundle and chain.
+/// Bundle and leaf.
 type Key = (Box<str>, [u8; 32]);
 
 /// A peer whose chain was verified.
@@ -101,17 +113,22 @@ impl Peers {
         chain: Vec<CertificateDer<'static>>,
         verdict: Verdict,
     ) -> Connected {
-        let key = (bundle.name().into(), digest(&chain));
+        let leaf = identity.names().fingerprint().as_bytes();
+        let key = (bundle.name().into(), *leaf);
         let mut known = self.known();
-        if known.peers.len() >= known.full {
-            known.forget();
-        }
-        let peer = known
-            .peers
-            .entry(key)
-            .or_insert_with_key(|(bundle_name, _)| {
-                Arc::new(KnownPeer {
-                    bundle: bundle_name.clone(),
+        let peer = match known.find(&key, &chain) {
+            Some(peer) => {
+                // It was found good by this bundle a moment ago, whatever it was before.
+                *peer.standing() = Standing {
+                    asked: bundle.id(),
+                    verdict,
+                    outcome: Ok(()),
+                };
+                peer
+            }
+            None => {
+                let peer = Arc::new(KnownPeer {
+                    bundle: key.0.clone(),
                     name: identity.primary().into(),
                     subject: identity.names().subject().into(),
                     chain: chain.into(),
@@ -120,26 +137,23 @@ impl Peers {
                     last_seen: AtomicI64::new(0),
                     standing: Mutex::new(Standing {
                         asked: bundle.id(),
-                        verdict: verdict.clone(),
+                        verdict,
                         outcome: Ok(()),
                     }),
-                })
-            });
-        // It was found good by this bundle a moment ago, whatever it was before.
-        *peer.standing() = Standing {
-            asked: bundle.id(),
-            verdict,
-            outcome: Ok(()),
+                });
+                known.add(key, Arc::clone(&peer));
+                peer
+            }
         };
         peer.connections.fetch_add(1, Ordering::Relaxed);
         peer.handshakes.fetch_add(1, Ordering::Relaxed);
         peer.last_seen.store(unix_now(), Ordering::Relaxed);
-        Connected(Arc::clone(peer))
+        Connected(peer)
     }
 
     /// How many are known.
     pub fn len(&self) -> usize {
-        self.known().peers.len()
+        self.known().count
     }
 
     /// Whether nobody is known.
@@ -151,16 +165,20 @@ impl Peers {
     pub fn all(&self) -> Vec<Arc<KnownPeer>> {
         let mut known = self.known();
         let now = unix_now();
-        known.peers.retain(|_, peer| peer.is_remembered(now));
-        known.peers.values().cloned().collect()
+        known.keep(|peer| peer.is_remembered(now));
+        known.peers.values().flatten().cloned().collect()
     }
 
-    /// Has every peer judged by its bundle in `bundles`, so that nobody who
-    /// serves requests needs to.
+    /// Has everybody who is connected judged by its bundle in `bundles`, so that
+    /// nobody who serves requests needs to; for a bounded time.
     pub fn judge(&self, bundles: &[Arc<Bundle>]) {
+        let end = Instant::now() + JUDGED_IN_ADVANCE;
         for peer in self.all() {
+            if Instant::now() >= end {
+                return;
+            }
             let bundle = bundles.iter().find(|b| *b.name() == *peer.bundle);
-            if let Some(bundle) = bundle {
+            if let Some(bundle) = bundle.filter(|_| peer.connections() > 0) {
                 // It is remembered by the peer.
                 drop(peer.judge(bundle));
             }
@@ -173,25 +191,57 @@ impl Peers {
 }
 
 impl Known {
+    fn find(&mut self, key: &Key, chain: &[CertificateDer<'_>]) -> Option<Arc<KnownPeer>> {
+        let chains = self.peers.get_mut(key)?;
+        let found = chains.iter().position(|peer| *peer.chain == *chain)?;
+        // The one that was seen last stands last.
+        let peer = chains.remove(found);
+        chains.push(Arc::clone(&peer));
+        Some(peer)
+    }
+
+    fn add(&mut self, key: Key, peer: Arc<KnownPeer>) {
+        if self.bytes >= self.full {
+            self.forget();
+        }
+        let chains = self.peers.entry(key).or_default();
+        if chains.len() >= MOST_CHAINS
+            && let Some(away) = chains.iter().position(|peer| peer.connections() == 0)
+        {
+            self.bytes = self.bytes.saturating_sub(chains.remove(away).bytes());
+            self.count = self.count.saturating_sub(1);
+        }
+        self.bytes = self.bytes.saturating_add(peer.bytes());
+        self.count = self.count.saturating_add(1);
+        chains.push(peer);
+    }
+
+    fn keep(&mut self, is_kept: impl Fn(&KnownPeer) -> bool) {
+        let (mut count, mut bytes) = (0usize, 0usize);
+        self.peers.retain(|_, chains| {
+            chains.retain(|peer| is_kept(peer));
+            count = count.saturating_add(chains.len());
+            bytes = bytes.saturating_add(chains.iter().map(|peer| peer.bytes()).sum());
+            !chains.is_empty()
+        });
+        (self.count, self.bytes) = (count, bytes);
+    }
+
     /// Forgets who was seen too long ago, and then, if there are still too
     /// many, the half of those that are away that left first.
     fn forget(&mut self) {
         let now = unix_now();
-        self.peers.retain(|_, peer| peer.is_remembered(now));
-        let away = self.peers.values().filter(|peer| peer.connections() == 0);
-        let mut left: Vec<_> = away.map(|peer| peer.last_seen()).collect();
-        if left.len() >= MOST_AWAY {
+        self.keep(|peer| peer.is_remembered(now));
+        let everybody = self.peers.values().flatten();
+        let away: Vec<_> = everybody.filter(|peer| peer.connections() == 0).collect();
+        if away.iter().map(|peer| peer.bytes()).sum::<usize>() >= MOST_AWAY {
+            let mut left: Vec<_> = away.iter().map(|peer| peer.last_seen()).collect();
             left.sort_unstable();
             let middle = left.get(left.len() / 2).copied().unwrap_or(now);
-            self.peers
-                .retain(|_, peer| peer.connections() > 0 || peer.last_seen() > middle);
+            self.keep(|peer| peer.connections() > 0 || peer.last_seen() > middle);
         }
         // Not at every handshake from here on.
-        self.full = self
-            .peers
-            .len()
-            .saturating_add(MOST_AWAY / 2)
-            .max(MOST_AWAY);
+        self.full = self.bytes.saturating_add(MOST_AWAY / 2).max(MOST_AWAY);
     }
 }
 
@@ -214,6 +264,11 @@ impl KnownPeer {
     /// Its chain as it was presented, the leaf first.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
+    }
+
+    /// What its chain takes.
+    fn bytes(&self) -> usize {
+        self.chain.iter().map(|der| der.len()).sum()
     }
 
     /// How many of its connections are open.
@@ -304,15 +359,4 @@ impl Withdrawal {
             reason: Refusal::of(&library_error(cause)),
         }
     }
-}
-
-/// The digest of a chain; each certificate says its own length.
-fn digest(chain: &[CertificateDer<'_>]) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
-    for certificate in chain {
-        context.update(certificate);
-    }
-    let mut digest = [0; 32];
-    digest.copy_from_slice(context.finish().as_ref());
-    digest
 }

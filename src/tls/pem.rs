@@ -125,15 +125,11 @@ fn certificates_of(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'stati
     let found = CertificateDer::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| malformed(path, WANTED, explain(&e)))?;
-    // The decoder passes over a block that does not begin its line, and over
-    // OpenSSL's own kinds (TRUSTED CERTIFICATE): each would be missed.
-    let meant = labels(text)
-        .filter(|label| label.ends_with(b"CERTIFICATE"))
-        .count();
-    if found.len() != meant {
+    // OpenSSL's own kinds (TRUSTED CERTIFICATE) are meant, and not decoded.
+    let is_one = |label: &[u8]| label.ends_with(b"CERTIFICATE");
+    if let Err(cause) = all_are_found(text, (found.len(), "certificates"), is_one) {
         let cause = format!(
-            "of its {meant} certificates {} can be read; each must be between lines of their own, -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----",
-            found.len()
+            "{cause}; each must be between lines of their own, -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----"
         );
         return Err(malformed(path, WANTED, cause));
     }
@@ -144,6 +140,25 @@ fn certificates_of(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'stati
         });
     }
     Ok(found)
+}
+
+/// Whether the decoder has found every block that is meant: it passes over one
+/// that does not begin its line, and over one of which no more is written yet
+/// than a part of `-----BEGIN `. Each would be missed.
+fn all_are_found(
+    text: &[u8],
+    (found, of): (usize, &str),
+    is_one: impl Fn(&[u8]) -> bool,
+) -> Result<(), String> {
+    let meant = labels(text).filter(|label| is_one(label)).count();
+    if found != meant {
+        return Err(format!("of its {meant} {of} {found} can be read"));
+    }
+    let last = text.rsplit(|byte| is_line_end(*byte)).next();
+    if last.is_some_and(|line| !line.is_empty() && BEGIN.starts_with(line)) {
+        return Err("it ends within a BEGIN line".to_owned());
+    }
+    Ok(())
 }
 
 /// The first private key in a PEM file: PKCS #8, PKCS #1 or SEC 1, not encrypted.
@@ -170,8 +185,7 @@ fn is_encrypted(text: &[u8]) -> bool {
 
 /// The labels of all blocks, wherever in a line they begin (RFC 7468 §2).
 fn labels(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    const BEGIN: &[u8] = b"-----BEGIN ";
-    let lines = text.split(|byte| matches!(byte, b'\n' | b'\r'));
+    let lines = text.split(|byte| is_line_end(*byte));
     lines.filter_map(|line| {
         let at = line.windows(BEGIN.len()).position(|part| part == BEGIN)?;
         let label = line.get(at + BEGIN.len()..)?;
@@ -180,6 +194,13 @@ fn labels(text: &[u8]) -> impl Iterator<Item = &[u8]> {
             .get(..end.unwrap_or(label.len()))
             .map(<[u8]>::trim_ascii)
     })
+}
+
+/// What begins a block.
+const BEGIN: &[u8] = b"-----BEGIN ";
+
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
 }
 
 /// The revocation lists of one file: PEM with one or several, or one in DER.
@@ -192,9 +213,17 @@ pub(super) fn revocation_lists(
     if is_der(&bytes) {
         return Ok(vec![bytes.to_vec().into()]);
     }
-    let found = CertificateRevocationListDer::pem_slice_iter(&bytes)
+    let text = without_mark(&bytes);
+    let found = CertificateRevocationListDer::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| malformed(path, WANTED, explain(&e)))?;
+    let is_one = |label: &[u8]| label.ends_with(b"CRL");
+    if let Err(cause) = all_are_found(text, (found.len(), "lists"), is_one) {
+        let cause = format!(
+            "{cause}; each must be between lines of their own, -----BEGIN X509 CRL----- and -----END X509 CRL-----"
+        );
+        return Err(malformed(path, WANTED, cause));
+    }
     if found.is_empty() {
         return Err(PemError::Empty {
             path: path.into(),

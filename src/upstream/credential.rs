@@ -86,6 +86,10 @@ fn secret(
         .iter()
         .rposition(|byte| !matches!(byte, b'\n' | b'\r'));
     match end.and_then(|last| contents.get(..=last)) {
+        // RFC 7617 §2; base64 would carry them past the check of the field.
+        Some(secret) if secret.iter().any(u8::is_ascii_control) => {
+            Err(problem(upstream, file, "holds control characters"))
+        }
         Some(secret) => Ok(Zeroizing::new(secret.to_vec())),
         None => Err(problem(upstream, file, "is empty")),
     }

@@ -8,6 +8,7 @@ const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 /// `GOAWAY`.
 pub(crate) const GOAWAY: u8 = 7;
+const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
@@ -29,6 +30,35 @@ pub(crate) struct Frame {
     pub(crate) length: usize,
     /// Whether its stream ends with it.
     pub(crate) ends_stream: bool,
+    /// The stream it belongs to; 0 is the connection.
+    pub(crate) stream: u32,
+    /// What it carries.
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Frame {
+    /// Whether it is the head of a response with the status 200, or 403; fails
+    /// the test for any other head.
+    pub(crate) fn is_granted(&self) -> Option<bool> {
+        // `:status: 200` of the static table, and `:status` with the literal
+        // "403" in Huffman's code (RFC 7541 appendices A and B).
+        const FORBIDDEN: &[u8] = &[0x48, 0x83, 0x68, 0x0c, 0xff];
+        if self.kind != HEADERS {
+            return None;
+        }
+        match self.payload.as_slice() {
+            [0x88, ..] => Some(true),
+            other if other.starts_with(FORBIDDEN) => Some(false),
+            // From the dynamic table, where it stands once it was sent.
+            [place, ..] if *place >= 0xbe => Some(false),
+            other => panic!("another status: {other:x?}"),
+        }
+    }
+
+    /// Whether it asks whether this side is still there.
+    pub(crate) fn is_ping(&self) -> bool {
+        self.kind == PING
+    }
 }
 
 impl Frames {
@@ -68,16 +98,24 @@ impl Frames {
         self.send(SETTINGS, ACK, 0, &[]).await;
     }
 
+    /// Answers a ping.
+    pub(crate) async fn pong(&mut self, ping: &Frame) {
+        self.send(PING, ACK, 0, &ping.payload).await;
+    }
+
     /// The next frame; `None` when the server has hung up.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         let head = self.raw.read_bytes(9).await?;
         let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        self.raw.read_bytes(length).await?;
+        let payload = self.raw.read_bytes(length).await?;
         let kind = head[3];
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         Some(Frame {
             kind,
             length,
             ends_stream: matches!(kind, DATA | HEADERS) && head[4] & END_STREAM != 0,
+            stream,
+            payload,
         })
     }
 

@@ -11,10 +11,15 @@ pub(crate) mod body;
 pub(crate) mod change;
 pub(crate) mod client;
 pub(crate) mod command;
+pub(crate) mod disk;
+pub(crate) mod everywhere;
 pub(crate) mod frames;
 pub(crate) mod pki;
 pub(crate) mod proxy;
 pub(crate) mod raw;
+pub(crate) mod reloads;
+pub(crate) mod things;
+pub(crate) mod trust;
 pub(crate) mod upstream;
 
 use std::future::Future;

@@ -73,6 +73,7 @@ pub(crate) struct Authority {
     name: String,
     issuer: Arc<Issuer<'static, KeyPair>>,
     certificate: CertificateDer<'static>,
+    serial: u64,
     /// The intermediates from this authority upwards, without the root.
     intermediates: Vec<CertificateDer<'static>>,
 }
@@ -90,7 +91,9 @@ impl Authority {
         Self::self_signed(name, params)
     }
 
-    fn self_signed(name: &str, params: CertificateParams) -> Self {
+    fn self_signed(name: &str, mut params: CertificateParams) -> Self {
+        let serial = next_serial();
+        params.serial_number = Some(SerialNumber::from(serial));
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap().der().clone();
         let issuer = Arc::new(Issuer::new(params, key));
@@ -98,6 +101,7 @@ impl Authority {
             name: name.to_owned(),
             issuer,
             certificate,
+            serial,
             intermediates: Vec::new(),
         }
     }
@@ -119,7 +123,9 @@ impl Authority {
         self.below(params, name)
     }
 
-    fn below(&self, params: CertificateParams, name: &str) -> Self {
+    fn below(&self, mut params: CertificateParams, name: &str) -> Self {
+        let serial = next_serial();
+        params.serial_number = Some(SerialNumber::from(serial));
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &*self.issuer).unwrap().der().clone();
         let mut intermediates = vec![certificate.clone()];
@@ -128,6 +134,7 @@ impl Authority {
             name: name.to_owned(),
             issuer: Arc::new(Issuer::new(params, key)),
             certificate,
+            serial,
             intermediates,
         }
     }
@@ -168,8 +175,23 @@ impl Authority {
         self.crl_naming(revoked.iter().map(|leaf| leaf.serial.into()))
     }
 
+    /// As [`Authority::crl`], against an authority below it.
+    pub(crate) fn crl_against(&self, revoked: &Self) -> String {
+        self.crl_naming([revoked.serial.into()].into_iter())
+    }
+
+    /// As [`Authority::crl`]; the next list was due an hour ago.
+    pub(crate) fn stale_crl(&self, revoked: &[&Leaf]) -> String {
+        let serials = revoked.iter().map(|leaf| leaf.serial.into());
+        self.list(serials, SystemTime::now() - DAY / 24)
+    }
+
     /// A revocation list as PEM, signed by it, that names these serial numbers.
     pub(crate) fn crl_naming(&self, serials: impl Iterator<Item = SerialNumber>) -> String {
+        self.list(serials, SystemTime::now() + DAY)
+    }
+
+    fn list(&self, serials: impl Iterator<Item = SerialNumber>, next_update: SystemTime) -> String {
         let revoked_certs = serials.map(|serial_number| RevokedCertParams {
             serial_number,
             revocation_time: (SystemTime::now() - DAY).into(),
@@ -178,7 +200,7 @@ impl Authority {
         });
         let params = CertificateRevocationListParams {
             this_update: (SystemTime::now() - DAY).into(),
-            next_update: (SystemTime::now() + DAY).into(),
+            next_update: next_update.into(),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: revoked_certs.collect(),
@@ -272,6 +294,12 @@ impl LeafBuilder {
         self
     }
 
+    /// Its validity ended so long ago; certificates count in whole seconds.
+    pub(crate) fn ended(mut self, ago: Duration) -> Self {
+        self.params.not_after = (SystemTime::now() - ago).into();
+        self
+    }
+
     /// Its validity ends so soon; certificates count in whole seconds.
     pub(crate) fn expiring_in(mut self, left: Duration) -> Self {
         self.params.not_after = (SystemTime::now() + left).into();
@@ -286,8 +314,7 @@ impl LeafBuilder {
 
     /// Signs it.
     pub(crate) fn issue(mut self) -> Leaf {
-        static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0x0C05_0001);
-        let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
+        let serial = next_serial();
         self.params.serial_number = Some(SerialNumber::from(serial));
         let key = KeyPair::generate_for(self.key).unwrap();
         let leaf = self
@@ -365,6 +392,12 @@ pub(crate) fn plain_hex(text: &str) -> String {
         .trim_start_matches("0x")
         .trim_start_matches('0')
         .to_owned()
+}
+
+/// A serial number that no other certificate of this process has.
+fn next_serial() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0x0C05_0001);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn authority_params(name: &str) -> CertificateParams {

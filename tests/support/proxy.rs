@@ -20,6 +20,8 @@ use super::upstream::Upstream;
 pub(crate) struct Setup {
     folder: TempDir,
     config: toml::Table,
+    /// Where it is written, from the folder.
+    config_path: &'static str,
     launcher: Option<String>,
 }
 
@@ -36,6 +38,7 @@ impl Setup {
         let setup = Self {
             folder: TempDir::new().unwrap(),
             config: toml::Table::new(),
+            config_path: "countersign.toml",
             launcher: None,
         };
         setup
@@ -95,6 +98,19 @@ impl Setup {
         self
     }
 
+    /// Writes the config itself elsewhere in the folder; what it names stays.
+    pub(crate) fn config_at(mut self, path: &'static str) -> Self {
+        self.config_path = path;
+        self
+    }
+
+    /// What the config file would hold after one more change.
+    pub(crate) fn text_with(&self, toml: &str) -> String {
+        let mut config = self.config.clone();
+        merge(&mut config, toml.parse().unwrap());
+        toml::to_string(&config).unwrap()
+    }
+
     /// A path next to the config.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -141,7 +157,7 @@ impl Setup {
 
     /// Writes the config file; returns its path.
     pub(crate) fn write(&self) -> PathBuf {
-        let path = self.path("countersign.toml");
+        let path = self.path(self.config_path);
         std::fs::write(&path, toml::to_string(&self.config).unwrap()).unwrap();
         path
     }
@@ -293,6 +309,11 @@ impl Proxy {
                 metrics.0
             );
         }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// The number of its process.

@@ -269,12 +269,14 @@ fn withheld(
             .filter(lost_its_list)
             .map(subject)
             .collect(),
+        older: Vec::new(),
     };
     let all_had_expired = former.anchors.iter().all(|anchor| anchor.has_expired);
     let same_lists = !config.crl.is_empty();
     let loss = loss(&shrinkage, config.max_shrink, all_had_expired, same_lists)?;
     Some(Withheld {
         bundle: config.name.clone(),
+        by_share: true,
         loss,
     })
 }

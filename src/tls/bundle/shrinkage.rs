@@ -1,5 +1,7 @@
 //! What a new bundle has less of than the one in force.
 
+use std::collections::BTreeMap;
+
 use rustls_pki_types::UnixTime;
 
 use super::Bundle;
@@ -18,9 +20,12 @@ pub struct Shrinkage {
     /// Whether the new bundle has nobody whose certificates would be accepted:
     /// every anchor is out of its validity, or there is none.
     pub all_expired: bool,
-    /// The subjects of the anchors that stay, but have lost the revocation list
-    /// that covered them, as RFC 4514 strings.
+    /// Who has issued a revocation list that is gone: anchors that stay, and
+    /// intermediates; as RFC 4514 strings.
     pub uncovered: Vec<String>,
+    /// Who has issued a list that is older than the one in force, as RFC 4514
+    /// strings: what has been revoked in between would not be any more.
+    pub older: Vec<String>,
 }
 
 impl Shrinkage {
@@ -38,21 +43,35 @@ impl Shrinkage {
                 && former.revocation.covers(&anchor.issuer)
                 && !new.revocation.covers(&anchor.issuer)
         };
+        let dropped: Vec<_> = former
+            .anchors
+            .iter()
+            .filter(is_gone)
+            .map(|a| named(&a))
+            .collect();
+        let mut uncovered: Vec<_> = former
+            .anchors
+            .iter()
+            .filter(lost_its_list)
+            .map(|a| named(&a))
+            .collect();
+        let mut older = Vec::new();
+        let (was, is) = (newest_lists(former), newest_lists(new));
+        for (issuer, then) in was {
+            match is.get(&issuer) {
+                None if dropped.contains(&issuer) || uncovered.contains(&issuer) => {}
+                None => uncovered.push(issuer),
+                Some(now) if *now < then => older.push(issuer),
+                Some(_) => {}
+            }
+        }
         Self {
-            dropped: former
-                .anchors
-                .iter()
-                .filter(is_gone)
-                .map(|a| named(&a))
-                .collect(),
+            dropped,
             of: former.anchors.len(),
-            all_expired: new.anchors.iter().all(|anchor| anchor.not_after < now),
-            uncovered: former
-                .anchors
-                .iter()
-                .filter(lost_its_list)
-                .map(|a| named(&a))
-                .collect(),
+            all_expired: (new.anchors.iter())
+                .all(|anchor| anchor.not_after < now || anchor.not_before > now),
+            uncovered,
+            older,
         }
     }
 
@@ -69,4 +88,14 @@ impl Shrinkage {
             .saturating_mul(100)
             .div_ceil(self.of.max(1))
     }
+}
+
+/// When the newest list of each issuer was made, in seconds since 1970.
+fn newest_lists(bundle: &Bundle) -> BTreeMap<String, i64> {
+    let mut newest = BTreeMap::new();
+    for list in bundle.revocation_lists() {
+        let made = newest.entry(list.issuer).or_insert(list.this_update);
+        *made = list.this_update.max(*made);
+    }
+    newest
 }

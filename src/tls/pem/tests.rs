@@ -66,6 +66,25 @@ fn certificate_that_the_decoder_would_pass_over_refuses_the_file() {
 }
 
 #[test]
+fn part_of_a_file_is_refused_unless_it_ends_between_two_blocks() {
+    let (first, second) = (certificate(), certificate());
+    let both = first.clone() + &second;
+    // Without the line end it is whole.
+    for length in first.len() + 1..both.len() - 1 {
+        let file = TestFile::new(&both[..length]);
+        for found in [
+            chain(&Files::new(), &file.path),
+            certificates(&Files::new(), &file.path),
+        ] {
+            let part = &both[first.len()..length];
+            assert!(found.is_err(), "{part}");
+        }
+    }
+    let file = TestFile::new(&first);
+    assert_eq!(chain(&Files::new(), &file.path).unwrap(), [der(&first)]);
+}
+
+#[test]
 fn private_key_of_any_kind_among_certificates_is_refused() {
     let key = KeyPair::generate().unwrap().serialize_pem();
     let labels = [
@@ -232,6 +251,25 @@ fn revocation_list_is_read_as_pem_and_as_der() {
             revocation_lists(&Files::new(), &file.path).unwrap(),
             [list.clone().into()]
         );
+    }
+}
+
+#[test]
+fn revocation_list_that_the_decoder_would_pass_over_refuses_the_file() {
+    let pem = block("X509 CRL", &[7; 99]);
+    let both = format!("{pem}{pem}");
+    let good = TestFile::new(format!("\u{feff}{both}"));
+    let found = revocation_lists(&Files::new(), &good.path).unwrap();
+    assert_eq!(found.len(), 2);
+    for text in [format!("{pem}  {pem}"), format!(" {both}")] {
+        let file = TestFile::new(text);
+        let cause = file.cause(revocation_lists(&Files::new(), &file.path));
+        assert!(cause.contains("of its 2 lists 1 can be read"), "{cause}");
+    }
+    for length in pem.len() + 1..both.len() - 1 {
+        let file = TestFile::new(&both[..length]);
+        let found = revocation_lists(&Files::new(), &file.path);
+        assert!(found.is_err(), "{}", &both[pem.len()..length]);
     }
 }
 
