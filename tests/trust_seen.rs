@@ -272,10 +272,15 @@ async fn what_is_held_back_is_told_with_the_request_that_confirms_it() {
     assert!(metrics.sum("countersign_reloads_total", &["held_back"]) >= 1.0);
     let (status, outcome) = scene.proxy.reload().await;
     assert_eq!((status, &outcome["outcome"]), (409, &"held_back".into()));
+    assert_eq!(scene.bundle().await["anchors"].as_array().unwrap().len(), 2);
     let path = confirmation.strip_prefix("POST ").unwrap();
     let answer = scene.proxy.ask_admin_with("POST", path, &[]).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(scene.proxy.trust().await["generation"], 3);
+    assert_eq!(
+        only(&scene.bundle().await["anchors"])["subject"],
+        "CN=New Root"
+    );
+    assert_eq!(scene.proxy.trust().await["failing"], false);
 }
 
 #[tokio::test]
