@@ -217,7 +217,7 @@ async fn file_that_may_not_be_read_is_not_put_in_force() {
             let way = Way::RenameOver;
             let scene = Scene::launched(thing, way, NO_POLLING, launcher.as_deref()).await;
             broken_and_put_right(scene, "Permission denied", |_, path| {
-                fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+                fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
             })
             .await;
         });
