@@ -8,7 +8,7 @@ use crate::support::eventually;
 use crate::support::everywhere::{Expected, Scene};
 use crate::support::pki::{Authority, CLIENT_URI, Leaf, Pki};
 use crate::support::proxy::{Proxy, Setup};
-use crate::support::trust::{in_force, lines, replace, withdrawn};
+use crate::support::trust::{in_force, lines, post, replace, withdrawn};
 use crate::support::upstream::Upstream;
 
 const REVOKED: Expected = Expected {
@@ -81,6 +81,11 @@ async fn missing_list_of_an_intermediate_means_what_the_bundle_says() {
     ] {
         let mut stage = Stage::with(&format!("crl_missing = '{rule}'")).await;
         std::fs::remove_file(stage.proxy.path("crl/below.crl")).unwrap();
+        // Somebody has to mean it.
+        let gone = stage.proxy.log_line("reload.held_back", |_| true).await;
+        assert!(gone.to_string().contains("CN=Below"), "{gone}");
+        let (status, _) = post(&stage.proxy, "/reload?accept_shrink=clients").await;
+        assert_eq!(status, 200);
         stage.is_judged(2, outcome).await;
         let said = stage.proxy.logged("crl.missing");
         assert_eq!(!said.is_empty(), rule == "log", "{rule}: {said:#?}");

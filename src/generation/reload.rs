@@ -197,7 +197,11 @@ impl Reloader {
             let loading = tokio::task::spawn_blocking(move || {
                 let (seen, outcome) = load(&path, Some(&former), &keep);
                 let mut looking = lock(&looking);
-                looking.seen = seen;
+                let former = std::mem::replace(&mut looking.seen, seen);
+                if !keep.is_empty() {
+                    // What is kept was not looked at again, and is waited for.
+                    looking.seen.merge(former);
+                }
                 // In this order: what changes from here on is hinted at.
                 looking.follow();
                 let stable = !looking.seen.has_changed();
