@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::support::client::{Client, Refusal, Session, get};
 use crate::support::eventually;
 use crate::support::pki::{Authority, CLIENT_URI, Pki};
-use crate::support::proxy::{Proxy, Setup};
+use crate::support::proxy::{Proxy, Setup, merge};
 use crate::support::upstream::{Gate, Reply, Upstream};
 
 /// Long enough to see that somebody is kept waiting.
@@ -93,24 +93,10 @@ async fn request_in_flight_finishes_under_the_route_it_began_with() {
         held.push(tokio::spawn(session.begin(get("/held")).await));
     }
     scene.upstream.received(4).await;
-    // Neither the route is there any more, nor the upstream, nor the permission.
     let other = Upstream::answering(|_| Reply::ok("new")).await;
-    let new = format!(
-        "routes = [{{ name = 'new', path = '/new', upstream = 'stock', allow = [{{ dns = 'nobody.example' }}] }}]
-        upstreams.stock.endpoints = ['{}']",
-        other.endpoint()
-    );
-    let taken_out = |config: &mut toml::Table| {
-        config["upstreams"].as_table_mut().unwrap().remove("orders");
-    };
     scene
         .proxy
-        .after(|proxy| {
-            proxy.edit_config(|config| {
-                taken_out(config);
-                crate::support::proxy::merge(config, new.parse().unwrap());
-            });
-        })
+        .after(|proxy| everything_else(proxy, &other))
         .await;
     gate.open();
     for answer in held {
@@ -136,6 +122,19 @@ async fn request_in_flight_finishes_under_the_route_it_began_with() {
             (&"old".into(), &"orders".into())
         );
     }
+}
+
+/// Neither the route is there any more, nor the upstream, nor the permission.
+fn everything_else(proxy: &Proxy, upstream: &Upstream) {
+    let new = format!(
+        "routes = [{{ name = 'new', path = '/new', upstream = 'stock', allow = [{{ dns = 'nobody.example' }}] }}]
+        upstreams.stock.endpoints = ['{}']",
+        upstream.endpoint()
+    );
+    proxy.edit_config(|config| {
+        config["upstreams"].as_table_mut().unwrap().remove("orders");
+        merge(config, new.parse().unwrap());
+    });
 }
 
 #[tokio::test]

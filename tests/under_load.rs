@@ -76,7 +76,7 @@ async fn hundred_changes_cost_no_trusted_request_and_let_no_withdrawn_one_throug
         ended.unwrap();
     }
 
-    let visits = load.visits.lock().unwrap();
+    let visits = std::mem::take(&mut *load.visits.lock().unwrap());
     let mut seen = h1.requests();
     seen.extend(h2.requests());
     for name in ["one", "two"] {
