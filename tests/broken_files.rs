@@ -79,7 +79,7 @@ async fn broken_and_put_right(mut scene: Scene, word: &str, break_it: Break) {
         assert!(scene.has_in_force(0).await, "{:?}", scene.thing);
         scene.goes_on(&mut open).await;
         assert_eq!(generation(&scene.proxy).await, 1);
-        assert!(scene.proxy.logged("generation.published").is_empty());
+        assert!(scene.proxy.published().is_empty());
         put_right(&mut scene, path, round).await;
     }
     assert_eq!(scene.proxy.logged("reload.failed").len(), lines);
@@ -217,7 +217,7 @@ async fn file_that_may_not_be_read_is_not_put_in_force() {
             let way = Way::RenameOver;
             let scene = Scene::launched(thing, way, NO_POLLING, launcher.as_deref()).await;
             broken_and_put_right(scene, "Permission denied", |_, path| {
-                fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+                fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
             })
             .await;
         });
@@ -381,7 +381,7 @@ async fn part_of_a_file_is_never_in_force_while_its_writer_pauses() {
                 fs::write(path, &text[..part]).unwrap();
                 // The pause is what is tested: longer than any is waited for.
                 sleep(Duration::from_millis(300)).await;
-                let published = scene.proxy.logged("generation.published");
+                let published = scene.proxy.published();
                 assert!(published.is_empty(), "{thing:?}: {published:#?}");
                 scene.goes_on(&mut open).await;
                 fs::write(path, text).unwrap();
@@ -392,7 +392,7 @@ async fn part_of_a_file_is_never_in_force_while_its_writer_pauses() {
                 .metrics_where("no failure", |m| !is_failing(m))
                 .await;
             generation_becomes(&scene.proxy, 2).await;
-            assert_eq!(scene.proxy.logged("generation.published").len(), 1);
+            assert_eq!(scene.proxy.published().len(), 1);
         });
     }
     ended(all).await;

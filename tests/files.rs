@@ -69,7 +69,7 @@ async fn twice(mut scene: Scene, way: Way, same_length: bool) -> Duration {
 async fn each_was_one_generation(scene: &Scene, count: u64) {
     let (thing, proxy) = (scene.thing, &scene.proxy);
     generation_becomes(proxy, 1 + count).await;
-    let published = proxy.logged("generation.published");
+    let published = proxy.published();
     let numbers = published.iter().map(|line| line["generation"].as_u64());
     let wanted: Vec<_> = (2..=1 + count).map(Some).collect();
     assert_eq!(numbers.collect::<Vec<_>>(), wanted, "{thing:?}");

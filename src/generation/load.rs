@@ -129,8 +129,8 @@ impl Loaded {
             Arc::ptr_eq,
             &mut changes,
         );
-        // Such as the order of tables, by which the parts know each other.
-        if changes.is_empty() && config != old {
+        // By the order of their tables the parts know each other.
+        if changes.is_empty() && !has_same_order(config, old) {
             changes.push("order".to_owned());
         }
         changes
@@ -174,6 +174,23 @@ fn of_list(bundle: &str, list: &RevocationListFacts) -> Option<Warning> {
 /// A revocation list is warned about in the last tenth of its life: whoever
 /// issues them issues the next one earlier.
 const LAST_PART: i64 = 10;
+
+/// Whether bundles, listeners and upstreams stand in the same order.
+fn has_same_order(one: &Config, other: &Config) -> bool {
+    let order = |config: &'_ Config| -> Vec<String> {
+        let bundles = config.bundles().iter().map(|b| format!("trust.{}", b.name));
+        let listeners = config
+            .listeners()
+            .iter()
+            .map(|l| format!("listeners.{}", l.name));
+        let upstreams = config
+            .upstreams()
+            .iter()
+            .map(|u| format!("upstreams.{}", u.name));
+        bundles.chain(listeners).chain(upstreams).collect()
+    };
+    order(one) == order(other)
+}
 
 fn same_arc<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
     match (one, other) {

@@ -19,6 +19,9 @@ use crate::config::Seen;
 use crate::telemetry::events;
 use crate::telemetry::metrics::ReloadOutcome;
 
+/// The part of the poll interval after which files are looked at: what has
+/// changed is then gathered, read and put in force within the rest.
+const LOOK_EARLY: f64 = 0.8;
 /// What failed is tried again after so long, even if no file has changed.
 const RETRY: Duration = Duration::from_secs(60);
 /// Files that change while they are loaded are loaded again, so many times.
@@ -122,7 +125,9 @@ impl Reloader {
                 Wake::Look => {
                     self.warn_of_ends();
                     let changed = self.has_changed().await;
-                    poll = Instant::now() + self.loaded().config().server().poll_interval;
+                    let interval = self.loaded().config().server().poll_interval;
+                    // What it finds is in force by the end of the interval.
+                    poll = Instant::now() + interval.mul_f64(LOOK_EARLY);
                     if !changed {
                         continue;
                     }
@@ -192,7 +197,11 @@ impl Reloader {
             let loading = tokio::task::spawn_blocking(move || {
                 let (seen, outcome) = load(&path, Some(&former), &keep);
                 let mut looking = lock(&looking);
-                looking.seen = seen;
+                let former = std::mem::replace(&mut looking.seen, seen);
+                if !keep.is_empty() {
+                    // What is kept was not looked at again, and is waited for.
+                    looking.seen.merge(former);
+                }
                 // In this order: what changes from here on is hinted at.
                 looking.follow();
                 let stable = !looking.seen.has_changed();

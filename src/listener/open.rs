@@ -227,12 +227,15 @@ impl Open {
     fn withdraw(&self, why: Dismissal, site: &Site) -> Option<Summons> {
         let caller = self.caller();
         let (under, id) = (caller.site(), caller.listener());
-        let bundle = match &self.peer {
-            // As it is now, or else as it was when it went.
-            Some(peer) => site.bundle(peer.bundle()).map(|(config, _)| config),
-            None => None,
-        };
-        let bundle = bundle.or_else(|| bundle_of(under.config(), id));
+        let peer = self.peer.as_ref();
+        // Where its listener is no more: its bundle as it is now, or else as it
+        // was when it went.
+        let moved = under.generation() != site.generation();
+        let bundle = peer
+            .filter(|_| moved)
+            .and_then(|peer| site.bundle(peer.bundle()))
+            .map(|(config, _)| config)
+            .or_else(|| bundle_of(under.config(), id));
         let reason = why.reason;
         let summons = Summons::to_end(Manner::of(bundle), why)?;
         let downstream = caller.downstream();

@@ -6,22 +6,19 @@ use std::sync::Arc;
 use super::bundle::Bundle;
 use super::choices;
 use super::client::ClientTls;
+use super::expiry::Expiry;
 use super::origins::{ClientRecipe, Origins, ServerRecipe};
-use super::own_certificate::{OwnChain, describe, unix_now};
+use super::own_certificate::OwnChain;
 use super::peers::Peers;
 use super::pem;
 use super::purpose::{self, Side, WrongPurpose};
 use super::server::{ServerTls, Trust};
 use super::sessions::{Sessions, TicketKeys};
 use super::sni;
-use crate::config::Inputs;
 use crate::config::{
-    self, ClientAuth, Config, Files, LayerMode, Located, Place, Problem, UpstreamTrust,
+    self, ClientAuth, Config, Files, Inputs, LayerMode, Located, Place, Problem, UpstreamTrust,
 };
 use crate::identity::CertificateNames;
-
-/// From how long before its end a certificate is warned about.
-const EXPIRY_WARNING: i64 = 14 * 24 * 3600;
 
 /// All certificates, keys and trust of one generation, ready for use.
 #[derive(Debug, Default)]
@@ -41,50 +38,6 @@ pub struct Material {
     /// The certificates of countersign's own that are not meant for their use.
     pub wrong_purposes: Vec<WrongPurpose>,
     origins: Origins,
-}
-
-/// When something ceases to be valid.
-#[derive(Clone, Debug)]
-pub struct Expiry {
-    /// `own` or `anchor`.
-    pub kind: &'static str,
-    /// The listener, upstream or bundle it belongs to.
-    pub name: String,
-    /// Which of its certificates, counted from 0.
-    pub index: usize,
-    /// What the certificate says it is: its names, or its subject (RFC 4514).
-    pub subject: String,
-    /// In seconds since 1970.
-    pub not_after: i64,
-}
-
-impl Expiry {
-    /// When it ends, in the words of people.
-    pub fn ends(&self) -> String {
-        let left = self.not_after.saturating_sub(unix_now());
-        if left < 0 {
-            format!("expired {} ago", describe(left.saturating_neg()))
-        } else {
-            format!("in {}", describe(left))
-        }
-    }
-
-    /// A sentence for the log, if it is past or near.
-    pub fn warning(&self) -> Option<String> {
-        let left = self.not_after.saturating_sub(unix_now());
-        let what = format!(
-            "{} certificate {} of {} (\"{}\")",
-            self.kind, self.index, self.name, self.subject
-        );
-        match left {
-            ..0 => Some(format!(
-                "{what} expired {} ago",
-                describe(left.saturating_neg())
-            )),
-            0..EXPIRY_WARNING => Some(format!("{what} expires in {}", describe(left))),
-            _ => None,
-        }
-    }
 }
 
 /// Loads the files of a config through `files`.

@@ -311,6 +311,13 @@ impl Proxy {
         }
     }
 
+    /// The lines of the generations after the first.
+    pub(crate) fn published(&self) -> Vec<Value> {
+        let mut lines = self.logged("generation.published");
+        lines.retain(|line| line["generation"] != 1);
+        lines
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)

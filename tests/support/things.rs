@@ -284,7 +284,7 @@ impl Scene {
             }
             Thing::UpstreamBundle => {
                 let answer = known.get(self.proxy.public(), "/").await.unwrap();
-                let status = if version % 2 == 0 { 200 } else { 502 };
+                let status = if version.is_multiple_of(2) { 200 } else { 502 };
                 answer.status == status
             }
             Thing::UpstreamCertificate => {

@@ -124,11 +124,31 @@ fn credential_that_is_gone_is_a_problem_although_there_is_a_former_plan() {
     let folder = folder();
     let before = generation(folder.path(), CONFIG, None);
     fs::remove_file(folder.path().join("password")).unwrap();
-    let config = config::parse(CONFIG, &folder.path().join("config.toml"))
+    let text = problems_after(&before, folder.path());
+    assert!(text.contains("password cannot be read"), "{text}");
+}
+
+#[test]
+fn password_with_control_characters_within_is_a_problem_and_a_last_line_end_is_none() {
+    let folder = folder();
+    let before = generation(folder.path(), CONFIG, None);
+    for text in ["one\ntwo\n", "o\0ne", "one\t", "\u{7f}one"] {
+        fs::write(folder.path().join("password"), text).unwrap();
+        let text = problems_after(&before, folder.path());
+        assert!(text.contains("password holds control characters"), "{text}");
+    }
+    for text in ["one\r\n", "pass phrase", "p\u{e4}ss"] {
+        fs::write(folder.path().join("password"), text).unwrap();
+        generation(folder.path(), CONFIG, None);
+    }
+}
+
+/// What stands against the files as they are now.
+fn problems_after(before: &Generation, folder: &Path) -> String {
+    let config = config::parse(CONFIG, &folder.join("config.toml"))
         .finish(Vec::new())
         .unwrap();
     let material = Some(&before.material);
     let problems = load(&config, &Files::new(), material, &before.plans).unwrap_err();
-    let text = format!("{problems:?}");
-    assert!(text.contains("password cannot be read"), "{text}");
+    format!("{problems:?}")
 }
