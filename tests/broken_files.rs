@@ -146,9 +146,11 @@ async fn put_right(scene: &mut Scene, path: &Path, round: usize) {
     scene.proxy.metrics_where("no failure", good).await;
     let took = scene.comes_into_force(round, since).await;
     assert!(took < Duration::from_secs(5), "{took:?}");
-    let event = ["reload.recovered", "generation.published"][round];
-    scene.proxy.log_line(event, |_| true).await;
-    assert_eq!(scene.proxy.logged(event).len(), 1, "{:?}", scene.thing);
+    // Said each time, and what is new is a generation.
+    let recovered = || Some(scene.proxy.logged("reload.recovered")).filter(|l| l.len() > round);
+    let recovered = eventually("that it is said", recovered).await;
+    assert_eq!(recovered.len(), round + 1, "{:?}", scene.thing);
+    assert_eq!(scene.proxy.published().len(), round, "{:?}", scene.thing);
     assert_eq!(scene.proxy.logged("reload.requested").len(), asked);
     let now = trust(&scene.proxy).await;
     assert_eq!(now["failing"], false);
