@@ -138,7 +138,9 @@ fn describe_peer(peer: &KnownPeer) -> Value {
     json!({
         "peer": peer.name(),
         "subject": peer.subject(),
+        "fingerprint": peer.fingerprint().map(|fingerprint| fingerprint.to_string()),
         "bundle": peer.bundle(),
+        "anchor": peer.anchor().to_string(),
         "connections": peer.connections(),
         "handshakes": peer.handshakes(),
         "last_seen_unix": peer.last_seen(),

@@ -120,7 +120,11 @@ impl Reloader {
             };
             let (accepted, answer) = match wake {
                 Wake::Over => return,
-                Wake::Asked(Request::Reload) | Wake::Retry => (Vec::new(), None),
+                Wake::Retry => (Vec::new(), None),
+                Wake::Asked(Request::Reload) => {
+                    self.reload_for_a_signal(&mut retry).await;
+                    continue;
+                }
                 Wake::Asked(Request::Confirm { accepted, answer }) => (accepted, Some(answer)),
                 Wake::Look => {
                     self.warn_of_ends();
@@ -144,6 +148,26 @@ impl Reloader {
         }
     }
 
+    /// Whoever sends a signal has no answer but the log.
+    async fn reload_for_a_signal(&mut self, retry: &mut Option<Instant>) {
+        let outcome = self.attempt(&[]).await;
+        *retry = outcome.refused.is_some().then(|| Instant::now() + RETRY);
+        let status = &self.in_force.borrow().status;
+        if outcome.changed.is_empty() {
+            tracing::info!(
+                event = events::RELOAD_UNCHANGED,
+                generation = status.generation,
+                failing = status.failing,
+                "{}",
+                if status.failing {
+                    "what is on disk is not in force, for what was said of it before"
+                } else {
+                    "nothing has changed on disk"
+                }
+            );
+        }
+    }
+
     fn loaded(&self) -> Arc<Loaded> {
         Arc::clone(&self.in_force.borrow().loaded)
     }
@@ -164,7 +188,7 @@ impl Reloader {
     async fn attempt(&mut self, accepted: &[String]) -> Outcome {
         let outcome = self.try_to_reload(accepted).await;
         let outcome = outcome.unwrap_or_else(Outcome::refused);
-        self.record(&outcome);
+        self.record(&outcome, accepted);
         outcome
     }
 
@@ -246,7 +270,7 @@ impl Reloader {
     }
 
     /// Counts an outcome, and says in the log what is new of it.
-    fn record(&mut self, outcome: &Outcome) {
+    fn record(&mut self, outcome: &Outcome, accepted: &[String]) {
         let now = SystemTime::now();
         let mut in_force = self.in_force.borrow_mut();
         let status = &mut in_force.status;
@@ -256,6 +280,7 @@ impl Reloader {
                 event = events::GENERATION,
                 generation = status.generation,
                 changed = outcome.changed.join(" "),
+                accepted = (!accepted.is_empty()).then(|| accepted.join(" ")),
                 "what has changed on disk is in force"
             );
         }

@@ -42,6 +42,8 @@ events! {
     LISTENER_FULL = "listener.full";
     /// A new generation of trust, certificates and policy is in force.
     GENERATION = "generation.published";
+    /// A signal had the files looked at, and nothing has changed.
+    RELOAD_UNCHANGED = "reload.unchanged";
     /// What is on the disk cannot be used; what was in force still is. Said once
     /// for each distinct cause.
     RELOAD_FAILED = "reload.failed";

@@ -17,7 +17,7 @@ use super::anchor::{self, Anchor, AnchorUse, ReadAnchor, UnusableAnchor};
 use super::pem;
 use super::revocation::{Note, Revocation, seconds, unix_time};
 use super::trust_path::TrustPath;
-use crate::config::{self, Files, Located, Problem};
+use crate::config::{self, CrlCheck, Files, Located, OnCrlFault, Problem};
 use crate::identity::Fingerprint;
 
 pub use shrinkage::Shrinkage;
@@ -54,6 +54,12 @@ pub enum BundleWarning {
         /// The file.
         source: PathBuf,
     },
+    /// Every certificate below an anchor needs a revocation list of its issuer
+    /// (`crl_missing = "reject"`), and the anchor has none.
+    AnchorWithoutList {
+        /// The anchor, as an RFC 4514 string.
+        subject: String,
+    },
     /// An anchor has signed itself with a hash that is broken. Nobody verifies
     /// that signature; but what it issues in the same way is refused.
     WeakSelfSignature {
@@ -71,6 +77,10 @@ impl fmt::Display for BundleWarning {
                 f,
                 "the revocation list of {issuer} in {} covers no anchor of the bundle; it counts only for certificates that an intermediate with this very name issued",
                 source.display()
+            ),
+            Self::AnchorWithoutList { subject } => write!(
+                f,
+                "no revocation list covers the anchor {subject}, so everybody below it is refused; add its list, or write crl_missing = \"allow\" or \"log\""
             ),
             Self::WeakSelfSignature { subject, hash } => write!(
                 f,
@@ -142,10 +152,25 @@ impl Bundle {
         problems.extend(findings.problems);
         bundle.revocation = revocation;
         bundle.warnings.extend(findings.warnings);
+        bundle.warn_of_missing_lists(config);
         if problems.is_empty() {
             Ok(bundle)
         } else {
             Err(problems)
+        }
+    }
+
+    fn warn_of_missing_lists(&mut self, config: &config::TrustBundle) {
+        let each_needs_one = !config.crl.is_empty()
+            && config.crl_check == CrlCheck::Chain
+            && config.crl_missing == OnCrlFault::Reject;
+        if each_needs_one {
+            let anchors = self.anchors.iter();
+            let bare = anchors.filter(|anchor| !self.revocation.covers(&anchor.issuer));
+            self.warnings
+                .extend(bare.map(|anchor| BundleWarning::AnchorWithoutList {
+                    subject: anchor.subject.clone(),
+                }));
         }
     }
 

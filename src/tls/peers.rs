@@ -18,7 +18,7 @@ use super::own_certificate::unix_now;
 use super::refusal::Refusal;
 use super::verifier::library_error;
 use super::words;
-use crate::identity::PeerIdentity;
+use crate::identity::{Fingerprint, PeerIdentity};
 
 /// For how long a peer is known after its last connection has ended.
 const REMEMBERED: i64 = 24 * 3600;
@@ -264,6 +264,16 @@ impl KnownPeer {
     /// Its chain as it was presented, the leaf first.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
+    }
+
+    /// The fingerprint of its leaf.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.chain.first().map(|leaf| Fingerprint::of(leaf))
+    }
+
+    /// The fingerprint of the anchor that it rests on, or rested on last.
+    pub fn anchor(&self) -> Fingerprint {
+        *self.standing().verdict.path.anchor()
     }
 
     /// What its chain takes.

@@ -168,9 +168,12 @@ fn list_of_a_stranger_in_an_anchors_name_refuses_the_bundle() {
         refusal.contains("is not signed by CN=Root: its key is another"),
         "{refusal}"
     );
-    // With both anchors it is the list of one of them.
+    // With both anchors it is the list of one of them, and the other has none.
     let both = bundle_with(&[&root.certificate, &imposter.certificate]);
-    assert_eq!(both.list(&imposter.list(&[])).load().warnings(), []);
+    let bare = BundleWarning::AnchorWithoutList {
+        subject: "CN=Root".to_owned(),
+    };
+    assert_eq!(both.list(&imposter.list(&[])).load().warnings(), [bare]);
 }
 
 #[test]
