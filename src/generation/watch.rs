@@ -8,7 +8,7 @@
 //! # Rules
 //!
 //! * Folders are watched, never files: a watch on a file is dead once another
-//!   file was renamed over it. See [`folders`] for which.
+//!   file was renamed over it. See [`folders()`] for which.
 //! * A folder is known by its inode. The system has one watch for each,
 //!   whatever the paths that lead there, so that the end of one path's watch
 //!   would be the end of the other's.
