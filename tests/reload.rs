@@ -425,6 +425,37 @@ async fn connections_that_wait_in_the_kernel_outlive_reloads() {
     );
 }
 
+/// Parts of a config know each other by their place in it.
+#[tokio::test]
+async fn tables_in_another_order_are_another_config() {
+    let (orders, stock) = (Upstream::start().await, Upstream::start().await);
+    let scene = Scene::new(&[]).await;
+    let text = fs::read_to_string(scene.proxy.path("countersign.toml")).unwrap();
+    let mut config: toml::Table = text.parse().unwrap();
+    for table in ["upstreams", "routes"] {
+        config.remove(table);
+    }
+    let rest = toml::to_string(&config).unwrap();
+    let table = |name: &str, upstream: &Upstream| {
+        format!(
+            "[upstreams.{name}]\nendpoints = ['{}']\n",
+            upstream.endpoint()
+        )
+    };
+    let tables = [table("orders", &orders), table("stock", &stock)];
+    for (order, to, reached) in [([0, 1], "orders", &orders), ([1, 0], "stock", &stock)] {
+        let text = format!(
+            "{rest}\n[[routes]]\nupstream = '{to}'\n{}{}",
+            tables[order[0]], tables[order[1]]
+        );
+        let written = |proxy: &Proxy| proxy.rename_over("countersign.toml", &text);
+        scene.proxy.after(written).await;
+        let before = reached.requests().len();
+        visit(scene.client.clone(), scene.proxy.public()).await;
+        assert_eq!(reached.requests().len(), before + 1, "{to}");
+    }
+}
+
 #[tokio::test]
 async fn renamed_listener_keeps_its_socket_and_its_connections() {
     let scene = Scene::new(&[]).await;

@@ -235,6 +235,52 @@ async fn listener_that_is_given_another_bundle_keeps_only_whom_that_one_trusts()
     stage.leaves.refusal(proxy.public()).await.alert();
 }
 
+/// Its connections are asked to go elsewhere; their peers are judged all the same.
+#[tokio::test]
+async fn peers_of_a_removed_listener_are_judged_by_what_has_become_of_its_bundle() {
+    for gone in [true, false] {
+        let stage = Stage::with(|setup| {
+            let tls = "tls = { certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }], client_auth = 'require', trust = 'partner' }";
+            setup
+                .with("trust.partner = { ca = ['ca/'], on_withdrawal = 'cut' }")
+                .with(&format!(
+                    "listeners.partner = {{ bind = '127.0.0.1:0', {tls} }}"
+                ))
+        })
+        .await;
+        let proxy = &stage.scene.proxy;
+        let mut sessions = Vec::new();
+        for client in stage.leaves.clone().in_both_protocols() {
+            let mut session = client.connect(proxy.listener("partner")).await.unwrap();
+            assert_eq!(session.send(get("/")).await.unwrap().status, 200);
+            sessions.push(session);
+        }
+        proxy.edit_config(|config| {
+            for (table, name) in [("listeners", "partner"), ("trust", "partner")] {
+                if gone || table == "listeners" {
+                    config[table].as_table_mut().unwrap().remove(name);
+                }
+            }
+        });
+        in_force(proxy, 2).await;
+        for session in &sessions {
+            closes(session).await;
+        }
+        let any = |_: &Value| true;
+        if gone {
+            for line in lines(proxy, "connection.withdrawn", 2, any).await {
+                assert_eq!(line["bundle"], "partner", "{line}");
+                assert!(
+                    line["cause"].as_str().unwrap().contains("trust.partner"),
+                    "{line}"
+                );
+            }
+        } else {
+            assert!(proxy.logged("connection.withdrawn").is_empty());
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_listener_with_the_bundle_obeys_and_one_with_another_bundle_does_not_notice() {
     let stage = Stage::with(|setup| {

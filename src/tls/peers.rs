@@ -370,3 +370,66 @@ impl Withdrawal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{CertificateNames, VerifiedLeaf};
+    use crate::tls::testing::lists::{authority, bundle_with};
+
+    fn connect(peers: &Peers, bundle: &Bundle, chain: &[CertificateDer<'static>]) -> Connected {
+        let (leaf, intermediates) = chain.split_first().unwrap();
+        let usage = KeyUsage::client_auth();
+        let verdict = bundle.verify(leaf, intermediates, usage, UnixTime::now());
+        let names = CertificateNames::read(leaf).unwrap();
+        let identity = PeerIdentity::from_leaf(VerifiedLeaf::attest(names));
+        peers.connect(bundle, &identity, chain.to_vec(), verdict.unwrap())
+    }
+
+    #[test]
+    fn chain_is_known_once_however_many_connections_rest_on_it() {
+        let root = authority("Root", 30);
+        let bundle = bundle_with(&[&root.certificate]).load();
+        let (peers, leaf) = (Peers::default(), root.leaf(10));
+        let first = connect(&peers, &bundle, std::slice::from_ref(&leaf));
+        let second = connect(&peers, &bundle, std::slice::from_ref(&leaf));
+        assert_eq!((peers.len(), first.connections()), (1, 2));
+        drop(first);
+        assert_eq!((second.connections(), second.handshakes()), (1, 2));
+    }
+
+    #[test]
+    fn what_a_client_sends_beside_its_leaf_makes_it_no_crowd() {
+        let root = authority("Root", 30);
+        let bundle = bundle_with(&[&root.certificate]).load();
+        let (peers, leaf) = (Peers::default(), root.leaf(10));
+        for _ in 0..20 {
+            let junk = authority("Junk", 30).certificate;
+            drop(connect(&peers, &bundle, &[leaf.clone(), junk]));
+        }
+        assert_eq!((peers.len(), peers.all().len()), (MOST_CHAINS, MOST_CHAINS));
+        // Those that are connected are never forgotten.
+        let open: Vec<_> = (0..6)
+            .map(|_| {
+                let junk = authority("Junk", 30).certificate;
+                connect(&peers, &bundle, &[leaf.clone(), junk])
+            })
+            .collect();
+        assert_eq!(peers.len(), open.len());
+    }
+
+    #[test]
+    fn peer_is_judged_by_each_bundle_and_let_in_again_by_the_first() {
+        let (root, other) = (authority("Root", 30), authority("Other", 30));
+        let trusted = bundle_with(&[&root.certificate]).load();
+        let without = bundle_with(&[&other.certificate]).load();
+        let peers = Peers::default();
+        let peer = connect(&peers, &trusted, &[root.leaf(10)]);
+        assert!(peer.judge(&trusted).is_ok());
+        let withdrawal = peer.judge(&without).unwrap_err();
+        assert_eq!(withdrawal.reason, Refusal::Untrusted);
+        assert!(peer.preview(&trusted).is_ok());
+        assert!(peer.judge(&without).is_err());
+        assert!(peer.judge(&trusted).is_ok());
+    }
+}

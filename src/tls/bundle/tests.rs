@@ -9,7 +9,7 @@ use crate::config::{CrlCheck, OnCrlFault, Share};
 use crate::identity::CertificateNames;
 use crate::telemetry::metrics::Uses;
 use crate::tls::testing::lists::{
-    Authority, TestBundle, authority, bundle_with, in_hours, is_in_hours, now, serial,
+    Authority, TestBundle, TestList, authority, bundle_with, in_hours, is_in_hours, now, serial,
 };
 
 type Der = CertificateDer<'static>;
@@ -349,6 +349,49 @@ fn files_of(
         files.add(&list.der());
     }
     files
+}
+
+/// The search for a path grows with the number of certificates of one name much
+/// faster than that number.
+#[test]
+fn chain_of_more_certificates_than_anybody_needs_is_not_looked_at() {
+    let root = authority("Root", 30);
+    let bundle = bundle_with(&[&root.certificate]).load();
+    let junk: Vec<_> = (0..6).map(|_| authority("Root", 30).certificate).collect();
+    let leaf = root.leaf(10);
+    let chain: Vec<_> = junk.iter().collect();
+    verify(&bundle, &leaf, &chain[..5]).unwrap();
+    let refused = verify(&bundle, &leaf, &chain);
+    assert_eq!(refused, Err(webpki::Error::MaximumPathDepthExceeded));
+}
+
+#[test]
+fn lists_that_are_gone_or_older_are_told_also_of_intermediates() {
+    let root = authority("Root", 30);
+    let between = authority("Between", 20).below(&root);
+    let now = bundle_with(&[&root.certificate])
+        .list(&root.list(&[]).issued(2))
+        .list(&between.list(&[]).issued(2))
+        .load();
+    let told = |bundle: Bundle| {
+        let lost = bundle.shrinkage_from(&now, UnixTime::now());
+        (lost.uncovered, lost.older)
+    };
+    let with = |list: &TestList<'_>| {
+        bundle_with(&[&root.certificate])
+            .list(&root.list(&[]).issued(1))
+            .list(list)
+            .load()
+    };
+    let name = || vec!["CN=Between".to_owned()];
+    let newer = with(&between.list(&[]).issued(1));
+    assert_eq!(told(newer), (vec![], vec![]));
+    let older = with(&between.list(&[]).issued(3));
+    assert_eq!(told(older), (vec![], name()));
+    let without = bundle_with(&[&root.certificate])
+        .list(&root.list(&[]).issued(1))
+        .load();
+    assert_eq!(told(without), (name(), vec![]));
 }
 
 fn rule() -> impl Strategy<Value = OnCrlFault> {
