@@ -390,3 +390,26 @@ async fn what_the_service_knows_the_caller_by_stands_in_the_line_and_in_the_metr
         assert!((sum(&metrics, "") - 1.0).abs() < f64::EPSILON, "{by}");
     }
 }
+
+#[tokio::test]
+async fn secret_that_every_user_may_read_is_warned_about_once() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let setup = Setup::new(&pki, &upstream)
+        .file("token", "planted")
+        .with("upstreams.orders.outbound.credential = { source = 'bearer', token_file = 'token' }");
+    let open = |path: PathBuf| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(path, mode).unwrap();
+    };
+    let quiet = setup.run("check").await;
+    assert!(!quiet.expect_code(0).stdout.contains("holds a secret"));
+    open(setup.path("token"));
+    let proxy = setup.start().await;
+    let told = proxy.log_line("secret.exposed", |_| true).await.to_string();
+    assert!(told.contains("/token ") && told.contains("0644"), "{told}");
+    std::fs::write(proxy.path("token"), "planted anew").unwrap();
+    proxy
+        .log_line("generation.published", |line| line["generation"] == 2)
+        .await;
+    assert_eq!(proxy.logged("secret.exposed").len(), 1);
+}
