@@ -31,6 +31,7 @@ mod problem;
 mod process;
 mod routes;
 mod section;
+mod stateful;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -49,8 +50,8 @@ pub use model::{
     Admin, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, CrlCheck, Endpoint,
     EndpointAddress, HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId,
     ListenerTls, Located, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Outbound,
-    OwnCertificate, Place, Protocol, Route, Server, Share, TlsVersion, TlsVersions, TrustBundle,
-    Upstream, UpstreamId, UpstreamTls, UpstreamTrust,
+    OwnCertificate, Place, PoolPer, Protocol, Route, Server, SessionLost, Share, StatefulSessions,
+    TlsVersion, TlsVersions, TrustBundle, Upstream, UpstreamId, UpstreamTls, UpstreamTrust,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

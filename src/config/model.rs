@@ -10,7 +10,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::identity::{Encoding, PeerPattern};
+use crate::identity::PeerPattern;
+
+mod outbound;
+
+pub use outbound::{CredentialSource, LayerMode, Outbound, PoolPer, SessionLost, StatefulSessions};
 
 /// A value and the place in the file where it was written.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -443,49 +447,4 @@ pub enum UpstreamTrust {
     Bundle(BundleId),
     /// `"system"`: the machine's own certificate authorities.
     System(Place),
-}
-
-/// How much a layer of outbound authentication is wanted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LayerMode {
-    /// It is not offered.
-    Never,
-    /// It is offered where it can be.
-    Supported,
-    /// Without it no request goes up.
-    Required,
-}
-
-/// `[upstreams.NAME.outbound]`: what countersign offers when it is itself the client.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Outbound {
-    /// The transport layer: countersign's own certificate.
-    pub client_certificate: LayerMode,
-    /// The message layer: a credential in `Authorization`.
-    pub credential: LayerMode,
-    /// The attribute layer: the asserted identity.
-    pub assertion: LayerMode,
-    /// What the message layer sends.
-    pub source: CredentialSource,
-    /// How the attribute layer says who is calling; never empty.
-    pub encodings: Vec<Encoding>,
-}
-
-/// What the message layer sends.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum CredentialSource {
-    /// The caller's own `Authorization`.
-    Forward,
-    /// A user and the file that holds the password (RFC 7617).
-    Basic {
-        /// The user.
-        user: String,
-        /// The file.
-        password_file: Located<PathBuf>,
-    },
-    /// The file that holds a token (RFC 6750).
-    Bearer {
-        /// The file.
-        token_file: Located<PathBuf>,
-    },
 }

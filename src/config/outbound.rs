@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use crate::identity::{Encoding, HeaderTemplates, fold_field_name};
 
-use super::model::{CredentialSource, Endpoint, LayerMode, Located, Outbound};
+use super::model::{CredentialSource, Endpoint, LayerMode, Located, Outbound, PoolPer};
 use super::problem::Problem;
 use super::section::{Field, Read, Section};
+use super::stateful;
 use super::units::quoted;
 use super::upstreams::is_local;
 
@@ -21,13 +22,16 @@ pub(super) fn outbound(section: &mut Section<'_>, target: &Target<'_>) -> Read<O
     let client_certificate = layer(section, "client_certificate_authentication");
     let credential = layer(section, "basic_authentication");
     let assertion = layer(section, "identity_assertion");
-    for key in ["stateful_sessions", "authentication_retry"] {
-        section.optional(key, |field| field.boolean()).ok();
-    }
-    section.unavailable(
-        "session_cookies",
-        "remove it; every request carries its full authentication",
-    );
+    let sessions = stateful::sessions(section);
+    let retry = section.defaulted("authentication_retry", true, |field| field.boolean());
+    let replay_limit = stateful::replay_limit(section);
+    let pool_per = section.defaulted("pool_per", PoolPer::None, |field| {
+        field.choice(&[
+            ("none", PoolPer::None),
+            ("identity", PoolPer::Identity),
+            ("connection", PoolPer::Connection),
+        ])
+    });
     let run_as = section.optional("run_as", |field| {
         field.choice_now(
             &[("client", ())],
@@ -35,6 +39,7 @@ pub(super) fn outbound(section: &mut Section<'_>, target: &Target<'_>) -> Read<O
             "write \"client\"",
         )
     });
+    section.unavailable("identity", "remove it; the caller's identity is asserted");
     let source = section.subsection("credential", source);
     let encodings = section.subsection("assertion", |section| encodings(section, assertion));
     run_as?;
@@ -44,6 +49,10 @@ pub(super) fn outbound(section: &mut Section<'_>, target: &Target<'_>) -> Read<O
         assertion: assertion?,
         source: source?,
         encodings: encodings?,
+        sessions: sessions?,
+        authentication_retry: retry?,
+        replay_limit: replay_limit?,
+        pool_per: pool_per?,
     };
     can_present(section, &outbound, target)?;
     is_believed(section, &outbound, target)?;
@@ -94,9 +103,16 @@ fn can_present(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
 ///
 /// No encoding of this version is signed, so something else must say so.
 fn is_believed(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) -> Read<()> {
-    let own_credential = !matches!(outbound.source, CredentialSource::Forward);
+    let own_credential = match outbound.source {
+        CredentialSource::Forward => false,
+        CredentialSource::Basic { .. } | CredentialSource::Bearer { .. } => {
+            outbound.credential != LayerMode::Never
+        }
+        // Else requests of callers that the file does not know go up without one.
+        CredentialSource::PerCaller { .. } => outbound.credential == LayerMode::Required,
+    };
     let established = outbound.assertion == LayerMode::Never
-        || (own_credential && outbound.credential != LayerMode::Never)
+        || own_credential
         || outbound.client_certificate == LayerMode::Required;
     let remote = target
         .endpoints
@@ -111,6 +127,7 @@ fn is_believed(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
             .remedy(format!(
                 "write client_certificate_authentication = \"required\" and a certificate in [upstreams.{name}.tls],\n\
                  or source = \"basic\" or \"bearer\" in [upstreams.{name}.outbound.credential],\n\
+                 or source = \"per_caller\" there, with basic_authentication = \"required\",\n\
                  or endpoints on loopback or a unix socket,\n\
                  or identity_assertion = \"never\"",
                 name = target.name
@@ -127,25 +144,23 @@ fn source(section: &mut Section<'_>) -> Read<CredentialSource> {
             ("forward", Source::Forward),
             ("basic", Source::Basic),
             ("bearer", Source::Bearer),
+            ("per_caller", Source::PerCaller),
         ];
-        field.choice_now(
-            &words,
-            &["per_caller"],
-            "write \"forward\", \"basic\" or \"bearer\"",
-        )
+        field.choice(&words)
     });
     let user = section.field("user");
     let password_file = section.field("password_file");
     let token_file = section.field("token_file");
+    let file = section.field("file");
     match source? {
         Source::Forward => {
-            nothing_else("forward", &[&user, &password_file, &token_file])?;
+            nothing_else("forward", &[&user, &password_file, &token_file, &file])?;
             Ok(CredentialSource::Forward)
         }
         Source::Basic => {
             let user = present(section, "user", user, self::user);
             let password_file = present(section, "password_file", password_file, path);
-            nothing_else("basic", &[&token_file])?;
+            nothing_else("basic", &[&token_file, &file])?;
             Ok(CredentialSource::Basic {
                 user: user?,
                 password_file: password_file?,
@@ -153,10 +168,15 @@ fn source(section: &mut Section<'_>) -> Read<CredentialSource> {
         }
         Source::Bearer => {
             let token_file = present(section, "token_file", token_file, path);
-            nothing_else("bearer", &[&user, &password_file])?;
+            nothing_else("bearer", &[&user, &password_file, &file])?;
             Ok(CredentialSource::Bearer {
                 token_file: token_file?,
             })
+        }
+        Source::PerCaller => {
+            let file = present(section, "file", file, path);
+            nothing_else("per_caller", &[&user, &password_file, &token_file])?;
+            Ok(CredentialSource::PerCaller { file: file? })
         }
     }
 }
@@ -167,6 +187,7 @@ enum Source {
     Forward,
     Basic,
     Bearer,
+    PerCaller,
 }
 
 fn present<'r, T>(
@@ -185,10 +206,10 @@ fn present<'r, T>(
 fn nothing_else(source: &str, fields: &[&Option<Field<'_>>]) -> Read<()> {
     let mut read = Ok(());
     for field in fields.iter().copied().flatten() {
-        let needed = if field.pattern().ends_with("token_file") {
-            "bearer"
-        } else {
-            "basic"
+        let needed = match field.pattern() {
+            name if name.ends_with("token_file") => "bearer",
+            name if name.ends_with(".file") => "per_caller",
+            _ => "basic",
         };
         let problem = Problem::new(format!("has no meaning with source = \"{source}\""))
             .causes("it would never be sent")

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::secrets::{self, Exposed};
 use crate::config::{self, Config, Files, Problems, Seen};
 use crate::telemetry::events;
 use crate::tls::{self, Material, RevocationListFacts, describe, unix_now};
@@ -15,6 +16,7 @@ pub struct Loaded {
     config: Arc<Config>,
     material: Material,
     plans: Vec<Arc<Plan>>,
+    exposed: Vec<Exposed>,
 }
 
 impl Loaded {
@@ -55,6 +57,14 @@ impl Loaded {
             Warning {
                 key: text.clone(),
                 event: events::CERTIFICATE_UNUSUAL,
+                text,
+            }
+        }));
+        all.extend(self.exposed.iter().map(|exposed| {
+            let text = exposed.to_string();
+            Warning {
+                key: text.clone(),
+                event: events::SECRET_EXPOSED,
                 text,
             }
         }));
@@ -249,8 +259,10 @@ fn load_through(
         .map_err(|found| problems.extend(found))
         .ok();
     let config = Arc::new(draft.finish(problems)?);
+    let exposed = secrets::exposed(&config, files);
     Ok(Loaded {
         config,
+        exposed,
         material: material.unwrap_or_default(),
         plans: plans.unwrap_or_default(),
     })

@@ -13,6 +13,7 @@ mod answers;
 mod load;
 mod publish;
 mod reload;
+mod secrets;
 mod status;
 mod watch;
 mod withhold;

@@ -12,8 +12,9 @@
 use crate::config::Route;
 use crate::identity::PeerIdentity;
 
-/// The right to send one request to the upstream of a route.
-#[derive(Debug)]
+/// The right to send one request to the upstream of a route, as often as it
+/// takes.
+#[derive(Clone, Debug)]
 #[must_use = "a request goes up only with its permit"]
 pub struct Permit {
     rule: Option<usize>,

@@ -1,28 +1,21 @@
-//! Bodies on their way through: bounded in time, counted, and cleared of
-//! trailers that must not pass.
+//! Bodies on their way down, and what bodies both ways have in common: they are
+//! bounded in time, counted, and cleared of trailers that must not pass.
 
 use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::sync::oneshot;
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::headers;
-use crate::identity::IdentityFields;
+use super::request_body::RequestBody;
 use crate::upstream::UpstreamBody;
-
-/// How long a client that expects `100 Continue` waits for the upstream's own;
-/// then it is told to go on, as RFC 9110 §10.1.1 lets a client do by itself.
-const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a body broke off.
 #[derive(Debug)]
@@ -31,6 +24,8 @@ pub enum BodyFault {
     ClientStalled(Duration),
     /// The client's body is broken.
     Client(hyper::Error),
+    /// The request is being sent again: what was made of its body before is void.
+    SentAgain,
     /// The upstream sent no further piece in time.
     UpstreamStalled(Duration),
     /// The upstream's body is broken.
@@ -47,6 +42,7 @@ impl fmt::Display for BodyFault {
                 )
             }
             Self::Client(cause) => write!(f, "the request body broke off: {cause}"),
+            Self::SentAgain => f.write_str("the request is being sent again"),
             Self::UpstreamStalled(limit) => {
                 write!(
                     f,
@@ -62,7 +58,7 @@ impl std::error::Error for BodyFault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Client(cause) | Self::Upstream(cause) => Some(cause),
-            Self::ClientStalled(_) | Self::UpstreamStalled(_) => None,
+            Self::ClientStalled(_) | Self::SentAgain | Self::UpstreamStalled(_) => None,
         }
     }
 }
@@ -85,6 +81,11 @@ impl Received {
         self.bytes.get()
     }
 
+    /// The next piece did not come in time.
+    pub(super) fn stall(&self) {
+        self.stalled.set(true);
+    }
+
     /// Whether the next piece did not come in time.
     pub(super) fn is_stalled(&self) -> bool {
         self.stalled.get()
@@ -94,14 +95,15 @@ impl Received {
 /// Bounds the time between two pieces. The timer exists only once there was
 /// something to wait for.
 #[derive(Debug)]
-struct Patience {
+pub(super) struct Patience {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
 impl Patience {
-    fn new(limit: Duration) -> Self {
+    /// The next piece may take `limit`.
+    pub(super) fn new(limit: Duration) -> Self {
         Self {
             limit,
             timer: None,
@@ -109,13 +111,18 @@ impl Patience {
         }
     }
 
+    /// How long a piece may take.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// A piece came.
-    fn content(&mut self) {
+    pub(super) fn content(&mut self) {
         self.waiting = false;
     }
 
     /// None has come: whether the time is up.
-    fn is_exhausted(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn is_exhausted(&mut self, cx: &mut Context<'_>) -> bool {
         let limit = self.limit;
         let fresh = self.timer.is_none();
         let timer = self
@@ -126,143 +133,6 @@ impl Patience {
         }
         self.waiting = true;
         timer.as_mut().poll(cx).is_ready()
-    }
-}
-
-/// A request body on its way up.
-#[derive(Debug, Default)]
-pub struct RequestBody {
-    /// `None` is the empty body.
-    inner: Option<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    incoming: Incoming,
-    patience: Patience,
-    identity_fields: Arc<IdentityFields>,
-    received: Rc<Received>,
-    /// Closed until the upstream wants the body.
-    gate: Option<Gate>,
-}
-
-/// Keeps the body back until the upstream has said `100 Continue`.
-#[derive(Debug)]
-struct Gate {
-    opened: oneshot::Receiver<()>,
-    patience: Pin<Box<Sleep>>,
-}
-
-impl RequestBody {
-    /// A body whose pieces may be `limit` apart. `received` counts its bytes.
-    pub(super) fn new(
-        incoming: Incoming,
-        identity_fields: &Arc<IdentityFields>,
-        limit: Duration,
-        received: &Rc<Received>,
-    ) -> Self {
-        if incoming.is_end_stream() {
-            return Self::default();
-        }
-        Self {
-            inner: Some(Inner {
-                incoming,
-                patience: Patience::new(limit),
-                identity_fields: Arc::clone(identity_fields),
-                received: Rc::clone(received),
-                gate: None,
-            }),
-        }
-    }
-
-    /// Keeps the body back until `opened` resolves, or for a second.
-    ///
-    /// The client's `100 Continue` is sent when the body is first asked for:
-    /// so the client hears it when the upstream has said it.
-    pub(super) fn wait_for(&mut self, opened: oneshot::Receiver<()>) {
-        if let Some(inner) = &mut self.inner {
-            let patience = Box::pin(tokio::time::sleep(CONTINUE_PATIENCE));
-            inner.gate = Some(Gate { opened, patience });
-        }
-    }
-}
-
-impl Gate {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let opened = Pin::new(&mut self.opened).poll(cx).is_ready();
-        if opened || self.patience.as_mut().poll(cx).is_ready() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-}
-
-impl Inner {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        if let Some(gate) = &mut self.gate {
-            std::task::ready!(gate.poll(cx));
-            self.gate = None;
-        }
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-            if self.patience.is_exhausted(cx) {
-                self.received.stalled.set(true);
-                let stalled = BodyFault::ClientStalled(self.patience.limit);
-                return Poll::Ready(Some(Err(stalled)));
-            }
-            return Poll::Pending;
-        };
-        self.patience.content();
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => Some(Ok(self.checked(frame))),
-            Some(Err(cause)) => Some(Err(BodyFault::Client(cause))),
-            None => None,
-        })
-    }
-
-    fn checked(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match frame.into_trailers() {
-            Ok(mut trailers) => {
-                headers::strip_trailers(&mut trailers, &self.identity_fields);
-                Frame::trailers(trailers)
-            }
-            Err(frame) => {
-                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.received.add(length);
-                frame
-            }
-        }
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyFault;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        match &mut self.inner {
-            Some(inner) => inner.poll_frame(cx),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner
-            .as_ref()
-            .is_none_or(|inner| inner.incoming.is_end_stream())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.inner {
-            Some(inner) => inner.incoming.size_hint(),
-            None => SizeHint::with_exact(0),
-        }
     }
 }
 

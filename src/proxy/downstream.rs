@@ -16,6 +16,8 @@ pub type Tunnel = Pin<Box<dyn Future<Output = ()>>>;
 /// One downstream connection: what does not change while it lasts, and how it
 /// stands. What a generation makes of it is a [`Caller`](super::Caller).
 pub struct Downstream {
+    /// Gone when it is: for what belongs to it.
+    token: Rc<()>,
     address: Option<SocketAddr>,
     peer: Option<PeerIdentity>,
     tls: bool,
@@ -63,6 +65,7 @@ impl Downstream {
         http2: bool,
     ) -> Rc<Self> {
         Rc::new(Self {
+            token: Rc::new(()),
             address,
             peer,
             tls,
@@ -70,6 +73,12 @@ impl Downstream {
             standing: RefCell::default(),
             tunnel: RefCell::default(),
         })
+    }
+
+    /// What tells it from every other connection of its worker, and is gone
+    /// when it is.
+    pub(super) fn token(&self) -> &Rc<()> {
+        &self.token
     }
 
     /// The client's address; `None` on a unix socket.

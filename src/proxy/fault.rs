@@ -75,6 +75,8 @@ pub enum Kind {
     ConnectTimeout,
     /// No credential, where the upstream requires one.
     CredentialMissing,
+    /// The upstream does not accept countersign's own credential.
+    CredentialRefused,
     /// This machine has nothing left to connect with.
     Exhausted,
     /// countersign ended it: at its own end, or with the connection it came over.
@@ -99,6 +101,8 @@ pub enum Kind {
     UpstreamUnresolved,
     /// The response's head did not come in time.
     ResponseTimeout,
+    /// The upstream does not know the caller's session any more.
+    SessionLost,
     /// Whoever is at the other end of the connection is no longer trusted.
     Withdrawn,
 }
@@ -169,6 +173,8 @@ impl Fault {
             Kind::MethodNotServed => StatusCode::NOT_IMPLEMENTED,
             Kind::NoRoute => StatusCode::NOT_FOUND,
             Kind::ConnectRefused
+            | Kind::CredentialRefused
+            | Kind::SessionLost
             | Kind::UpstreamHandshake
             | Kind::UpstreamLost
             | Kind::UpstreamMalformed
@@ -225,6 +231,7 @@ impl Kind {
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::CredentialMissing => "credential_missing",
+            Self::CredentialRefused => "credential_refused",
             Self::Cut => "cut",
             Self::Malformed => "malformed",
             Self::Exhausted => "exhausted",
@@ -237,6 +244,7 @@ impl Kind {
             Self::UpstreamNotAsked => "upstream_not_asked",
             Self::UpstreamUnresolved => "upstream_unresolved",
             Self::ResponseTimeout => "response_timeout",
+            Self::SessionLost => "session_lost",
             Self::Withdrawn => "withdrawn",
         }
     }

@@ -2,32 +2,31 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode, Version, request};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::sync::oneshot;
 
-use super::body::{RequestBody, ResponseBody};
+use super::body::ResponseBody;
 use super::caller::Caller;
+use super::converse::Ready;
 use super::downstream::Downstream;
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
-use super::headers::Hop;
 use super::ledger::Ledger;
 use super::outbound::Outbound;
+use super::request_body::RequestBody;
 use super::site::Site;
 use super::target::{self, Target};
 use super::{headers, tunnel};
-use crate::config::{Protocol, UpstreamId};
+use crate::config::UpstreamId;
 use crate::policy::{self, Permit};
 use crate::telemetry::access::AccessLog;
-
-use crate::upstream::{Answer, Plan, SendFault, Upstream, UpstreamBody, UpstreamRequest};
+use crate::upstream::{Answer, Plan, Upstream, UpstreamBody};
 
 /// One worker's side of a generation: what handles its requests.
 #[derive(Debug)]
@@ -38,19 +37,13 @@ pub struct Proxy {
 }
 
 /// A permitted request's way: to which upstream, and for which host.
-struct Way {
-    upstream: UpstreamId,
-    permit: Permit,
-    authority: HeaderValue,
-}
-
-/// A permitted request whose head is ready to go up.
-struct Ready {
-    way: Way,
-    head: Box<request::Parts>,
-    incoming: Incoming,
-    /// What its hop-by-hop fields said.
-    hop: Hop,
+pub(super) struct Way {
+    /// The upstream of its route.
+    pub(super) upstream: UpstreamId,
+    /// What allows it.
+    pub(super) permit: Permit,
+    /// The host it is for, as it goes up.
+    pub(super) authority: HeaderValue,
 }
 
 impl Proxy {
@@ -131,24 +124,23 @@ impl Caller {
                 plan: proxy.upstream(way.upstream)?.plan(),
             }
             .write(&mut head, &way.authority)?;
-            exchange.asserted(written.rank);
-            Ok((way, written.hop))
+            Ok((way, written))
         });
-        let (way, hop) = match readied {
+        let (way, written) = match readied {
             Ok(readied) => readied,
             Err(fault) => return refusal(fault, exchange),
         };
         let changed = head
             .extensions
             .remove::<OnUpgrade>()
-            .filter(|_| hop.upgrade.is_some());
+            .filter(|_| written.hop.upgrade.is_some());
         let ready = Ready {
             way,
             head,
             incoming,
-            hop,
+            written,
         };
-        match proxy.send(&self, ready, &mut exchange).await {
+        match proxy.converse(&self, ready, &mut exchange).await {
             Ok(answer) => proxy.respond(&self, answer, changed, exchange),
             Err(fault) => refusal(fault, exchange),
         }
@@ -216,62 +208,6 @@ impl Proxy {
         Ok(())
     }
 
-    async fn send(
-        &self,
-        caller: &Caller,
-        ready: Ready,
-        exchange: &mut Exchange,
-    ) -> Result<Answer<RequestBody>, Fault> {
-        let Ready {
-            way,
-            mut head,
-            incoming,
-            hop,
-        } = ready;
-        let upstream = self.upstream(way.upstream)?;
-        let mut body = RequestBody::new(
-            incoming,
-            self.site.identity_fields(),
-            self.body_timeout(caller),
-            exchange.received(),
-        );
-        // Without a length a body is chunked. The library assumes that some
-        // methods have none, unless they say so.
-        if upstream.plan().protocol() == Protocol::Http1
-            && !body.is_end_stream()
-            && !head.headers.contains_key(CONTENT_LENGTH)
-        {
-            head.headers
-                .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        let upgrade = match hop.upgrade {
-            Some(protocol) if upstream.plan().protocol() == Protocol::Http1 => {
-                tunnel::request(&mut head.headers, protocol);
-                true
-            }
-            _ => false,
-        };
-        let gate = head.headers.contains_key(EXPECT).then(oneshot::channel);
-        // What came with the request for this side of the connection stays here.
-        head.extensions.clear();
-        let request = match gate {
-            Some((open, opened)) => {
-                body.wait_for(opened);
-                let mut request = Request::from_parts(*head, body);
-                open_on_continue(&mut request, open);
-                request
-            }
-            None => Request::from_parts(*head, body),
-        };
-        upstream
-            .send(
-                UpstreamRequest::new(way.permit, request, upgrade),
-                exchange.started(),
-            )
-            .await
-            .map_err(|fault| self.unanswered(way.upstream, &fault, exchange))
-    }
-
     /// Makes the upstream's response into the one that goes down.
     fn respond(
         &self,
@@ -300,30 +236,7 @@ impl Proxy {
         Response::from_parts(head, ResponseBody::upstream(body, limit, exchange))
     }
 
-    /// A fault of the upstream, or of the body that was on its way to it.
-    fn unanswered(&self, id: UpstreamId, fault: &SendFault, exchange: &mut Exchange) -> Fault {
-        if let (Ok(upstream), Some(endpoint)) = (self.upstream(id), &fault.endpoint) {
-            let index = upstream
-                .plan()
-                .endpoints()
-                .iter()
-                .position(|known| known.text == *endpoint);
-            if let Some(index) = index {
-                exchange.answered(index);
-            }
-        }
-        if exchange.received().is_stalled() {
-            return Fault::new(
-                Side::Downstream,
-                Phase::RequestBody,
-                Kind::BodyTimeout,
-                "no piece of the request body within limits.body_timeout",
-            );
-        }
-        Fault::unanswered(fault)
-    }
-
-    fn upstream(&self, id: UpstreamId) -> Result<&Upstream<RequestBody>, Fault> {
+    pub(super) fn upstream(&self, id: UpstreamId) -> Result<&Upstream<RequestBody>, Fault> {
         self.upstreams.get(id.0).map(Rc::as_ref).ok_or_else(|| {
             Fault::new(
                 Side::Proxy,
@@ -334,7 +247,7 @@ impl Proxy {
         })
     }
 
-    fn body_timeout(&self, caller: &Caller) -> Duration {
+    pub(super) fn body_timeout(&self, caller: &Caller) -> Duration {
         self.site
             .config()
             .listener(caller.listener())
@@ -370,21 +283,6 @@ fn no_route(target: &Target<'_>) -> Fault {
             target.host, target.path
         ),
     )
-}
-
-/// Opens the request's body when the upstream says `100 Continue`.
-fn open_on_continue(request: &mut Request<RequestBody>, open: oneshot::Sender<()>) {
-    // The library wants a callback that could be called from anywhere, twice.
-    let open = Mutex::new(Some(open));
-    hyper::ext::on_informational(request, move |response| {
-        if response.status() == StatusCode::CONTINUE
-            && let Ok(mut open) = open.lock()
-            && let Some(open) = open.take()
-            && open.send(()).is_err()
-        {
-            tracing::trace!("the body did not wait for 100 Continue");
-        }
-    });
 }
 
 /// Passes on the upstream's change of protocol.

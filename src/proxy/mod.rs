@@ -12,7 +12,8 @@
 //!   folds to the same name, in heads and in trailers, on every listener.
 //! * Hop-by-hop fields end here: those of RFC 9110 §7.6.1 and every field that
 //!   any `Connection` line names, before countersign's own are added.
-//! * Bodies pass piece by piece and are never gathered.
+//! * Bodies pass piece by piece and are never gathered, but for what
+//!   `replay_limit` keeps where a request may have to be sent again.
 //!
 //! # Generations
 //!
@@ -26,8 +27,10 @@
 //! RFC 9110, RFC 9112 (HTTP/1.1), RFC 9113 (HTTP/2), RFC 7239 (Forwarded).
 
 mod assertion;
+mod authentication;
 mod body;
 mod caller;
+mod converse;
 mod downstream;
 mod exchange;
 mod fault;
@@ -37,15 +40,17 @@ mod handle;
 mod headers;
 mod ledger;
 mod outbound;
+mod request_body;
 mod route;
 mod site;
 mod target;
 mod tunnel;
 
-pub use body::{BodyFault, RequestBody, ResponseBody};
+pub use body::{BodyFault, ResponseBody};
 pub use caller::Caller;
 pub use downstream::{Downstream, Standing, Tunnel};
 pub use fault::{Fault, Kind, Phase, Side};
 pub use framing::Framing;
 pub use handle::Proxy;
+pub use request_body::RequestBody;
 pub use site::Site;

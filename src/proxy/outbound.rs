@@ -1,15 +1,16 @@
 //! Makes the head that came into the head that goes up.
 
-use http::header::{AUTHORIZATION, CONNECTION, EXPECT, HOST, TE};
+use http::header::{CONNECTION, EXPECT, HOST, TE};
 use http::uri::{self, Scheme, Uri};
-use http::{HeaderMap, HeaderValue, Version, request};
+use http::{HeaderValue, Version, request};
 
+use super::authentication::Means;
 use super::caller::Caller;
-use super::fault::{Fault, Kind, Phase, Side};
+use super::fault::Fault;
 use super::headers::{self, Hop};
 use super::{Site, forwarding};
 use crate::config::{Protocol, UpstreamId};
-use crate::upstream::{Credential, Plan};
+use crate::upstream::Plan;
 
 /// For whom and to which upstream a head is made.
 pub(super) struct Outbound<'a> {
@@ -23,13 +24,24 @@ pub(super) struct Outbound<'a> {
 pub(super) struct Written {
     /// What its hop-by-hop fields said, which are gone.
     pub(super) hop: Hop,
-    /// The layer by which the upstream will know the caller: assertion before
-    /// credential before certificate.
-    pub(super) rank: &'static str,
+    /// Whether an identity is asserted.
+    pub(super) asserted: bool,
+}
+
+/// The layer by which the upstream knows the caller: assertion before
+/// credential before certificate.
+pub(super) fn rank(asserted: bool, means: Means, plan: &Plan) -> &'static str {
+    match (asserted, means) {
+        (true, _) => "assertion",
+        (false, Means::Session(_)) => "session",
+        (false, Means::Own | Means::Caller) => "credential",
+        (false, Means::Nothing) if plan.presents_certificate() => "certificate",
+        (false, Means::Nothing) => "none",
+    }
 }
 
 impl Outbound<'_> {
-    /// Rewrites `head`, for a request to `authority`.
+    /// Rewrites `head`, for a request to `authority`; all but its message layer.
     ///
     /// # Errors
     ///
@@ -53,7 +65,6 @@ impl Outbound<'_> {
         let asserted = caller
             .assertions()
             .write((self.upstream, plan), caller.peer(), fields)?;
-        let credential = apply_credential(plan.credential(), plan.name(), fields)?;
         caller
             .origin()
             .write(fields, authority.to_str().unwrap_or_default());
@@ -77,45 +88,7 @@ impl Outbound<'_> {
             head.version = Version::HTTP_11;
         }
         head.uri = upstream_uri(&head.uri, http2.then_some((authority, plan.is_tls())))?;
-        let rank = match (asserted, credential) {
-            (true, _) => "assertion",
-            (false, true) => "credential",
-            (false, false) if plan.presents_certificate() => "certificate",
-            (false, false) => "none",
-        };
-        Ok(Written { hop, rank })
-    }
-}
-
-/// The message layer. Whether a credential goes up.
-fn apply_credential(
-    credential: &Credential,
-    upstream: &str,
-    headers: &mut HeaderMap,
-) -> Result<bool, Fault> {
-    match credential {
-        Credential::Never => {
-            headers::drop_field(headers, &AUTHORIZATION);
-            Ok(false)
-        }
-        Credential::Own(value) => {
-            headers.insert(AUTHORIZATION, value.clone());
-            Ok(true)
-        }
-        Credential::Forward { required } => {
-            let present = headers.contains_key(AUTHORIZATION);
-            if *required && !present {
-                return Err(Fault::new(
-                    Side::Proxy,
-                    Phase::Outbound,
-                    Kind::CredentialMissing,
-                    format!(
-                        "upstreams.{upstream} requires a credential (basic_authentication), and the request has no Authorization"
-                    ),
-                ));
-            }
-            Ok(present)
-        }
+        Ok(Written { hop, asserted })
     }
 }
 

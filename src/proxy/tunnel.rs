@@ -12,9 +12,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::body::RequestBody;
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
+use super::request_body::RequestBody;
 use crate::upstream::UpstreamBody;
 
 /// The most bytes of a tunnel that are held each way.

@@ -60,6 +60,8 @@ events! {
     TRUST_UNUSUAL = "trust.unusual";
     /// Somebody wants the files looked at now.
     RELOAD_REQUESTED = "reload.requested";
+    /// A file that holds a secret can be read or changed by every user of the machine.
+    SECRET_EXPOSED = "secret.exposed";
     /// A certificate or trust anchor runs out soon.
     CERTIFICATE_EXPIRING = "certificate.expiring";
     /// A certificate of countersign's own says that it is meant for something else.

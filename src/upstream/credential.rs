@@ -2,26 +2,31 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use data_encoding::BASE64;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use crate::config::{CredentialSource, FileError, Files, LayerMode, Located, Outbound, Problem};
+use super::per_caller::{PerCaller, basic, sensitive};
+use crate::config::{
+    Contents, CredentialSource, FileError, Files, LayerMode, Located, Outbound, Problem,
+};
+use crate::identity::PeerIdentity;
 
 /// The largest file of a password or token; a JWT with many claims takes a few KiB.
 const MAX_SECRET: u64 = 16 * 1024;
+/// The largest file of credentials by caller.
+const MAX_CALLERS: u64 = 4 * 1024 * 1024;
 
 /// What the message layer does with the `Authorization` of a request.
 #[derive(Clone)]
 pub enum Credential {
-    /// The caller's own, if any, goes up.
-    Forward {
-        /// Whether a request without one is refused.
-        required: bool,
-    },
+    /// The caller's own goes up.
+    Forward,
     /// countersign's own goes up in place of the caller's.
     Own(HeaderValue),
+    /// What a file says for this caller goes up in place of the caller's own.
+    PerCaller(Arc<PerCaller>),
     /// None goes up.
     Never,
 }
@@ -30,16 +35,25 @@ impl fmt::Debug for Credential {
     /// Says which kind it is, and nothing of the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Forward { required: true } => "Forward (required)",
-            Self::Forward { required: false } => "Forward",
+            Self::Forward => "Forward",
             Self::Own(_) => "Own",
+            Self::PerCaller(_) => "PerCaller",
             Self::Never => "Never",
         })
     }
 }
 
 impl Credential {
-    /// Loads the file that a credential names.
+    /// What is sent for this caller, in place of its own.
+    pub fn for_caller(&self, caller: Option<&PeerIdentity>) -> Option<&HeaderValue> {
+        match self {
+            Self::Own(value) => Some(value),
+            Self::PerCaller(callers) => callers.for_caller(caller?),
+            Self::Forward | Self::Never => None,
+        }
+    }
+
+    /// Reads the file that a credential names.
     pub(super) fn load(
         upstream: &str,
         outbound: &Outbound,
@@ -48,26 +62,40 @@ impl Credential {
         if outbound.credential == LayerMode::Never {
             return Ok(Self::Never);
         }
-        let required = outbound.credential == LayerMode::Required;
         match &outbound.source {
-            CredentialSource::Forward => Ok(Self::Forward { required }),
+            CredentialSource::Forward => Ok(Self::Forward),
             CredentialSource::Basic {
                 user,
                 password_file,
             } => {
                 let password = secret(upstream, password_file, files)?;
-                // RFC 7617 §2: user and password joined by a colon, in base64.
-                let pair = Zeroizing::new([user.as_bytes(), b":", &password].concat());
-                let encoded = Zeroizing::new(format!("Basic {}", BASE64.encode(&pair)));
-                own(upstream, password_file, encoded.as_bytes())
+                own(upstream, password_file, &basic(user, &password))
             }
             CredentialSource::Bearer { token_file } => {
                 let token = secret(upstream, token_file, files)?;
-                let value = Zeroizing::new([b"Bearer ".as_slice(), &token].concat());
+                let token = std::str::from_utf8(&token)
+                    .map_err(|_| problem(upstream, token_file, "is not UTF-8"))?;
+                let value = Zeroizing::new(format!("Bearer {token}"));
                 own(upstream, token_file, &value)
+            }
+            CredentialSource::PerCaller { file } => {
+                let contents = read_file(upstream, file, MAX_CALLERS, files)?;
+                let text = std::str::from_utf8(&contents)
+                    .map_err(|_| problem(upstream, file, "is not UTF-8"))?;
+                let callers = PerCaller::parse(text).map_err(|what| {
+                    problem(upstream, file, &what)
+                        .remedy("write [[callers]] with uri, user and password for each")
+                })?;
+                Ok(Self::PerCaller(Arc::new(callers)))
             }
         }
     }
+}
+
+fn own(upstream: &str, file: &Located<PathBuf>, value: &str) -> Result<Credential, Problem> {
+    sensitive(value.as_bytes())
+        .map(Credential::Own)
+        .ok_or_else(|| problem(upstream, file, "holds control characters"))
 }
 
 /// The content of a file without its final line end.
@@ -76,12 +104,7 @@ fn secret(
     file: &Located<PathBuf>,
     files: &Files,
 ) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let contents = files
-        .read(&file.value, MAX_SECRET)
-        .map_err(|cause| match cause {
-            FileError::TooLarge { .. } => problem(upstream, file, "is larger than 16 KiB"),
-            cause => problem(upstream, file, &format!("cannot be read: {cause}")),
-        })?;
+    let contents = read_file(upstream, file, MAX_SECRET, files)?;
     let end = contents
         .iter()
         .rposition(|byte| !matches!(byte, b'\n' | b'\r'));
@@ -95,11 +118,20 @@ fn secret(
     }
 }
 
-fn own(upstream: &str, file: &Located<PathBuf>, value: &[u8]) -> Result<Credential, Problem> {
-    let mut value = HeaderValue::from_bytes(value)
-        .map_err(|_| problem(upstream, file, "holds control characters"))?;
-    value.set_sensitive(true);
-    Ok(Credential::Own(value))
+fn read_file(
+    upstream: &str,
+    file: &Located<PathBuf>,
+    limit: u64,
+    files: &Files,
+) -> Result<Contents, Problem> {
+    files.read(&file.value, limit).map_err(|cause| match cause {
+        FileError::TooLarge { limit } => problem(
+            upstream,
+            file,
+            &format!("is larger than {} KiB", limit / 1024),
+        ),
+        cause => problem(upstream, file, &format!("cannot be read: {cause}")),
+    })
 }
 
 fn problem(upstream: &str, file: &Located<PathBuf>, what: &str) -> Problem {

@@ -14,9 +14,13 @@ use super::UploadBody;
 use super::body::{Tracked, Upload};
 use super::h1::H1;
 use super::h2::spawn;
+use super::owner::Owner;
 
 /// The most unused connections that one worker keeps to one endpoint.
 const MAX_IDLE: usize = 128;
+/// How soon after a downstream connection has ended the connections that were
+/// bound to it are closed.
+const BOUND_SWEEP: Duration = Duration::from_secs(1);
 /// How long an endpoint that refused a connection is left alone, at first.
 const FIRST_EJECTION: Duration = Duration::from_secs(1);
 /// Each refusal in a row doubles it, up to this.
@@ -35,8 +39,10 @@ pub(super) struct Endpoint<B: UploadBody> {
     idle: RefCell<Vec<H1<B>>>,
     /// The task that closes what has grown old, while there is something.
     sweeper: RefCell<Option<AbortHandle>>,
-    multiplexed: RefCell<Option<Multiplexed<B>>>,
-    connecting: tokio::sync::Mutex<()>,
+    /// One for each owner.
+    multiplexed: RefCell<Vec<Multiplexed<B>>>,
+    /// Who is setting one up.
+    connecting: RefCell<Vec<(Owner, Weak<Turn>)>>,
     in_flight: Cell<usize>,
     refusals: Cell<u32>,
     ejected_until: Cell<Option<Instant>>,
@@ -44,12 +50,18 @@ pub(super) struct Endpoint<B: UploadBody> {
     retired: Cell<bool>,
 }
 
-/// An HTTP/2 connection and when it was last asked for.
+/// An HTTP/2 connection, whose it is, and when it was last asked for.
 #[derive(Debug)]
 struct Multiplexed<B> {
+    owner: Owner,
     sender: SendRequest<Tracked<B>>,
+    /// Held by every request on it.
+    in_use: Rc<()>,
     last_use: Instant,
 }
+
+/// Whoever holds it sets up a connection.
+type Turn = tokio::sync::Mutex<()>;
 
 impl<B: UploadBody> Endpoint<B> {
     pub(super) fn new(index: usize, text: &str, idle_timeout: Duration) -> Rc<Self> {
@@ -59,8 +71,8 @@ impl<B: UploadBody> Endpoint<B> {
             idle_timeout,
             idle: RefCell::default(),
             sweeper: RefCell::default(),
-            multiplexed: RefCell::new(None),
-            connecting: tokio::sync::Mutex::new(()),
+            multiplexed: RefCell::default(),
+            connecting: RefCell::default(),
             in_flight: Cell::new(0),
             refusals: Cell::new(0),
             ejected_until: Cell::new(None),
@@ -78,7 +90,7 @@ impl<B: UploadBody> Endpoint<B> {
         self.in_flight.set(self.in_flight.get() + 1);
         InFlight {
             endpoint: Rc::clone(self),
-            ended: None,
+            held: None,
         }
     }
 
@@ -109,15 +121,28 @@ impl<B: UploadBody> Endpoint<B> {
         self.ejected_until.take().is_some()
     }
 
-    /// An unused connection that is not too old, the youngest first.
-    pub(super) fn take_idle(&self, now: Instant) -> Option<H1<B>> {
-        let connection = self.idle.borrow_mut().pop()?;
+    /// An unused connection of this owner that is not too old, the youngest first.
+    pub(super) fn take_idle(&self, owner: &Owner, now: Instant) -> Option<H1<B>> {
+        let mut idle = self.idle.borrow_mut();
+        // Where everybody shares, it is the last one.
+        let found = idle
+            .iter()
+            .rposition(|connection| connection.owner() == owner)?;
+        let connection = idle.remove(found);
         if now.saturating_duration_since(connection.idle_since()) < self.idle_timeout {
             return Some(connection);
         }
         // The youngest is too old: all are.
-        self.idle.borrow_mut().clear();
+        idle.retain(|connection| connection.owner() != owner);
         None
+    }
+
+    /// Whether there is an unused connection of this owner.
+    pub(super) fn knows(&self, owner: &Owner) -> bool {
+        let idle = self.idle.borrow();
+        let multiplexed = self.multiplexed.borrow();
+        idle.iter().any(|connection| connection.owner() == owner)
+            || multiplexed.iter().any(|kept| kept.owner == *owner)
     }
 
     /// Takes a connection back after its response, if it can serve another.
@@ -153,13 +178,15 @@ impl<B: UploadBody> Endpoint<B> {
     }
 
     fn keep(self: &Rc<Self>, connection: H1<B>) {
-        if self.retired.get() {
+        if self.retired.get() || connection.owner().is_gone() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < MAX_IDLE {
-            idle.push(connection);
+        if idle.len() >= MAX_IDLE {
+            // Whoever has used none for longest opens another one.
+            idle.remove(0);
         }
+        idle.push(connection);
         drop(idle);
         self.sweep_later();
     }
@@ -172,54 +199,93 @@ impl<B: UploadBody> Endpoint<B> {
         }
     }
 
-    /// Closes connections that have grown old, until there are none.
+    /// Closes connections that have grown old or whose owner is gone, until
+    /// there are none.
     async fn sweep(self: Rc<Self>) {
         loop {
-            tokio::time::sleep(self.idle_timeout).await;
+            tokio::time::sleep(self.until_the_next_sweep()).await;
             let now = Instant::now();
             let mut idle = self.idle.borrow_mut();
             idle.retain(|connection| {
-                now.saturating_duration_since(connection.idle_since()) < self.idle_timeout
+                let rest = now.saturating_duration_since(connection.idle_since());
+                rest < self.idle_timeout && !connection.owner().is_gone()
             });
             let mut multiplexed = self.multiplexed.borrow_mut();
-            if multiplexed
-                .as_ref()
-                .is_some_and(|kept| self.is_too_old(kept, now))
-            {
-                *multiplexed = None;
-            }
-            if idle.is_empty() && multiplexed.is_none() {
+            multiplexed.retain(|kept| !self.is_too_old(kept, now) && !kept.owner.is_gone());
+            if idle.is_empty() && multiplexed.is_empty() {
                 *self.sweeper.borrow_mut() = None;
                 return;
             }
         }
     }
 
-    /// The HTTP/2 connection, if there is a living one that is not too old.
-    pub(super) fn multiplexed(&self, now: Instant) -> Option<SendRequest<Tracked<B>>> {
-        let mut kept = self.multiplexed.borrow_mut();
-        let kept = kept
-            .as_mut()
-            .filter(|kept| !kept.sender.is_closed() && !self.is_too_old(kept, now))?;
-        kept.last_use = now;
-        Some(kept.sender.clone())
+    /// Where connections are somebody's, the owner may be gone soon.
+    fn until_the_next_sweep(&self) -> Duration {
+        let shared = self
+            .idle
+            .borrow()
+            .iter()
+            .all(|one| one.owner().is_everybody())
+            && self
+                .multiplexed
+                .borrow()
+                .iter()
+                .all(|one| one.owner.is_everybody());
+        if shared {
+            self.idle_timeout
+        } else {
+            self.idle_timeout.min(BOUND_SWEEP)
+        }
     }
 
-    /// Nobody has asked for it for long, and no request is under way on it (one
-    /// of its own counts already for whoever asks).
+    /// The HTTP/2 connection of this owner, if there is a living one that is
+    /// not too old; and what its request is to hold.
+    pub(super) fn multiplexed(
+        &self,
+        owner: &Owner,
+        now: Instant,
+    ) -> Option<(SendRequest<Tracked<B>>, Rc<()>)> {
+        let mut all = self.multiplexed.borrow_mut();
+        let kept = all
+            .iter_mut()
+            .find(|kept| kept.owner == *owner)
+            .filter(|kept| !kept.sender.is_closed() && !self.is_too_old(kept, now))?;
+        kept.last_use = now;
+        Some((kept.sender.clone(), Rc::clone(&kept.in_use)))
+    }
+
+    /// Nobody has asked for it for long, and no request is under way on it.
     fn is_too_old(&self, kept: &Multiplexed<B>, now: Instant) -> bool {
-        self.in_flight.get() <= 1
+        Rc::strong_count(&kept.in_use) == 1
             && now.saturating_duration_since(kept.last_use) >= self.idle_timeout
     }
 
     /// Puts an HTTP/2 connection in place. In retirement too: the requests that
     /// have waited for it use it together, and it goes with the last of them.
-    pub(super) fn set_multiplexed(self: &Rc<Self>, sender: SendRequest<Tracked<B>>) {
-        let last_use = Instant::now();
-        *self.multiplexed.borrow_mut() = Some(Multiplexed { sender, last_use });
+    /// Returns what its request is to hold.
+    pub(super) fn set_multiplexed(
+        self: &Rc<Self>,
+        owner: Owner,
+        sender: SendRequest<Tracked<B>>,
+    ) -> Rc<()> {
+        let in_use = Rc::new(());
+        let mut all = self.multiplexed.borrow_mut();
+        all.retain(|kept| kept.owner != owner && !kept.sender.is_closed());
+        if all.len() >= MAX_IDLE {
+            // Its streams go on; it is given to nobody any more.
+            all.remove(0);
+        }
+        all.push(Multiplexed {
+            owner,
+            sender,
+            in_use: Rc::clone(&in_use),
+            last_use: Instant::now(),
+        });
+        drop(all);
         if !self.retired.get() {
             self.sweep_later();
         }
+        in_use
     }
 
     /// Nothing more is meant to come: what rests is closed now, and what is in
@@ -234,9 +300,18 @@ impl<B: UploadBody> Endpoint<B> {
         drop(self.multiplexed.take());
     }
 
-    /// Waits until nobody else is setting up the one HTTP/2 connection.
-    pub(super) async fn turn_to_connect(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.connecting.lock().await
+    /// Whose turn it is may set up the one HTTP/2 connection of `owner`: to be
+    /// locked.
+    pub(super) fn turn_to_connect(&self, owner: &Owner) -> Rc<Turn> {
+        let mut all = self.connecting.borrow_mut();
+        all.retain(|(_, turn)| turn.strong_count() > 0);
+        let known = all.iter().find(|(whose, _)| whose == owner);
+        if let Some(turn) = known.and_then(|(_, turn)| turn.upgrade()) {
+            return turn;
+        }
+        let turn = Rc::default();
+        all.push((owner.clone(), Rc::downgrade(&turn)));
+        turn
     }
 }
 
@@ -244,8 +319,9 @@ impl<B: UploadBody> Endpoint<B> {
 #[derive(Debug)]
 pub(super) struct InFlight<B: UploadBody> {
     endpoint: Rc<Endpoint<B>>,
-    /// Dropped with this, for whoever waits for it.
-    ended: Option<Rc<()>>,
+    /// Dropped with this: for whoever waits for it, or counts the requests on
+    /// its HTTP/2 connection.
+    held: Option<Rc<()>>,
 }
 
 impl<B: UploadBody> InFlight<B> {
@@ -253,9 +329,14 @@ impl<B: UploadBody> InFlight<B> {
         &self.endpoint
     }
 
+    /// It uses this HTTP/2 connection.
+    pub(super) fn uses(&mut self, connection: Rc<()>) {
+        self.held = Some(connection);
+    }
+
     /// What is gone once this has been dropped.
     pub(super) fn watched(&mut self) -> Weak<()> {
-        Rc::downgrade(self.ended.get_or_insert_default())
+        Rc::downgrade(self.held.get_or_insert_default())
     }
 }
 

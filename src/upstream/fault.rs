@@ -149,3 +149,20 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     }
     text
 }
+
+/// Whether the upstream closed, rather than answered something wrong.
+pub(super) fn is_close(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_reset(error)
+}
+
+fn is_reset(error: &hyper::Error) -> bool {
+    error
+        .source()
+        .and_then(|source| source.downcast_ref::<std::io::Error>())
+        .is_some_and(|e| {
+            matches!(
+                e.kind(),
+                std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe
+            )
+        })
+}

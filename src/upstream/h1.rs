@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::UploadBody;
 use super::body::{Tracked, Upload};
 use super::fault::{SendFault, SendFaultKind};
+use super::owner::Owner;
 use crate::tls::Stream;
 
 /// The largest response head, in bytes; and the most it is read in one go.
@@ -29,6 +30,7 @@ pub(super) struct H1<B: UploadBody> {
     /// `None` once it has ended. Dropping it then matters: it holds requests
     /// that were handed to it and never looked at.
     connection: Option<Box<Connection<TokioIo<Stream>, Tracked<B>>>>,
+    owner: Owner,
     /// Whether a request has been answered on it before.
     reused: bool,
     idle_since: Instant,
@@ -54,14 +56,20 @@ pub(super) enum Unanswered<B> {
 
 impl<B: UploadBody> H1<B> {
     /// Begins HTTP/1.1 on a connection.
-    pub(super) async fn begin(stream: Stream) -> Result<Self, hyper::Error> {
+    pub(super) async fn begin(stream: Stream, owner: Owner) -> Result<Self, hyper::Error> {
         let (sender, connection) = builder().handshake(TokioIo::new(stream)).await?;
         Ok(Self {
             sender,
             connection: Some(Box::new(connection)),
+            owner,
             reused: false,
             idle_since: Instant::now(),
         })
+    }
+
+    /// Whose it is.
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// Whether a request has been answered on it before.

@@ -19,6 +19,7 @@
 //! * An endpoint that refuses connections is left alone for a while, unless
 //!   there is no other.
 
+mod answer;
 mod balance;
 mod body;
 mod connect;
@@ -27,19 +28,26 @@ mod endpoint;
 mod fault;
 mod h1;
 mod h2;
+mod owner;
+mod per_caller;
 mod plan;
+mod renewal;
 mod request;
 mod send;
+mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use answer::Answer;
 pub use body::UpstreamBody;
 pub use credential::Credential;
 pub use fault::{SendFault, SendFaultKind};
 pub use h2::Local;
+pub use owner::Owner;
 pub use plan::{Plan, load};
 pub use request::UpstreamRequest;
-pub use send::{Answer, Upstream};
+pub use send::Upstream;
+pub use sessions::{Edition, SessionKey, Sessions};
 
 /// What a request body must be able to do to go up.
 ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::credential::Credential;
 use crate::config::{
-    self, Config, Files, Inputs, LayerMode, Place, Problem, Protocol, UpstreamTrust,
+    self, Config, Files, Inputs, LayerMode, Place, PoolPer, Problem, Protocol, UpstreamTrust,
 };
 use crate::identity::Encoding;
 use crate::tls::{ClientTls, Material};
@@ -114,6 +114,38 @@ impl Plan {
     /// The message layer.
     pub fn credential(&self) -> &Credential {
         &self.credential
+    }
+
+    /// Whether no request goes up without a credential.
+    pub fn requires_credential(&self) -> bool {
+        self.config.outbound.credential == LayerMode::Required
+    }
+
+    /// The credential as its file is now; `None`: it cannot be used. Blocks on
+    /// the disk.
+    pub(super) fn reread_credential(&self) -> Option<Credential> {
+        Credential::load(&self.config.name, &self.config.outbound, &Files::new()).ok()
+    }
+
+    /// How the sessions of the service are kept; `None`: they are not.
+    pub fn sessions(&self) -> Option<&config::StatefulSessions> {
+        self.config.outbound.sessions.as_ref()
+    }
+
+    /// Whether a request is sent again when the service does not accept a
+    /// session or credential.
+    pub fn retries_authentication(&self) -> bool {
+        self.config.outbound.authentication_retry
+    }
+
+    /// The most bytes of a body that are kept for that.
+    pub fn replay_limit(&self) -> usize {
+        self.config.outbound.replay_limit
+    }
+
+    /// Who may share a connection to it.
+    pub fn pool_per(&self) -> PoolPer {
+        self.config.outbound.pool_per
     }
 
     /// The attribute layer's mode.

@@ -1,11 +1,13 @@
 //! A request on its way up, with the permit that allowed it.
 
+use std::rc::Rc;
+
 use http::{Method, Request};
 
 use super::UploadBody;
 use super::body::{Tracked, Upload};
+use super::owner::Owner;
 use crate::policy::Permit;
-use std::rc::Rc;
 
 /// A request that policy has permitted. There is no way to send another.
 #[derive(Debug)]
@@ -15,6 +17,7 @@ pub struct UpstreamRequest<B> {
     request: Box<Request<Tracked<B>>>,
     upload: Option<Rc<Upload>>,
     upgrade: bool,
+    owner: Owner,
 }
 
 impl<B: UploadBody> UpstreamRequest<B> {
@@ -29,7 +32,18 @@ impl<B: UploadBody> UpstreamRequest<B> {
             request: Box::new(Request::from_parts(parts, body)),
             upload,
             upgrade,
+            owner: Owner::Shared,
         }
+    }
+
+    /// Goes over connections of this owner alone.
+    #[must_use]
+    pub fn owned_by(self, owner: Owner) -> Self {
+        Self { owner, ..self }
+    }
+
+    pub(super) fn owner(&self) -> Owner {
+        self.owner.clone()
     }
 
     /// The permit it goes under.

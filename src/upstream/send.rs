@@ -6,20 +6,27 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Body;
+use hyper::client::conn::http2::SendRequest;
 use tokio::time::Instant;
 
+use super::answer::Answer;
 use super::balance::Balance;
 use super::body::{Tracked, Upload, UpstreamBody};
 use super::connect::connect;
+use super::credential::Credential;
 use super::endpoint::{Endpoint, InFlight};
-use super::fault::{SendFault, SendFaultKind};
+use super::fault::{SendFault, SendFaultKind, is_close};
 use super::h1::{self, H1, Unanswered};
+use super::owner::Owner;
 use super::plan::Plan;
+use super::renewal::Renewal;
 use super::request::{UpstreamRequest, copy_of};
+use super::sessions::Sessions;
 use super::{UploadBody, h2};
 use crate::config::Protocol;
+use crate::identity::PeerIdentity;
 use crate::telemetry::events;
 use crate::telemetry::metrics::UpstreamMetrics;
 
@@ -35,16 +42,10 @@ pub struct Upstream<B: UploadBody> {
     plan: Arc<Plan>,
     endpoints: Vec<Rc<Endpoint<B>>>,
     balance: Balance,
+    /// `None`: no sessions are kept.
+    sessions: Option<Sessions>,
+    renewal: Renewal,
     metrics: Arc<UpstreamMetrics>,
-}
-
-/// A response head, and the body that follows.
-#[derive(Debug)]
-pub struct Answer<B: UploadBody> {
-    /// The response.
-    pub response: Response<UpstreamBody<B>>,
-    /// The index of the endpoint that gave it.
-    pub endpoint: usize,
 }
 
 /// What came of one attempt.
@@ -69,6 +70,8 @@ struct Manner<'a> {
     idempotent: bool,
     upgrade: bool,
     now: Instant,
+    /// Whose connections it may go over.
+    owner: Owner,
     /// Whether a connection from the pool may be used.
     pooled: bool,
     /// How long the response head may take.
@@ -84,10 +87,13 @@ impl<B: UploadBody> Upstream<B> {
             .enumerate()
             .map(|(index, endpoint)| Endpoint::new(index, &endpoint.text, plan.idle_timeout()))
             .collect();
+        let sessions = plan.sessions().cloned().map(Sessions::new);
         Self {
             plan,
             endpoints,
             balance: Balance::default(),
+            sessions,
+            renewal: Renewal::default(),
             metrics,
         }
     }
@@ -95,6 +101,33 @@ impl<B: UploadBody> Upstream<B> {
     /// What is known of it.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// The sessions that it has opened; `None`: none are kept.
+    pub fn sessions(&self) -> Option<&Sessions> {
+        self.sessions.as_ref()
+    }
+
+    /// What is sent for this caller in place of its own credential: as the
+    /// plan has it, or as it has been read since.
+    pub fn credential_for(&self, caller: Option<&PeerIdentity>) -> Option<HeaderValue> {
+        let value = |credential: &Credential| credential.for_caller(caller).cloned();
+        match self.plan.credential() {
+            Credential::Forward | Credential::Never => None,
+            planned => self.renewal.with(planned, value),
+        }
+    }
+
+    /// Reads the credential's file again, at most once a second: the service
+    /// may know of a change before countersign has looked.
+    pub async fn reread_credential(&self) {
+        let plan = Arc::clone(&self.plan);
+        self.renewal.look(move || plan.reread_credential()).await;
+    }
+
+    /// What it counts in.
+    pub fn metrics(&self) -> &UpstreamMetrics {
+        &self.metrics
     }
 
     /// Its time is over: nothing more is meant to come to it.
@@ -124,6 +157,7 @@ impl<B: UploadBody> Upstream<B> {
         let upgrade = request.is_upgrade();
         let copyable = !upgrade && request.is_copyable();
         let idempotent = request.is_idempotent();
+        let owner = request.owner();
         let (mut request, upload) = request.into_parts();
         let mut manner = Manner {
             upload: upload.as_ref(),
@@ -131,13 +165,14 @@ impl<B: UploadBody> Upstream<B> {
             idempotent,
             upgrade,
             now,
+            owner,
             pooled: !upgrade,
             limit: self.plan.response_timeout(),
         };
         let mut tried = Vec::new();
         let mut last = None;
         while tried.len() < MAX_ATTEMPTS {
-            let Some(endpoint) = self.balance.choose(&self.endpoints, &tried, now) else {
+            let Some(endpoint) = self.choose(&manner, &tried) else {
                 break;
             };
             match self.attempt(endpoint, request, &manner).await {
@@ -168,6 +203,20 @@ impl<B: UploadBody> Upstream<B> {
         Err(last.unwrap_or_else(|| {
             SendFault::plain(SendFaultKind::ConnectRefused, "no endpoint is left to try")
         }))
+    }
+
+    /// The endpoint to try next. Where connections are somebody's, that with
+    /// one of theirs: what a service knows of them is bound to it.
+    fn choose(&self, manner: &Manner<'_>, tried: &[usize]) -> Option<&Rc<Endpoint<B>>> {
+        if manner.pooled && !manner.owner.is_everybody() {
+            let mut endpoints = self.endpoints.iter();
+            let theirs =
+                endpoints.find(|one| !tried.contains(&one.index) && one.knows(&manner.owner));
+            if theirs.is_some() {
+                return theirs;
+            }
+        }
+        self.balance.choose(&self.endpoints, tried, manner.now)
     }
 
     async fn attempt(
@@ -209,7 +258,7 @@ impl<B: UploadBody> Upstream<B> {
                 Err(fault) => Attempt::Failed(fault),
             };
         }
-        match Box::pin(H1::begin(stream)).await {
+        match Box::pin(H1::begin(stream, manner.owner.clone())).await {
             Ok(connection) => {
                 self.attempt_h1(in_flight, connection, request, manner)
                     .await
@@ -256,12 +305,14 @@ impl<B: UploadBody> Upstream<B> {
 
     async fn attempt_h2(
         &self,
-        in_flight: InFlight<B>,
+        mut in_flight: InFlight<B>,
         request: Box<Request<Tracked<B>>>,
         manner: &Manner<'_>,
     ) -> Attempt<B> {
         let endpoint = in_flight.endpoint();
-        let (mut sender, reused) = match endpoint.multiplexed(manner.now).filter(|_| manner.pooled)
+        let ((mut sender, in_use), reused) = match endpoint
+            .multiplexed(&manner.owner, manner.now)
+            .filter(|_| manner.pooled)
         {
             Some(sender) => {
                 self.count("reused");
@@ -278,6 +329,7 @@ impl<B: UploadBody> Upstream<B> {
                 }
             },
         };
+        in_flight.uses(in_use);
         let copy = (manner.copyable && reused).then(|| copy_of(&request));
         let limit = manner.limit;
         let answer = h1::within(sender.try_send_request(*request), manner.upload, limit).await;
@@ -314,16 +366,20 @@ impl<B: UploadBody> Upstream<B> {
         &self,
         endpoint: &Rc<Endpoint<B>>,
         manner: &Manner<'_>,
-    ) -> Result<hyper::client::conn::http2::SendRequest<Tracked<B>>, SendFault> {
-        let _turn = endpoint.turn_to_connect().await;
+    ) -> Result<(SendRequest<Tracked<B>>, Rc<()>), SendFault> {
+        let turn = endpoint.turn_to_connect(&manner.owner);
+        let _turn = turn.lock().await;
         // Not the one that this request has just found closed.
-        if let Some(sender) = endpoint.multiplexed(manner.now).filter(|_| manner.pooled) {
+        if let Some(sender) = endpoint
+            .multiplexed(&manner.owner, manner.now)
+            .filter(|_| manner.pooled)
+        {
             return Ok(sender);
         }
         let stream = self.connect(endpoint).await?;
         let sender = h2::begin(stream).await.map_err(SendFault::of_http)?;
-        endpoint.set_multiplexed(sender.clone());
-        Ok(sender)
+        let in_use = endpoint.set_multiplexed(manner.owner.clone(), sender.clone());
+        Ok((sender, in_use))
     }
 
     /// Counts how a request got its connection, or why it did not.
@@ -416,7 +472,7 @@ fn lost(error: hyper::Error, manner: &Manner<'_>) -> SendFault {
 /// the runtime lets a close that has arrived be seen.
 async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, manner: &Manner<'_>) -> Option<H1<B>> {
     loop {
-        let mut connection = endpoint.take_idle(manner.now)?;
+        let mut connection = endpoint.take_idle(&manner.owner, manner.now)?;
         let rest = manner
             .now
             .saturating_duration_since(connection.idle_since());
@@ -429,22 +485,6 @@ async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, manner: &Manner<'_>) -> O
             return Some(connection);
         }
     }
-}
-
-/// Whether the upstream closed, rather than answered something wrong.
-fn is_close(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_reset(error)
-}
-
-fn is_reset(error: &hyper::Error) -> bool {
-    std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<std::io::Error>())
-        .is_some_and(|e| {
-            matches!(
-                e.kind(),
-                std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe
-            )
-        })
 }
 
 #[cfg(test)]

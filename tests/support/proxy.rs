@@ -1,7 +1,9 @@
 //! The real binary, running on a config that works, with one thing changed.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -68,9 +70,11 @@ impl Setup {
         self
     }
 
-    /// Writes a file next to the config.
+    /// Writes a file next to the config, for its owner alone: it may hold a secret.
     pub(crate) fn file(self, name: &str, content: &str) -> Self {
-        std::fs::write(self.path(name), content).unwrap();
+        let path = self.path(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
         self
     }
 

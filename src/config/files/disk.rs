@@ -36,6 +36,8 @@ pub(super) struct Stat {
     modified: (i64, i64),
     /// The same of its name, owner and mode too; nobody can set it back.
     changed: (i64, i64),
+    /// Who may do what.
+    mode: u32,
 }
 
 impl Stat {
@@ -46,7 +48,13 @@ impl Stat {
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
+            mode: metadata.mode() & PERMISSIONS,
         }
+    }
+
+    /// The permission bits, without the kind of file.
+    pub(super) fn mode(&self) -> u32 {
+        self.mode
     }
 
     /// Whether the last change was at least `age` before `moment`. Never, if it
@@ -65,6 +73,9 @@ impl Stat {
             .is_some_and(|past| past >= age)
     }
 }
+
+/// The bits of a mode that are permissions.
+const PERMISSIONS: u32 = 0o7777;
 
 /// What one look has found.
 #[derive(Debug)]
@@ -297,6 +308,7 @@ mod tests {
                     i64::try_from(changed.as_secs()).unwrap(),
                     i64::from(changed.subsec_nanos()),
                 ),
+                mode: 0o600,
             },
             held,
         }

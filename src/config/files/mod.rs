@@ -249,6 +249,19 @@ impl Files {
         outcome
     }
 
+    /// The permission bits of a file that was read; `None`: it was not.
+    pub fn mode(&self, path: &Path) -> Option<u32> {
+        let known = self.known.borrow();
+        let contents = known.get(path)?.contents.as_ref()?;
+        Some(contents.outcome.as_ref().ok()?.stat.mode())
+    }
+
+    /// What a directory that was listed held; `None`: it was not, or is none.
+    pub fn listed(&self, path: &Path) -> Option<Rc<[PathBuf]>> {
+        let known = self.known.borrow();
+        known.get(path)?.listing.clone()?.ok()?
+    }
+
     /// Does `work`, and says which files and directories it rests on.
     pub fn inputs_of<T>(&self, work: impl FnOnce() -> T) -> (T, Inputs) {
         let from = self.asked.borrow().len();

@@ -21,6 +21,7 @@ pub fn reference() -> String {
         }
     }
     text.push_str(SECOND_UPSTREAM);
+    text.push_str(THIRD_UPSTREAM);
     text
 }
 
@@ -28,8 +29,8 @@ fn section(table: &Table) -> String {
     let off = if table.left_out { "#" } else { "" };
     let mut text = format!("\n{}{off}{}\n", comment(table.summary), table.header);
     for option in table.options {
-        // A token belongs to another source, which the second upstream shows.
-        if option.key() != "token_file" {
+        // These belong to other sources, which further upstreams show.
+        if !["token_file", "file"].contains(&option.key()) {
             text.push_str(&lines(option, is_off(table, option)));
         }
     }
@@ -38,7 +39,8 @@ fn section(table: &Table) -> String {
 
 /// Whether the option stands in the reference as a comment.
 ///
-/// What nothing stands for is a comment, except where the rest needs it.
+/// What nothing stands for is a comment, except where the rest needs it; and so
+/// is what has a meaning only beside such an option.
 fn is_off(table: &Table, option: &Opt) -> bool {
     const NEEDED: [&str; 6] = [
         "trust.NAME.crl",
@@ -48,8 +50,13 @@ fn is_off(table: &Table, option: &Opt) -> bool {
         "upstreams.NAME.outbound.credential.user",
         "upstreams.NAME.outbound.credential.password_file",
     ];
+    const BESIDE: [&str; 3] = [
+        "upstreams.NAME.outbound.session_lost",
+        "upstreams.NAME.outbound.session_lifetime",
+        "upstreams.NAME.outbound.max_sessions",
+    ];
     let unset = matches!(option.default, Default::Unset);
-    table.left_out || (unset && !NEEDED.contains(&option.path))
+    table.left_out || (unset && !NEEDED.contains(&option.path)) || BESIDE.contains(&option.path)
 }
 
 fn lines(option: &Opt, off: bool) -> String {
@@ -125,4 +132,19 @@ encode = [\"headers\"]
 # A header field and what it holds.
 [upstreams.billing.outbound.assertion.headers]
 \"X-Client-Subject\" = \"{subject}\"
+";
+
+const THIRD_UPSTREAM: &str = "
+# A third upstream, with credentials by caller.
+[upstreams.reports]
+endpoints = [\"http://127.0.0.1:8090\"]
+
+[upstreams.reports.outbound.credential]
+source = \"per_caller\"
+# The file that maps callers to credentials: entries such as
+#   [[callers]]
+#   uri = \"spiffe://prod.example/billing\"
+#   user = \"billing\"
+#   password = \"...\"
+file = \"secrets/callers.toml\"
 ";

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::super::{
     Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, CrlCheck, EndpointAddress, Files,
     HostPattern, KeyExchange, LayerMode, ListenerId, LogFormat, LogLevel, OnCrlFault, OnWithdrawal,
-    Problem, Protocol, TlsVersion, UpstreamId, UpstreamTrust, parse, read,
+    PoolPer, Problem, Protocol, TlsVersion, UpstreamId, UpstreamTrust, parse, read,
 };
 use super::{BASELINE, accepted, draft, with};
 use crate::identity::Encoding;
@@ -401,13 +401,72 @@ fn each_reason_to_believe_an_assertion_is_enough() {
     let outbound = "[upstreams.orders.outbound]\n";
     let credential =
         "[upstreams.orders.outbound.credential]\nsource = \"bearer\"\ntoken_file = \"t\"\n";
+    let by_caller = "basic_authentication = \"required\"\ncredential = { source = \"per_caller\", file = \"f\" }\n";
     for reason in [
         format!("{tls}{credential}"),
+        format!("{tls}{outbound}{by_caller}"),
         format!("{tls}{certificate}{outbound}client_certificate_authentication = \"required\"\n"),
         format!("{tls}{outbound}identity_assertion = \"never\"\n"),
     ] {
         accepted(&format!("{remote}{reason}"));
     }
+}
+
+#[test]
+fn what_is_written_of_sessions_and_connections_is_held() {
+    let text = format!(
+        r#"{BASELINE}
+[upstreams.orders.outbound]
+session_cookies = ["JSESSIONID", "__Host-sid"]
+session_lost = ["403", "302 /login"]
+session_lifetime = "24h"
+max_sessions = 1000000
+authentication_retry = false
+replay_limit = "16MiB"
+pool_per = "connection"
+credential = {{ source = "per_caller", file = "callers.toml" }}
+"#
+    );
+    let config = accepted(&text);
+    let outbound = &config.upstreams()[0].outbound;
+    let sessions = outbound.sessions.as_ref().expect("they are kept");
+    assert_eq!(sessions.cookies, ["JSESSIONID", "__Host-sid"]);
+    let lost = sessions.lost.iter();
+    let lost: Vec<_> = lost
+        .map(|lost| (lost.status, lost.location.as_deref()))
+        .collect();
+    assert_eq!(lost, [(403, None), (302, Some("/login"))]);
+    assert_eq!(sessions.lifetime, Duration::from_secs(24 * 3600));
+    assert_eq!(sessions.most.get(), 1_000_000);
+    assert!(!outbound.authentication_retry);
+    assert_eq!(outbound.replay_limit, 16 * 1024 * 1024);
+    assert_eq!(outbound.pool_per, PoolPer::Connection);
+    assert!(
+        matches!(&outbound.source, CredentialSource::PerCaller { file } if file.value == Path::new("/etc/cs/callers.toml"))
+    );
+}
+
+#[test]
+fn sessions_are_kept_only_where_their_cookies_are_named() {
+    let outbound = |lines: &str| {
+        let config = accepted(&format!("{BASELINE}[upstreams.orders.outbound]\n{lines}"));
+        config.upstreams()[0].outbound.clone()
+    };
+    let unnamed = outbound("stateful_sessions = true\n");
+    assert_eq!(unnamed.sessions, None);
+    assert!(unnamed.authentication_retry);
+    assert_eq!(unnamed.replay_limit, 64 * 1024);
+    assert_eq!(unnamed.pool_per, PoolPer::None);
+    let named = outbound("session_cookies = [\"SID\"]\n")
+        .sessions
+        .expect("they are kept");
+    let [lost] = &named.lost[..] else {
+        panic!("{:?}", named.lost)
+    };
+    assert_eq!((lost.status, &lost.location), (401, &None));
+    assert_eq!(named.lifetime, Duration::from_secs(30 * 60));
+    assert_eq!(named.most.get(), 10_000);
+    assert_eq!(outbound("stateful_sessions = false\n").sessions, None);
 }
 
 #[test]

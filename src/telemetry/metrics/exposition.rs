@@ -140,6 +140,30 @@ impl All {
                 counter(&mut family, &labels, count)?;
             }
         }
+        let mut family = out.encode_descriptor(
+            "countersign_upstream_requests",
+            "Requests sent, by upstream and the layer that tells it who is calling",
+            None,
+            MetricType::Counter,
+        )?;
+        for (upstream, counters) in self.upstreams.each().iter() {
+            for (by, count) in counters.requests.each() {
+                let labels = [("upstream", upstream.as_str()), ("by", by)];
+                counter(&mut family, &labels, count)?;
+            }
+        }
+        let mut family = out.encode_descriptor(
+            "countersign_upstream_requests_repeated",
+            "Requests sent again, by upstream and what it had not accepted",
+            None,
+            MetricType::Counter,
+        )?;
+        for (upstream, counters) in self.upstreams.each().iter() {
+            for (cause, count) in counters.repeated.each() {
+                let labels = [("upstream", upstream.as_str()), ("cause", cause)];
+                counter(&mut family, &labels, count)?;
+            }
+        }
         Ok(())
     }
 

@@ -76,10 +76,12 @@ pub struct RouteMetrics {
     durations: DurationHistogram,
 }
 
-/// Counts the connections to one upstream.
+/// Counts the connections to one upstream, and the requests that go over them.
 #[derive(Debug, Default)]
 pub struct UpstreamMetrics {
     connections: Reasons,
+    requests: Reasons,
+    repeated: Reasons,
 }
 
 impl Metrics {
@@ -272,6 +274,18 @@ impl UpstreamMetrics {
     /// as a word from the code (`opened`, `reused`, `refused`, …).
     pub fn connection(&self, result: &'static str) {
         self.connections.add(result);
+    }
+
+    /// A request goes up. `by` says on which layer rests whom the upstream
+    /// takes the caller to be, as a word from the code.
+    pub fn request(&self, by: &'static str) {
+        self.requests.add(by);
+    }
+
+    /// A request goes up once more. `cause` says what the upstream did not
+    /// accept, as a word from the code.
+    pub fn repeated(&self, cause: &'static str) {
+        self.repeated.add(cause);
     }
 }
 

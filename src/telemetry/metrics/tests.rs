@@ -95,6 +95,8 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
         .request(504, Some("upstream"), Duration::from_secs(2));
     metrics.no_route().request(404, None, Duration::ZERO);
     metrics.upstream(0).connection("opened");
+    metrics.upstream(0).request("session");
+    metrics.upstream(0).repeated("session_lost");
     public.connection_withdrawn("revoked");
     metrics.certificates(vec![
         own("public", 0, 1_800_000_000),

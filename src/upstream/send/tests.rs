@@ -16,12 +16,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
-use super::{Answer, Upstream};
+use super::Upstream;
 use crate::config::{self, Files};
 use crate::policy;
 use crate::telemetry::{MetricNames, Metrics};
 use crate::upstream::testing::{Pieces, Service, eventually, in_both_protocols, on_a_worker};
-use crate::upstream::{SendFault, UpstreamRequest, load};
+use crate::upstream::{Answer, SendFault, UpstreamRequest, load};
 
 /// An upstream whose only endpoint is `service`.
 fn upstream_at(service: &Service, protocol: &str) -> Upstream<Pieces> {

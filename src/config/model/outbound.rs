@@ -1,0 +1,101 @@
+//! What countersign offers when it is itself the client, as types.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Located;
+use crate::identity::Encoding;
+
+/// How much a layer of outbound authentication is wanted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LayerMode {
+    /// It is not offered.
+    Never,
+    /// It is offered where it can be.
+    Supported,
+    /// Without it no request goes up.
+    Required,
+}
+
+/// `[upstreams.NAME.outbound]`: what countersign offers when it is itself the client.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Outbound {
+    /// The transport layer: countersign's own certificate.
+    pub client_certificate: LayerMode,
+    /// The message layer: a credential in `Authorization`.
+    pub credential: LayerMode,
+    /// The attribute layer: the asserted identity.
+    pub assertion: LayerMode,
+    /// What the message layer sends.
+    pub source: CredentialSource,
+    /// How the attribute layer says who is calling; never empty.
+    pub encodings: Vec<Encoding>,
+    /// What keeps the service's sessions; `None`: every request is fully authenticated.
+    pub sessions: Option<StatefulSessions>,
+    /// Whether a request whose session or credential the service does not
+    /// accept any more is sent again, with full authentication.
+    pub authentication_retry: bool,
+    /// The most bytes of a body that are kept for that.
+    pub replay_limit: usize,
+    /// Who may share a connection to the service.
+    pub pool_per: PoolPer,
+}
+
+/// How the sessions that a service opens for those who have authenticated are
+/// kept for them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StatefulSessions {
+    /// The cookies that carry a session; never empty.
+    pub cookies: Vec<String>,
+    /// What says that a session is known no more; never empty.
+    pub lost: Vec<SessionLost>,
+    /// How long a session is kept that is not used.
+    pub lifetime: Duration,
+    /// The most sessions that one worker keeps.
+    pub most: NonZeroUsize,
+}
+
+/// A response by which a service says that it does not know a session.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SessionLost {
+    /// The status.
+    pub status: u16,
+    /// The beginning of `Location`, as a path; `None`: whatever it is.
+    pub location: Option<String>,
+}
+
+/// Who may share a connection to a service.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PoolPer {
+    /// Everybody.
+    None,
+    /// Requests of one identity.
+    Identity,
+    /// Requests of one downstream connection.
+    Connection,
+}
+
+/// What the message layer sends.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CredentialSource {
+    /// The caller's own `Authorization`.
+    Forward,
+    /// A user and the file that holds the password (RFC 7617).
+    Basic {
+        /// The user.
+        user: String,
+        /// The file.
+        password_file: Located<PathBuf>,
+    },
+    /// The file that holds a token (RFC 6750).
+    Bearer {
+        /// The file.
+        token_file: Located<PathBuf>,
+    },
+    /// A credential for each caller.
+    PerCaller {
+        /// The file that maps callers to credentials.
+        file: Located<PathBuf>,
+    },
+}
