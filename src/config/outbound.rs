@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::identity::{Encoding, HeaderTemplates, fold_field_name};
+use crate::identity::{Encoding, HeaderTemplates, XfccKeys, fold_field_name};
 
 use super::model::{CredentialSource, Endpoint, LayerMode, Located, Outbound};
 use super::problem::Problem;
@@ -46,6 +46,7 @@ pub(super) fn outbound(section: &mut Section<'_>, target: &Target<'_>) -> Read<O
         encodings: encodings?,
     };
     can_present(section, &outbound, target)?;
+    can_sign_by(section, &outbound, target)?;
     is_believed(section, &outbound, target)?;
     Ok(outbound)
 }
@@ -88,6 +89,25 @@ fn can_present(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
         return Err(section.refuse_key(KEY, problem));
     }
     Ok(())
+}
+
+/// Sees that there is a certificate for the `By` of `X-Forwarded-Client-Cert` to name.
+fn can_sign_by(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) -> Read<()> {
+    let asked = |encoding: &Encoding| matches!(encoding, Encoding::Xfcc(keys) if keys.by);
+    let presents = outbound.client_certificate != LayerMode::Never;
+    if !outbound.encodings.iter().any(asked) || (presents && target.has_certificate != Some(false))
+    {
+        return Ok(());
+    }
+    let problem = Problem::new(
+        "\"By\" in assertion.xfcc_also names the certificate that is presented to the service, and there is none",
+    )
+    .causes("the key would never be sent")
+    .remedy(format!(
+        "write certificate = {{ chain = \"tls/proxy.pem\", key = \"tls/proxy.key\" }} in [upstreams.{}.tls], or take \"By\" out",
+        target.name
+    ));
+    Err(section.refuse(problem))
 }
 
 /// Sees that the upstream can know that it is countersign that asserts an identity.
@@ -222,18 +242,11 @@ fn user(field: &Field<'_>) -> Read<String> {
 
 /// The encodings, whether or not anything is asserted.
 fn encodings(section: &mut Section<'_>, assertion: Read<LayerMode>) -> Read<Vec<Encoding>> {
-    const LATER: [&str; 6] = [
-        "client-cert",
-        "jwt",
-        "nginx",
-        "apache",
-        "webseal",
-        "traefik",
-    ];
     let encode = section.defaulted("encode", vec![Form::Xfcc], |field| {
-        let words = [("xfcc", Form::Xfcc), ("headers", Form::Headers)];
-        field.list(|member| member.choice_now(&words, &LATER, "write \"xfcc\" or \"headers\""))
+        field.list(|member| member.choice_now(&FORMS, &["jwt"], FORM_REMEDY))
     });
+    let also = section.field("xfcc_also");
+    let xfcc_keys = also.as_ref().map(xfcc_keys).transpose();
     let field = section.field("headers");
     let templates = field.as_ref().map(templates).transpose();
     let encode = encode?;
@@ -255,25 +268,29 @@ fn encodings(section: &mut Section<'_>, assertion: Read<LayerMode>) -> Read<Vec<
         }
         _ => {}
     }
+    if let Some(field) = also.filter(|_| !encode.contains(&Form::Xfcc)) {
+        let problem = Problem::new("has no meaning without \"xfcc\" in encode")
+            .causes("none of these keys would be sent")
+            .remedy("write encode = [\"xfcc\"], or remove it");
+        return Err(field.refuse(problem));
+    }
     let templates = templates?;
+    let xfcc_keys = xfcc_keys?.unwrap_or_default();
     // Kept with `never` too: these are fields that a service believes, so what
     // a client sends under their names is removed all the same.
     assertion?;
     let encoding = |form: &Form| match form {
-        Form::Xfcc => Some(Encoding::Xfcc),
+        Form::Apache => Some(Encoding::Apache),
+        Form::ClientCert => Some(Encoding::ClientCert),
         Form::Headers => templates.clone().map(Encoding::Headers),
+        Form::IngressNginx => Some(Encoding::IngressNginx),
+        Form::Nginx => Some(Encoding::Nginx),
+        Form::Traefik => Some(Encoding::Traefik),
+        Form::Webseal => Some(Encoding::Webseal),
+        Form::Xfcc => Some(Encoding::Xfcc(xfcc_keys)),
     };
     let encodings: Vec<_> = encode.iter().filter_map(encoding).collect();
-    let mut names: Vec<_> = encodings
-        .iter()
-        .flat_map(|encoding| {
-            encoding
-                .field_names()
-                .map(|name| fold_field_name(name.as_str()))
-        })
-        .collect();
-    names.sort();
-    if let Some([twice, _]) = names.array_windows().find(|[one, other]| one == other) {
+    if let Some(twice) = written_twice(&encodings) {
         let problem = Problem::new(format!("`{twice}` is written twice, by two encodings"))
             .causes("the service might read either of the two")
             .remedy(
@@ -284,11 +301,59 @@ fn encodings(section: &mut Section<'_>, assertion: Read<LayerMode>) -> Read<Vec<
     Ok(encodings)
 }
 
+/// A field that more than one encoding may write, in the spelling of them all.
+fn written_twice(encodings: &[Encoding]) -> Option<String> {
+    let mut names: Vec<_> = encodings
+        .iter()
+        .flat_map(Encoding::field_names)
+        .map(|name| fold_field_name(name.as_str()))
+        .collect();
+    names.sort();
+    let numbered = encodings.iter().flat_map(Encoding::field_prefixes);
+    for prefix in numbered {
+        if let Some(name) = names.iter().find(|name| name.starts_with(prefix)) {
+            return Some(name.clone());
+        }
+    }
+    let twice = names.array_windows().find(|[one, other]| one == other);
+    twice.map(|[name, _]| name.clone())
+}
+
 /// How an identity is written, as far as the word in `encode` says it.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Form {
-    Xfcc,
+    Apache,
+    ClientCert,
     Headers,
+    IngressNginx,
+    Nginx,
+    Traefik,
+    Webseal,
+    Xfcc,
+}
+
+const FORMS: [(&str, Form); 8] = [
+    ("xfcc", Form::Xfcc),
+    ("client-cert", Form::ClientCert),
+    ("nginx", Form::Nginx),
+    ("ingress-nginx", Form::IngressNginx),
+    ("apache", Form::Apache),
+    ("traefik", Form::Traefik),
+    ("webseal", Form::Webseal),
+    ("headers", Form::Headers),
+];
+
+const FORM_REMEDY: &str = "write another of the encodings, such as \"xfcc\" or \"client-cert\"";
+
+/// The keys of `X-Forwarded-Client-Cert` that are written when they are asked for.
+fn xfcc_keys(field: &Field<'_>) -> Read<XfccKeys> {
+    let words = [("By", "By"), ("Cert", "Cert"), ("Chain", "Chain")];
+    let keys = field.list(|member| member.choice(&words))?;
+    Ok(XfccKeys {
+        by: keys.contains(&"By"),
+        cert: keys.contains(&"Cert"),
+        chain: keys.contains(&"Chain"),
+    })
 }
 
 fn templates(field: &Field<'_>) -> Read<HeaderTemplates> {

@@ -78,7 +78,7 @@ impl Assertions {
             let mut fields = Vec::new();
             for encoding in plan.encodings() {
                 encoding
-                    .encode(peer, &mut fields)
+                    .encode(peer.identity(), plan.own_identity(), &mut fields)
                     .map_err(|e| Rc::from(e.to_string()))?;
             }
             Ok(Rc::new(fields))

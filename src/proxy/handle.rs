@@ -292,6 +292,7 @@ impl Proxy {
             return refusal(unreadable(rule), exchange);
         }
         headers::strip_response(response.headers_mut());
+        headers::settle_vary(response.headers_mut(), caller.site().identity_fields());
         let limit = self.body_timeout(caller);
         let (mut head, body) = response.into_parts();
         // What came with the response for that side of the connection stays there.

@@ -17,7 +17,7 @@ use super::own_certificate::unix_now;
 use super::refusal::Refusal;
 use super::verifier::library_error;
 use super::words;
-use crate::identity::PeerIdentity;
+use crate::identity::{Chain, PeerIdentity};
 
 /// For how long a peer is known after its last connection has ended.
 const REMEMBERED: i64 = 24 * 3600;
@@ -47,7 +47,7 @@ pub struct KnownPeer {
     bundle: Box<str>,
     name: Box<str>,
     subject: Box<str>,
-    chain: Box<[CertificateDer<'static>]>,
+    chain: Chain,
     connections: AtomicUsize,
     handshakes: AtomicU64,
     last_seen: AtomicI64,
@@ -98,7 +98,7 @@ impl Peers {
         &self,
         bundle: &Bundle,
         identity: &PeerIdentity,
-        chain: Vec<CertificateDer<'static>>,
+        chain: Chain,
         verdict: Verdict,
     ) -> Connected {
         let key = (bundle.name().into(), digest(&chain));
@@ -113,8 +113,8 @@ impl Peers {
                 Arc::new(KnownPeer {
                     bundle: bundle_name.clone(),
                     name: identity.primary().into(),
-                    subject: identity.names().subject().into(),
-                    chain: chain.into(),
+                    subject: identity.names().subject().unwrap_or_default().into(),
+                    chain,
                     connections: AtomicUsize::new(0),
                     handshakes: AtomicU64::new(0),
                     last_seen: AtomicI64::new(0),
@@ -213,6 +213,11 @@ impl KnownPeer {
 
     /// Its chain as it was presented, the leaf first.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// The same, in the allocation that all who know this peer share.
+    pub(super) fn shared_chain(&self) -> &Chain {
         &self.chain
     }
 

@@ -7,7 +7,7 @@ use super::credential::Credential;
 use crate::config::{
     self, Config, Files, Inputs, LayerMode, Place, Problem, Protocol, UpstreamTrust,
 };
-use crate::identity::Encoding;
+use crate::identity::{Encoding, Identity};
 use crate::tls::{ClientTls, Material};
 
 /// One upstream, ready for use. Immutable; workers share it.
@@ -104,6 +104,11 @@ impl Plan {
                 .tls
                 .as_ref()
                 .is_some_and(|tls| tls.certificate.is_some())
+    }
+
+    /// Who countersign is to it: whom the certificate names that it is presented.
+    pub fn own_identity(&self) -> Option<&Identity> {
+        self.tls.as_ref().and_then(|tls| tls.own_identity())
     }
 
     /// Its endpoints.

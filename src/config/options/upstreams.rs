@@ -286,16 +286,31 @@ const ASSERTION: Table = Table {
     header: "[upstreams.orders.outbound.assertion]",
     left_out: false,
     summary: "How the attribute layer says who is calling.",
-    options: &[Opt {
-        path: "upstreams.NAME.outbound.assertion.encode",
-        value: "a list of `\"xfcc\"` (Envoy's `X-Forwarded-Client-Cert`) and `\"headers\"` (the table below); others are not available in this version",
-        default: Is("[\"xfcc\"]"),
-        summary: "The forms in which the identity is written.",
-        protects: "No certificate can forge a field: values are escaped. Two encodings that write the same field are refused.",
-        without: "the identity is in `X-Forwarded-Client-Cert`",
-        see: &["upstreams.NAME.outbound.assertion.headers.FIELD"],
-        example: "[\"xfcc\"]",
-    }],
+    options: &[
+        Opt {
+            path: "upstreams.NAME.outbound.assertion.encode",
+            value: "a list of `\"xfcc\"`, `\"client-cert\"`, `\"nginx\"`, `\"ingress-nginx\"`, `\"apache\"`, `\"traefik\"`, `\"webseal\"` and `\"headers\"` (the table below); `\"jwt\"` is not available in this version",
+            default: Is("[\"xfcc\"]"),
+            summary: "The forms in which the identity is written.",
+            protects: "No certificate can forge a field: values are escaped. Two encodings that write the same field are refused. All of them together have 16 KiB; a request that would need more gets 431.",
+            without: "the identity is in `X-Forwarded-Client-Cert`",
+            see: &[
+                "upstreams.NAME.outbound.assertion.headers.FIELD",
+                "upstreams.NAME.outbound.assertion.xfcc_also",
+            ],
+            example: "[\"xfcc\"]",
+        },
+        Opt {
+            path: "upstreams.NAME.outbound.assertion.xfcc_also",
+            value: "a list of `\"By\"`, `\"Cert\"` and `\"Chain\"`; with `xfcc` in `encode` only",
+            default: Unset,
+            summary: "Keys of `X-Forwarded-Client-Cert` beside `Hash`, `Subject`, `URI` and `DNS`: the URI name of the certificate that countersign presents to the service, the caller's leaf, its chain.",
+            protects: "Certificates are long: each has about 2 KB in this form.",
+            without: "these keys are not sent",
+            see: &["upstreams.NAME.outbound.assertion.encode"],
+            example: "[\"Cert\"]",
+        },
+    ],
 };
 
 const HEADERS: Table = Table {

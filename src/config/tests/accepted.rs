@@ -175,7 +175,7 @@ fn the_route_and_the_upstream_of_the_contract_load() {
     assert!(
         matches!(&outbound.source, CredentialSource::Basic { user, .. } if user == "countersign")
     );
-    assert!(matches!(outbound.encodings[..], [Encoding::Xfcc]));
+    assert!(matches!(outbound.encodings[..], [Encoding::Xfcc(_)]));
 }
 
 #[test]
@@ -201,7 +201,10 @@ fn what_is_not_written_has_its_default() {
         upstream.outbound.source,
         CredentialSource::Forward
     ));
-    assert!(matches!(upstream.outbound.encodings[..], [Encoding::Xfcc]));
+    assert!(matches!(
+        upstream.outbound.encodings[..],
+        [Encoding::Xfcc(_)]
+    ));
 }
 
 #[test]
