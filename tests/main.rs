@@ -14,6 +14,7 @@
 mod admin;
 mod architecture;
 mod commands;
+mod encodings;
 mod expiry;
 mod faults;
 mod fixtures;

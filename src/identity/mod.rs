@@ -5,7 +5,8 @@
 //! words, and proves nothing either. A [`VerifiedLeaf`] says that [`crate::tls`]
 //! verified the chain; a [`PeerIdentity`] comes from it, or from the assertion of
 //! a peer that came from it, and from nothing else. A [`PeerPattern`] is one entry of
-//! a route's `allow`. An [`Encoding`] tells an upstream who is calling, and
+//! a route's `allow`. An [`Encoding`] tells an upstream who is calling, a
+//! [`Decoding`] reads for whom another proxy says that it speaks, and
 //! [`IdentityFields`] are the header fields which that upstream might take for
 //! such a statement, and which therefore no caller may send.
 //!

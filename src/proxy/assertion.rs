@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::fault::{Fault, Kind, Phase, Side};
 use crate::config::{LayerMode, UpstreamId};
-use crate::identity::PeerIdentity;
+use crate::identity::{EncodeError, PeerIdentity};
 use crate::upstream::Plan;
 
 /// The identity fields of one connection, written once for each upstream.
@@ -19,7 +19,7 @@ pub(super) struct Assertions {
 type Fields = Rc<Vec<(HeaderName, HeaderValue)>>;
 
 /// The fields, or why they cannot be written.
-type Written = Result<Fields, Rc<str>>;
+type Written = Result<Fields, (Kind, Rc<str>)>;
 
 impl Assertions {
     pub(super) fn new(upstreams: usize) -> Self {
@@ -33,7 +33,8 @@ impl Assertions {
     ///
     /// # Errors
     ///
-    /// There is no identity and one is required, or it is too large to write.
+    /// There is no identity and one is required, or the forms that the upstream
+    /// reads cannot name it, or it is too large to write.
     pub(super) fn write(
         &self,
         (id, plan): (UpstreamId, &Plan),
@@ -55,14 +56,9 @@ impl Assertions {
             }
             (LayerMode::Supported | LayerMode::Required, Some(peer)) => peer,
         };
-        let fields = self.fields(id, plan, peer).map_err(|cause| {
-            Fault::new(
-                Side::Proxy,
-                Phase::Outbound,
-                Kind::AssertionTooLarge,
-                &*cause,
-            )
-        })?;
+        let fields = self
+            .fields(id, plan, peer)
+            .map_err(|(kind, cause)| Fault::new(Side::Proxy, Phase::Outbound, kind, &*cause))?;
         for (name, value) in fields.iter() {
             headers.append(name, value.clone());
         }
@@ -72,17 +68,26 @@ impl Assertions {
     fn fields(&self, id: UpstreamId, plan: &Plan, peer: &PeerIdentity) -> Written {
         let mut all = self.by_upstream.borrow_mut();
         let Some(slot) = all.get_mut(id.0) else {
-            return Err("the upstream is unknown".into());
+            return Err((Kind::AssertionMissing, "the upstream is unknown".into()));
         };
         slot.get_or_insert_with(|| {
             let mut fields = Vec::new();
             for encoding in plan.encodings() {
                 encoding
                     .encode(peer.identity(), plan.own_identity(), &mut fields)
-                    .map_err(|e| Rc::from(e.to_string()))?;
+                    .map_err(|cause| (kind_of(&cause), Rc::from(cause.to_string())))?;
             }
             Ok(Rc::new(fields))
         })
         .clone()
+    }
+}
+
+fn kind_of(cause: &EncodeError) -> Kind {
+    match cause {
+        EncodeError::Inexpressible { .. } => Kind::AssertionMissing,
+        EncodeError::NotAFieldValue { .. } | EncodeError::TooLarge { .. } => {
+            Kind::AssertionTooLarge
+        }
     }
 }
