@@ -31,6 +31,7 @@ mod problem;
 mod process;
 mod routes;
 mod section;
+mod signed;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,7 @@ pub use model::{
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};
+pub use signed::{AcceptedJwt, SignedAssertion};
 
 use section::{Reader, Section};
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::signed::{AcceptedJwt, SignedAssertion};
 use crate::identity::{Encoding, PeerPattern};
 
 /// A value and the place in the file where it was written.
@@ -225,6 +226,10 @@ pub struct Listener {
     pub limits: Limits,
     /// Networks whose `Forwarded` and `X-Forwarded-*` fields are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The path at which the public keys of signed assertions are served.
+    pub jwks_path: Option<String>,
+    /// How a JWT that states somebody else's identity is verified.
+    pub assertion_jwt: Option<AcceptedJwt>,
 }
 
 /// An HTTP version family.
@@ -467,8 +472,10 @@ pub struct Outbound {
     pub assertion: LayerMode,
     /// What the message layer sends.
     pub source: CredentialSource,
-    /// How the attribute layer says who is calling; never empty.
+    /// How the attribute layer says who is calling; empty only if `signed` is not.
     pub encodings: Vec<Encoding>,
+    /// The signed assertion, if `jwt` stands among the encodings.
+    pub signed: Option<SignedAssertion>,
 }
 
 /// What the message layer sends.

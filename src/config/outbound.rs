@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use http::header::AUTHORIZATION;
+
 use crate::identity::{Encoding, HeaderTemplates, fold_field_name};
 
 use super::model::{CredentialSource, Endpoint, LayerMode, Located, Outbound};
 use super::problem::Problem;
 use super::section::{Field, Read, Section};
+use super::signed::{SignedAssertion, signed_assertion};
 use super::units::quoted;
 use super::upstreams::is_local;
 
@@ -36,15 +39,20 @@ pub(super) fn outbound(section: &mut Section<'_>, target: &Target<'_>) -> Read<O
         )
     });
     let source = section.subsection("credential", source);
-    let encodings = section.subsection("assertion", |section| encodings(section, assertion));
+    let assertions = section.subsection("assertion", |section| {
+        assertions(section, assertion, target.name)
+    });
     run_as?;
+    let (encodings, signed) = assertions?;
     let outbound = Outbound {
         client_certificate: client_certificate?,
         credential: credential?,
         assertion: assertion?,
         source: source?,
-        encodings: encodings?,
+        encodings,
+        signed,
     };
+    has_the_field_alone(section, &outbound)?;
     can_present(section, &outbound, target)?;
     is_believed(section, &outbound, target)?;
     Ok(outbound)
@@ -58,6 +66,19 @@ fn layer(section: &mut Section<'_>, key: &'static str) -> Read<LayerMode> {
             ("required", LayerMode::Required),
         ])
     })
+}
+
+/// Sees that the credential and the signed assertion do not both stand in `Authorization`.
+fn has_the_field_alone(section: &Section<'_>, outbound: &Outbound) -> Read<()> {
+    let signed = outbound.signed.as_ref();
+    let shared = signed.is_some_and(|signed| signed.header == AUTHORIZATION);
+    if !shared || outbound.credential == LayerMode::Never {
+        return Ok(());
+    }
+    let problem = Problem::new("a credential and the signed assertion, both in Authorization")
+        .causes("the service would read one of the two, and nobody could say which")
+        .remedy("write basic_authentication = \"never\", or another header in the table `jwt`");
+    Err(section.refuse_key("basic_authentication", problem))
 }
 
 /// Sees that a certificate that must be presented can be, on every endpoint.
@@ -92,11 +113,11 @@ fn can_present(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
 
 /// Sees that the upstream can know that it is countersign that asserts an identity.
 ///
-/// No encoding of this version is signed, so something else must say so.
 fn is_believed(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) -> Read<()> {
     let own_credential = !matches!(outbound.source, CredentialSource::Forward);
     let established = outbound.assertion == LayerMode::Never
         || (own_credential && outbound.credential != LayerMode::Never)
+        || outbound.signed.is_some()
         || outbound.client_certificate == LayerMode::Required;
     let remote = target
         .endpoints
@@ -111,6 +132,7 @@ fn is_believed(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
             .remedy(format!(
                 "write client_certificate_authentication = \"required\" and a certificate in [upstreams.{name}.tls],\n\
                  or source = \"basic\" or \"bearer\" in [upstreams.{name}.outbound.credential],\n\
+                 or encode = [\"jwt\"] in [upstreams.{name}.outbound.assertion], which is signed,\n\
                  or endpoints on loopback or a unix socket,\n\
                  or identity_assertion = \"never\"",
                 name = target.name
@@ -220,20 +242,64 @@ fn user(field: &Field<'_>) -> Read<String> {
     })
 }
 
-/// The encodings, whether or not anything is asserted.
-fn encodings(section: &mut Section<'_>, assertion: Read<LayerMode>) -> Read<Vec<Encoding>> {
-    const LATER: [&str; 6] = [
-        "client-cert",
-        "jwt",
-        "nginx",
-        "apache",
-        "webseal",
-        "traefik",
-    ];
+/// The encodings and the signed assertion, whether or not anything is asserted.
+fn assertions(
+    section: &mut Section<'_>,
+    assertion: Read<LayerMode>,
+    upstream: &str,
+) -> Read<(Vec<Encoding>, Option<SignedAssertion>)> {
+    const LATER: [&str; 5] = ["client-cert", "nginx", "apache", "webseal", "traefik"];
     let encode = section.defaulted("encode", vec![Form::Xfcc], |field| {
-        let words = [("xfcc", Form::Xfcc), ("headers", Form::Headers)];
-        field.list(|member| member.choice_now(&words, &LATER, "write \"xfcc\" or \"headers\""))
+        let words = [
+            ("xfcc", Form::Xfcc),
+            ("headers", Form::Headers),
+            ("jwt", Form::Jwt),
+        ];
+        let instead = "write \"xfcc\", \"headers\" or \"jwt\"";
+        field.list(|member| member.choice_now(&words, &LATER, instead))
     });
+    let signed = signed_if_asked(section, encode.as_deref().ok(), upstream);
+    let encodings = encodings(section, encode, assertion, signed.as_ref().ok());
+    Ok((encodings?, signed?))
+}
+
+/// The table of the signed assertion, which is there exactly if `encode` has `jwt`.
+fn signed_if_asked(
+    section: &mut Section<'_>,
+    encode: Option<&[Form]>,
+    upstream: &str,
+) -> Read<Option<SignedAssertion>> {
+    let field = section.field("jwt");
+    let signed = field
+        .as_ref()
+        .map(|field| field.section(|section| signed_assertion(section, upstream)))
+        .transpose();
+    match (&field, encode.map(|encode| encode.contains(&Form::Jwt))) {
+        (None, Some(true)) => {
+            let problem = Problem::new("missing")
+                .causes("without it there would be no key to sign with")
+                .remedy(format!(
+                    "write a table [{}] with keys = [\"keys/assertion.pem\"] and issuer = \"https://edge.example\"",
+                    section.shown("jwt")
+                ));
+            Err(section.lack_with("jwt", problem))
+        }
+        (Some(field), Some(false)) => {
+            let problem = Problem::new("has no meaning without \"jwt\" in encode")
+                .causes("nothing would be signed")
+                .remedy("write encode = [\"jwt\"], or remove the table");
+            Err(field.refuse(problem))
+        }
+        _ => signed,
+    }
+}
+
+fn encodings(
+    section: &mut Section<'_>,
+    encode: Read<Vec<Form>>,
+    assertion: Read<LayerMode>,
+    signed: Option<&Option<SignedAssertion>>,
+) -> Read<Vec<Encoding>> {
     let field = section.field("headers");
     let templates = field.as_ref().map(templates).transpose();
     let encode = encode?;
@@ -262,6 +328,7 @@ fn encodings(section: &mut Section<'_>, assertion: Read<LayerMode>) -> Read<Vec<
     let encoding = |form: &Form| match form {
         Form::Xfcc => Some(Encoding::Xfcc),
         Form::Headers => templates.clone().map(Encoding::Headers),
+        Form::Jwt => None,
     };
     let encodings: Vec<_> = encode.iter().filter_map(encoding).collect();
     let mut names: Vec<_> = encodings
@@ -272,12 +339,14 @@ fn encodings(section: &mut Section<'_>, assertion: Read<LayerMode>) -> Read<Vec<
                 .map(|name| fold_field_name(name.as_str()))
         })
         .collect();
+    let signed = signed.and_then(Option::as_ref);
+    names.extend(signed.map(|signed| fold_field_name(signed.header.as_str())));
     names.sort();
     if let Some([twice, _]) = names.array_windows().find(|[one, other]| one == other) {
         let problem = Problem::new(format!("`{twice}` is written twice, by two encodings"))
             .causes("the service might read either of the two")
             .remedy(
-                "take the field out of the table `headers`, or one of the encodings out of encode",
+                "take the field out of the table `headers`, give the table `jwt` another header, or take one of the encodings out of encode",
             );
         return Err(section.refuse(problem));
     }
@@ -289,6 +358,7 @@ fn encodings(section: &mut Section<'_>, assertion: Read<LayerMode>) -> Read<Vec<
 enum Form {
     Xfcc,
     Headers,
+    Jwt,
 }
 
 fn templates(field: &Field<'_>) -> Read<HeaderTemplates> {

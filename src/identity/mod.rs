@@ -50,4 +50,6 @@ pub use names::{CertificateNames, UnreadableCertificate};
 pub use pattern::{NameKind, NamePattern, PatternError, PeerPattern};
 pub use peer::{PeerIdentity, VerifiedLeaf};
 pub use sans::MalformedName;
-pub use template::{HeaderTemplates, TemplateCause, TemplateError};
+pub use template::{
+    HeaderTemplates, TemplateCause, TemplateError, TextTemplate, is_reserved_field,
+};

@@ -22,6 +22,10 @@ use super::names::CertificateNames;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HeaderTemplates(Vec<Template>);
 
+/// A text with placeholders, such as `"{uri}"`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TextTemplate(Vec<Piece>);
+
 /// Which entry of the table cannot be used, and why.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{name}`: {cause}")]
@@ -74,7 +78,7 @@ pub enum TemplateCause {
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Template {
     name: HeaderName,
-    pieces: Vec<Piece>,
+    text: TextTemplate,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -144,7 +148,7 @@ impl HeaderTemplates {
     ) -> impl Iterator<Item = (&HeaderName, String)> {
         self.0
             .iter()
-            .filter_map(|template| Some((&template.name, template.render(names)?)))
+            .filter_map(|template| Some((&template.name, template.text.render(names)?)))
     }
 }
 
@@ -164,24 +168,37 @@ impl Template {
     fn parse(name: &str, text: &str) -> Result<Self, TemplateCause> {
         let field =
             HeaderName::from_bytes(name.as_bytes()).map_err(|_| TemplateCause::IllegalName)?;
-        let folded = fold_field_name(field.as_str());
-        if RESERVED.contains(&folded.as_str()) {
+        if is_reserved_field(&field) {
             return Err(TemplateCause::ReservedName);
         }
+        Ok(Self {
+            name: field,
+            text: TextTemplate::parse(text)?,
+        })
+    }
+}
+
+impl TextTemplate {
+    /// Reads a text with placeholders.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateCause::Brace`], [`TemplateCause::IllegalText`] and
+    /// [`TemplateCause::UnknownPlaceholder`].
+    pub fn parse(text: &str) -> Result<Self, TemplateCause> {
         let is_text = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         if !is_text || text.is_empty() || text.starts_with(' ') || text.ends_with(' ') {
             return Err(TemplateCause::IllegalText);
         }
-        Ok(Self {
-            name: field,
-            pieces: parse_pieces(text)?,
-        })
+        parse_pieces(text).map(Self)
     }
 
-    fn render(&self, names: &CertificateNames) -> Option<String> {
+    /// The text for these names, in printable ASCII; `None` if there are
+    /// placeholders and all of them are empty.
+    pub fn render(&self, names: &CertificateNames) -> Option<String> {
         let mut out = String::new();
         let (mut has_placeholder, mut has_value) = (false, false);
-        for piece in &self.pieces {
+        for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Placeholder(placeholder) => {
@@ -194,6 +211,12 @@ impl Template {
         }
         (has_value || !has_placeholder).then_some(out)
     }
+}
+
+/// Whether a field governs the connection, the message or its authentication,
+/// so that no identity can stand in it.
+pub fn is_reserved_field(name: &HeaderName) -> bool {
+    RESERVED.contains(&fold_field_name(name.as_str()).as_str())
 }
 
 fn parse_pieces(text: &str) -> Result<Vec<Piece>, TemplateCause> {

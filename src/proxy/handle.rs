@@ -12,6 +12,7 @@ use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::oneshot;
 
+use super::assertion::Told;
 use super::body::{RequestBody, ResponseBody};
 use super::caller::Caller;
 use super::downstream::Downstream;
@@ -22,7 +23,7 @@ use super::ledger::Ledger;
 use super::outbound::Outbound;
 use super::site::Site;
 use super::target::{self, Target};
-use super::{headers, tunnel};
+use super::{headers, keys, tunnel};
 use crate::config::{Protocol, UpstreamId};
 use crate::policy::{self, Permit};
 use crate::telemetry::access::AccessLog;
@@ -35,6 +36,13 @@ pub struct Proxy {
     site: Arc<Site>,
     upstreams: Vec<Rc<Upstream<RequestBody>>>,
     ledger: Rc<Ledger>,
+}
+
+/// What becomes of a request that may be served.
+enum Admitted {
+    /// It asks for the public keys of assertions.
+    Keys,
+    OnItsWay(Way),
 }
 
 /// A permitted request's way: to which upstream, and for which host.
@@ -123,12 +131,23 @@ impl Caller {
             Some(rule) => Err(Fault::malformed(rule)),
             None => proxy.admit(&self, &head, &mut exchange),
         };
+        let admitted = match admitted {
+            Ok(Admitted::Keys) => {
+                return keys::answer(&head.method, proxy.site.key_set(), exchange);
+            }
+            Ok(Admitted::OnItsWay(way)) => Ok(way),
+            Err(fault) => Err(fault),
+        };
         let readied = admitted.and_then(|way| {
+            let upstream = proxy.upstream(way.upstream)?;
             let written = Outbound {
                 site: proxy.site(),
                 caller: &self,
-                upstream: way.upstream,
-                plan: proxy.upstream(way.upstream)?.plan(),
+                upstream: Told {
+                    id: way.upstream,
+                    plan: upstream.plan(),
+                    tokens: upstream.tokens(),
+                },
             }
             .write(&mut head, &way.authority)?;
             exchange.asserted(written.rank);
@@ -162,11 +181,14 @@ impl Proxy {
         caller: &Caller,
         head: &request::Parts,
         exchange: &mut Exchange,
-    ) -> Result<Way, Fault> {
+    ) -> Result<Admitted, Fault> {
         caller.downstream().admit()?;
         let target = target::read(head)?;
         if !caller.may_ask_for(&target.host) {
             return Err(misdirected(&target));
+        }
+        if self.site.serves_keys_at(caller.listener(), target.path) {
+            return Ok(Admitted::Keys);
         }
         let Some((index, route)) = self.site.routes().find(
             self.site.config(),
@@ -182,11 +204,11 @@ impl Proxy {
             policy::decide(route, caller.peer()).map_err(|denial| Fault::denied(&denial))?;
         exchange.permitted(permit.rule());
         let authority = target_authority(&target)?;
-        Ok(Way {
+        Ok(Admitted::OnItsWay(Way {
             upstream: route.upstream,
             permit,
             authority,
-        })
+        }))
     }
 
     /// A service may undo percent-encoding, merge slashes or drop parameters

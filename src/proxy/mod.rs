@@ -35,6 +35,8 @@ mod forwarding;
 mod framing;
 mod handle;
 mod headers;
+pub mod jwt;
+mod keys;
 mod ledger;
 mod outbound;
 mod route;

@@ -4,19 +4,19 @@ use http::header::{AUTHORIZATION, CONNECTION, EXPECT, HOST, TE};
 use http::uri::{self, Scheme, Uri};
 use http::{HeaderMap, HeaderValue, Version, request};
 
+use super::assertion::Told;
 use super::caller::Caller;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::headers::{self, Hop};
 use super::{Site, forwarding};
-use crate::config::{Protocol, UpstreamId};
-use crate::upstream::{Credential, Plan};
+use crate::config::Protocol;
+use crate::upstream::Credential;
 
 /// For whom and to which upstream a head is made.
 pub(super) struct Outbound<'a> {
     pub(super) site: &'a Site,
     pub(super) caller: &'a Caller,
-    pub(super) upstream: UpstreamId,
-    pub(super) plan: &'a Plan,
+    pub(super) upstream: Told<'a>,
 }
 
 /// What a head that is ready says.
@@ -40,8 +40,11 @@ impl Outbound<'_> {
         authority: &HeaderValue,
     ) -> Result<Written, Fault> {
         let Self {
-            site, caller, plan, ..
+            site,
+            caller,
+            upstream,
         } = self;
+        let plan = upstream.plan;
         let fields = &mut head.headers;
         let trusted = caller.origin().is_trusted();
         let mut hop = headers::strip_request(fields, site.identity_fields(), trusted);
@@ -50,10 +53,10 @@ impl Outbound<'_> {
             hop.upgrade = None;
         }
         // From here on only countersign's own words are added.
-        let asserted = caller
-            .assertions()
-            .write((self.upstream, plan), caller.peer(), fields)?;
+        // The credential comes first: where there is none, `Authorization` is taken
+        // out, and may carry the assertion.
         let credential = apply_credential(plan.credential(), plan.name(), fields)?;
+        let asserted = caller.assertions().write(upstream, caller.peer(), fields)?;
         caller
             .origin()
             .write(fields, authority.to_str().unwrap_or_default());

@@ -56,6 +56,7 @@ pub use handshake::{Handshaken, Peer, RefusedHandshake};
 pub use load::{Expiry, Material, load};
 pub use own_certificate::{describe, unix_now};
 pub use peers::{Connected, KnownPeer, Peers, Withdrawal, verify};
+pub(crate) use pem::private_key;
 pub use refusal::Refusal;
 pub use revocation::Note;
 pub use server::{ServerTls, linger};

@@ -19,6 +19,7 @@
 //! * An endpoint that refuses connections is left alone for a while, unless
 //!   there is no other.
 
+pub mod assertion;
 mod balance;
 mod body;
 mod connect;

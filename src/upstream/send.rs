@@ -10,6 +10,7 @@ use http::{Request, Response};
 use hyper::body::Body;
 use tokio::time::Instant;
 
+use super::assertion::Tokens;
 use super::balance::Balance;
 use super::body::{Tracked, Upload, UpstreamBody};
 use super::connect::connect;
@@ -35,6 +36,7 @@ pub struct Upstream<B: UploadBody> {
     plan: Arc<Plan>,
     endpoints: Vec<Rc<Endpoint<B>>>,
     balance: Balance,
+    tokens: Tokens,
     metrics: Arc<UpstreamMetrics>,
 }
 
@@ -88,6 +90,7 @@ impl<B: UploadBody> Upstream<B> {
             plan,
             endpoints,
             balance: Balance::default(),
+            tokens: Tokens::default(),
             metrics,
         }
     }
@@ -95,6 +98,11 @@ impl<B: UploadBody> Upstream<B> {
     /// What is known of it.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// The signed assertions that it can be sent again.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
     /// Its time is over: nothing more is meant to come to it.
