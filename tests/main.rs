@@ -13,6 +13,7 @@
 
 mod admin;
 mod architecture;
+mod assertions;
 mod commands;
 mod expiry;
 mod faults;
