@@ -132,3 +132,26 @@ fn credential_that_is_gone_is_a_problem_although_there_is_a_former_plan() {
     let text = format!("{problems:?}");
     assert!(text.contains("password cannot be read"), "{text}");
 }
+
+#[test]
+fn plan_is_another_when_a_key_of_its_assertions_is() {
+    let folder = folder();
+    let write = |name: &str| {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        fs::write(folder.path().join(name), key.serialize_pem()).unwrap();
+    };
+    write("a.pem");
+    write("b.pem");
+    let table = "[upstreams.other.outbound.assertion]\nencode = ['jwt']\n\
+         jwt = { keys = ['a.pem', 'b.pem'], issuer = 'i' }\n";
+    let text = format!("{CONFIG}{table}");
+    let mut before = generation(folder.path(), &text, None);
+    for (key, same) in [(None, true), (Some("a.pem"), false), (Some("b.pem"), false)] {
+        if let Some(key) = key {
+            write(key);
+        }
+        let after = generation(folder.path(), &text, Some(&before));
+        assert_eq!(kept(&before, &after), [true, same], "{key:?}");
+        before = after;
+    }
+}
