@@ -46,7 +46,7 @@ enum Pair {
 enum KeyError {
     #[error("the key {0}")]
     Jwk(#[from] JwkError),
-    #[error("the key is neither EC P-256, Ed25519 nor RSA, or is damaged")]
+    #[error("the key is neither EC P-256, Ed25519 nor RSA with 2048 to 8192 bits, or is damaged")]
     Unsupported,
 }
 

@@ -388,11 +388,11 @@ fn file_without_a_key_that_can_sign_is_refused_at_its_place() {
     for (name, what) in [
         (
             "p384.pem",
-            "the key is neither EC P-256, Ed25519 nor RSA, or is damaged",
+            "the key is neither EC P-256, Ed25519 nor RSA with 2048 to 8192 bits, or is damaged",
         ),
         (
             "damaged.pem",
-            "the key is neither EC P-256, Ed25519 nor RSA, or is damaged",
+            "the key is neither EC P-256, Ed25519 nor RSA with 2048 to 8192 bits, or is damaged",
         ),
         ("empty.pem", "is an empty file"),
         ("text.pem", "holds no PEM private key"),
