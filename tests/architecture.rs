@@ -87,6 +87,17 @@ fn only_the_tls_room_attests_a_verified_leaf() {
 }
 
 #[test]
+fn only_the_proxy_room_takes_the_word_of_a_peer_for_another() {
+    for source in sources("src") {
+        let asserts = source
+            .product()
+            .any(|line| line.contains("PeerIdentity::asserted("));
+        let may = source.room() == Some("proxy");
+        assert!(!asserts || may, "{}", source.path);
+    }
+}
+
+#[test]
 fn files_stay_short() {
     for source in sources("src") {
         let lines = source

@@ -14,8 +14,10 @@
 mod admin;
 mod anchors;
 mod architecture;
+mod assertions;
 mod broken_files;
 mod commands;
+mod encodings;
 mod expiry;
 mod faults;
 mod files;

@@ -5,6 +5,8 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::model::{Limits, Share};
 
 /// Kubernetes kills a pod 30 s after SIGTERM; what has not finished by then never will.
@@ -50,6 +52,16 @@ pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Below the 60 s and more after which services close an unused connection, so that
 /// requests seldom meet a connection that is just being closed.
 pub(super) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Long enough for a slow request and clocks that differ by some seconds, and short
+/// enough that a token out of a log is worth nothing.
+pub(super) const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
+
+/// No other proxy uses it, and no service takes it for something else.
+pub(super) const ASSERTION_FIELD: HeaderName = HeaderName::from_static("x-client-assertion");
+
+/// A URI is the only kind of name that says by itself in which domain it is good.
+pub(super) const ASSERTION_SUBJECT: &str = "{uri}";
 
 /// Where the number of cores cannot be learnt.
 pub(super) const WORKERS: NonZeroUsize = NonZeroUsize::MIN;

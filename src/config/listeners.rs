@@ -10,6 +10,7 @@ use super::model::{
 use super::names::Names;
 use super::problem::Problem;
 use super::section::{Field, Read, Section};
+use super::signed;
 use super::units::quoted;
 use super::values::network;
 
@@ -40,6 +41,9 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
         "accept_assertions_from",
         "remove it; identity fields that clients send are always removed",
     );
+    let jwks_path = section.optional("jwks_path", signed::jwks_path);
+    let assertion_jwt =
+        section.optional("assertion_jwt", |field| field.section(signed::accepted_jwt));
     let tls = section.optional("tls", |field| field.section(|tls| self::tls(tls, bundles)));
     let limits = section.subsection("limits", limits);
     let (bind, tls) = (bind?, tls?);
@@ -54,6 +58,8 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
         tls,
         limits: limits?,
         trusted_proxies: trusted_proxies?,
+        jwks_path: jwks_path?,
+        assertion_jwt: assertion_jwt?,
     })
 }
 

@@ -20,6 +20,7 @@
 
 mod algorithms;
 mod defaults;
+mod encodings;
 mod files;
 mod listeners;
 mod model;
@@ -31,6 +32,7 @@ mod problem;
 mod process;
 mod routes;
 mod section;
+mod signed;
 mod stateful;
 mod syntax;
 #[cfg(test)]
@@ -55,6 +57,7 @@ pub use model::{
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};
+pub use signed::{AcceptedJwt, SignedAssertion};
 
 use section::{Reader, Section};
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::signed::AcceptedJwt;
 use crate::identity::PeerPattern;
 
 mod outbound;
@@ -229,6 +230,10 @@ pub struct Listener {
     pub limits: Limits,
     /// Networks whose `Forwarded` and `X-Forwarded-*` fields are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The path at which the public keys of signed assertions are served.
+    pub jwks_path: Option<String>,
+    /// How a JWT that states somebody else's identity is verified.
+    pub assertion_jwt: Option<AcceptedJwt>,
 }
 
 /// An HTTP version family.

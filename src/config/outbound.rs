@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::identity::{Encoding, HeaderTemplates, fold_field_name};
+use http::header::AUTHORIZATION;
 
+use crate::identity::Encoding;
+
+use super::encodings::assertions;
 use super::model::{CredentialSource, Endpoint, LayerMode, Located, Outbound, PoolPer};
 use super::problem::Problem;
 use super::section::{Field, Read, Section};
@@ -41,20 +44,26 @@ pub(super) fn outbound(section: &mut Section<'_>, target: &Target<'_>) -> Read<O
     });
     section.unavailable("identity", "remove it; the caller's identity is asserted");
     let source = section.subsection("credential", source);
-    let encodings = section.subsection("assertion", |section| encodings(section, assertion));
+    let assertions = section.subsection("assertion", |section| {
+        assertions(section, assertion, target.name)
+    });
     run_as?;
+    let (encodings, signed) = assertions?;
     let outbound = Outbound {
         client_certificate: client_certificate?,
         credential: credential?,
         assertion: assertion?,
         source: source?,
-        encodings: encodings?,
+        encodings,
+        signed,
         sessions: sessions?,
         authentication_retry: retry?,
         replay_limit: replay_limit?,
         pool_per: pool_per?,
     };
+    has_the_field_alone(section, &outbound)?;
     can_present(section, &outbound, target)?;
+    can_sign_by(section, &outbound, target)?;
     is_believed(section, &outbound, target)?;
     Ok(outbound)
 }
@@ -67,6 +76,19 @@ fn layer(section: &mut Section<'_>, key: &'static str) -> Read<LayerMode> {
             ("required", LayerMode::Required),
         ])
     })
+}
+
+/// Sees that the credential and the signed assertion do not both stand in `Authorization`.
+fn has_the_field_alone(section: &Section<'_>, outbound: &Outbound) -> Read<()> {
+    let signed = outbound.signed.as_ref();
+    let shared = signed.is_some_and(|signed| signed.header == AUTHORIZATION);
+    if !shared || outbound.credential == LayerMode::Never {
+        return Ok(());
+    }
+    let problem = Problem::new("a credential and the signed assertion, both in Authorization")
+        .causes("the service would read one of the two, and nobody could say which")
+        .remedy("write basic_authentication = \"never\", or another header in the table `jwt`");
+    Err(section.refuse_key("basic_authentication", problem))
 }
 
 /// Sees that a certificate that must be presented can be, on every endpoint.
@@ -99,9 +121,26 @@ fn can_present(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
     Ok(())
 }
 
+/// Sees that there is a certificate for the `By` of `X-Forwarded-Client-Cert` to name.
+fn can_sign_by(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) -> Read<()> {
+    let asked = |encoding: &Encoding| matches!(encoding, Encoding::Xfcc(keys) if keys.by);
+    let presents = outbound.client_certificate != LayerMode::Never;
+    if !outbound.encodings.iter().any(asked) || (presents && target.has_certificate != Some(false))
+    {
+        return Ok(());
+    }
+    let problem = Problem::new(
+        "\"By\" in assertion.xfcc_also names the certificate that is presented to the service, and there is none",
+    )
+    .causes("the key would never be sent")
+    .remedy(format!(
+        "write certificate = {{ chain = \"tls/proxy.pem\", key = \"tls/proxy.key\" }} in [upstreams.{}.tls], or take \"By\" out",
+        target.name
+    ));
+    Err(section.refuse(problem))
+}
+
 /// Sees that the upstream can know that it is countersign that asserts an identity.
-///
-/// No encoding of this version is signed, so something else must say so.
 fn is_believed(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) -> Read<()> {
     let own_credential = match outbound.source {
         CredentialSource::Forward => false,
@@ -113,6 +152,7 @@ fn is_believed(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
     };
     let established = outbound.assertion == LayerMode::Never
         || own_credential
+        || outbound.signed.is_some()
         || outbound.client_certificate == LayerMode::Required;
     let remote = target
         .endpoints
@@ -128,6 +168,7 @@ fn is_believed(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
                 "write client_certificate_authentication = \"required\" and a certificate in [upstreams.{name}.tls],\n\
                  or source = \"basic\" or \"bearer\" in [upstreams.{name}.outbound.credential],\n\
                  or source = \"per_caller\" there, with basic_authentication = \"required\",\n\
+                 or encode = [\"jwt\"] in [upstreams.{name}.outbound.assertion], which is signed,\n\
                  or endpoints on loopback or a unix socket,\n\
                  or identity_assertion = \"never\"",
                 name = target.name
@@ -238,97 +279,5 @@ fn user(field: &Field<'_>) -> Read<String> {
             return Ok(text.to_owned());
         };
         Err(Problem::new(format!("{} {why}", quoted(text))).remedy("write the user itself"))
-    })
-}
-
-/// The encodings, whether or not anything is asserted.
-fn encodings(section: &mut Section<'_>, assertion: Read<LayerMode>) -> Read<Vec<Encoding>> {
-    const LATER: [&str; 6] = [
-        "client-cert",
-        "jwt",
-        "nginx",
-        "apache",
-        "webseal",
-        "traefik",
-    ];
-    let encode = section.defaulted("encode", vec![Form::Xfcc], |field| {
-        let words = [("xfcc", Form::Xfcc), ("headers", Form::Headers)];
-        field.list(|member| member.choice_now(&words, &LATER, "write \"xfcc\" or \"headers\""))
-    });
-    let field = section.field("headers");
-    let templates = field.as_ref().map(templates).transpose();
-    let encode = encode?;
-    match (&field, encode.contains(&Form::Headers)) {
-        (None, true) => {
-            let problem = Problem::new("missing")
-                .causes("without it no identity would be sent")
-                .remedy(format!(
-                    "write a table [{}] with \"X-Client-Subject\" = \"{{subject}}\"",
-                    section.shown("headers")
-                ));
-            return Err(section.lack_with("headers", problem));
-        }
-        (Some(field), false) => {
-            let problem = Problem::new("has no meaning without \"headers\" in encode")
-                .causes("none of these fields would be sent")
-                .remedy("write encode = [\"headers\"], or remove the table");
-            return Err(field.refuse(problem));
-        }
-        _ => {}
-    }
-    let templates = templates?;
-    // Kept with `never` too: these are fields that a service believes, so what
-    // a client sends under their names is removed all the same.
-    assertion?;
-    let encoding = |form: &Form| match form {
-        Form::Xfcc => Some(Encoding::Xfcc),
-        Form::Headers => templates.clone().map(Encoding::Headers),
-    };
-    let encodings: Vec<_> = encode.iter().filter_map(encoding).collect();
-    let mut names: Vec<_> = encodings
-        .iter()
-        .flat_map(|encoding| {
-            encoding
-                .field_names()
-                .map(|name| fold_field_name(name.as_str()))
-        })
-        .collect();
-    names.sort();
-    if let Some([twice, _]) = names.array_windows().find(|[one, other]| one == other) {
-        let problem = Problem::new(format!("`{twice}` is written twice, by two encodings"))
-            .causes("the service might read either of the two")
-            .remedy(
-                "take the field out of the table `headers`, or one of the encodings out of encode",
-            );
-        return Err(section.refuse(problem));
-    }
-    Ok(encodings)
-}
-
-/// How an identity is written, as far as the word in `encode` says it.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Form {
-    Xfcc,
-    Headers,
-}
-
-fn templates(field: &Field<'_>) -> Read<HeaderTemplates> {
-    let entries = field.entries("FIELD")?;
-    let mut texts = Vec::new();
-    for (name, _, value) in &entries {
-        texts.push(value.text().map(|text| (name.clone(), text.to_owned())));
-    }
-    let texts: Read<Vec<_>> = texts.into_iter().collect();
-    let texts = texts?;
-    if texts.is_empty() {
-        let problem = Problem::new("the table is empty").causes("no identity would be sent");
-        return Err(field.refuse(problem.remedy("write \"X-Client-Subject\" = \"{subject}\"")));
-    }
-    HeaderTemplates::parse(&texts).map_err(|error| {
-        let at = entries
-            .iter()
-            .find(|(name, ..)| name.eq_ignore_ascii_case(&error.name));
-        let problem = Problem::new(error.to_string());
-        at.map_or(field, |(_, _, value)| value).refuse(problem)
     })
 }

@@ -166,7 +166,8 @@ fn host(text: &str) -> Result<HostPattern, Problem> {
     })
 }
 
-fn path(text: &str) -> Result<String, Problem> {
+/// A path on whole segments, as callers write it.
+pub(super) fn path(text: &str) -> Result<String, Problem> {
     let why = if !text.starts_with('/') {
         "does not begin with `/`"
     } else if text.contains(['?', '#']) {

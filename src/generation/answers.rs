@@ -16,6 +16,7 @@ use super::reload::{InForce, Request};
 use super::status::Cause;
 use crate::telemetry::admin::{AdminAnswer, AdminCommand, AdminRequest};
 use crate::tls::{KnownPeer, Peers};
+use crate::upstream::assertion::{self, Asserter};
 
 /// Answers what the admin address asks.
 pub(super) struct Answers {
@@ -41,6 +42,14 @@ impl Answers {
 
     async fn answer(&self, request: AdminRequest) -> AdminAnswer {
         match request {
+            AdminRequest::Keys => {
+                let loaded = Arc::clone(&self.in_force.borrow().loaded);
+                let asserters = loaded.plans().iter().filter_map(|plan| plan.asserter());
+                AdminAnswer {
+                    status: StatusCode::OK,
+                    json: assertion::key_set(asserters.map(Asserter::keys)),
+                }
+            }
             AdminRequest::Trust => {
                 let in_force = self.in_force.borrow();
                 let InForce { loaded, status } = &*in_force;

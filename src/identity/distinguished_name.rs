@@ -20,6 +20,10 @@ use data_encoding::HEXLOWER;
 
 use super::der::{self, Element, NotDer, tag};
 
+mod parse;
+
+pub(super) use parse::{Attribute, Value, canonical, parse};
+
 /// Writes the DER of a `Name` (RFC 5280 §4.1.2.4) as an RFC 4514 string; an
 /// empty name is the empty string.
 pub(crate) fn write(name: &[u8]) -> Result<String, NotDer> {

@@ -1,9 +1,12 @@
 //! Reads names out of a verified leaf, matches them against patterns, and writes them in every encoding.
 //!
 //! [`CertificateNames`] is what a certificate says of itself; reading it proves
-//! nothing. A [`VerifiedLeaf`] says that [`crate::tls`] verified the chain, and
-//! a [`PeerIdentity`] comes from nothing else. A [`PeerPattern`] is one entry of
-//! a route's `allow`. An [`Encoding`] tells an upstream who is calling, and
+//! nothing. An [`Identity`] is who somebody is said to be, by a certificate or in
+//! words, and proves nothing either. A [`VerifiedLeaf`] says that [`crate::tls`]
+//! verified the chain; a [`PeerIdentity`] comes from it, or from the assertion of
+//! a peer that came from it, and from nothing else. A [`PeerPattern`] is one entry of
+//! a route's `allow`. An [`Encoding`] tells an upstream who is calling, a
+//! [`Decoding`] reads for whom another proxy says that it speaks, and
 //! [`IdentityFields`] are the header fields which that upstream might take for
 //! such a statement, and which therefore no caller may send.
 //!
@@ -28,6 +31,9 @@
 //! strings), RFC 3986 §6.2.2 (URI normalisation), SPIFFE X.509-SVID §2, and
 //! Envoy's documentation of `x-forwarded-client-cert`.
 
+mod calendar;
+mod claim;
+mod decoding;
 pub(crate) mod der;
 mod distinguished_name;
 mod encoding;
@@ -40,14 +46,17 @@ mod sans;
 mod template;
 #[cfg(test)]
 pub(crate) mod testing;
-mod xfcc;
 
+pub use claim::{Chain, Identity, MalformedStatement, Names, StatedNames};
+pub use decoding::{DecodeError, Decoding};
 pub(crate) use distinguished_name::write as rfc4514;
-pub use encoding::{ENCODING_BUDGET, EncodeError, Encoding};
+pub use encoding::{ENCODING_BUDGET, EncodeError, Encoding, XfccKeys};
 pub use fields::{IdentityFields, fold_field_name};
 pub use fingerprint::{Fingerprint, MalformedFingerprint};
 pub use names::{CertificateNames, UnreadableCertificate};
 pub use pattern::{NameKind, NamePattern, PatternError, PeerPattern};
 pub use peer::{PeerIdentity, VerifiedLeaf};
 pub use sans::MalformedName;
-pub use template::{HeaderTemplates, TemplateCause, TemplateError};
+pub use template::{
+    HeaderTemplates, TemplateCause, TemplateError, TextTemplate, is_reserved_field,
+};

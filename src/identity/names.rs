@@ -161,6 +161,10 @@ impl CertificateNames {
     pub fn ip(&self) -> &[IpAddr] {
         &self.alternative.ip
     }
+
+    pub(super) fn alternative(&self) -> &AlternativeNames {
+        &self.alternative
+    }
 }
 
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, UnreadableCertificate> {

@@ -1,86 +1,131 @@
 //! Who is on the other end of a connection.
 
+use super::claim::{Chain, Identity, Names};
+use super::fingerprint::Fingerprint;
 use super::names::CertificateNames;
-use super::template::push_escaped;
 
 /// Proof that the chain of a leaf was verified.
 ///
 /// Only [`crate::tls`] makes one.
 #[derive(Debug)]
-pub struct VerifiedLeaf(CertificateNames);
+pub struct VerifiedLeaf(Identity);
 
-/// A peer whose certificate chain was verified.
+/// A peer whose certificate chain was verified, or for whom such a peer speaks
+/// that may.
 ///
-/// It is made from a [`VerifiedLeaf`] and in no other way, so code that holds
-/// one need not ask whether somebody checked.
+/// It is made from a [`VerifiedLeaf`], or from the assertion of a peer that was,
+/// and in no other way. So code that holds one need not ask whether somebody
+/// checked.
 #[derive(Debug)]
 pub struct PeerIdentity {
-    names: CertificateNames,
-    primary: String,
+    identity: Identity,
+    /// The label of whoever speaks for it.
+    speaker: Option<Box<str>>,
+    key: [u8; 32],
 }
 
 impl VerifiedLeaf {
     /// States that the chain of this leaf was verified, against the trust bundle
-    /// of the listener and name it arrived at.
+    /// of the listener and name it arrived at. `chain` is as it was presented.
     ///
     /// Only `crate::tls` calls this; `tests/architecture.rs` holds it.
-    pub(crate) fn attest(names: CertificateNames) -> Self {
-        Self(names)
+    pub(crate) fn attest(names: CertificateNames, chain: Chain) -> Self {
+        Self(Identity::of_certificate(names, chain))
     }
 }
 
 impl PeerIdentity {
     /// Takes the peer's names from its verified leaf.
     pub fn from_leaf(leaf: VerifiedLeaf) -> Self {
-        let VerifiedLeaf(names) = leaf;
-        let primary = primary(&names);
-        Self { names, primary }
+        let VerifiedLeaf(identity) = leaf;
+        let certificate = identity.names().fingerprint().copied();
+        Self {
+            key: *certificate.unwrap_or_else(|| identity.digest()).as_bytes(),
+            identity,
+            speaker: None,
+        }
     }
 
-    /// The names of the leaf.
-    pub fn names(&self) -> &CertificateNames {
-        &self.names
+    /// States that `speaker`, who was verified and whose assertions the
+    /// listener accepts, says that it speaks for `identity`.
+    ///
+    /// Only `crate::proxy` calls this, where `accept_assertions_from` is
+    /// decided; `tests/architecture.rs` holds it.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "listeners do not accept assertions yet")
+    )]
+    pub(crate) fn asserted(identity: Identity, speaker: &Self) -> Self {
+        let told = [*identity.digest().as_bytes(), speaker.key].concat();
+        Self {
+            key: *Fingerprint::of(&told).as_bytes(),
+            identity,
+            speaker: Some(speaker.primary().into()),
+        }
     }
 
-    /// The one label for logs, in printable ASCII and never empty: the first
-    /// URI name, else DNS name, email, UPN, else the subject, else `serial:`
-    /// and the serial number. Nothing is decided by it.
+    /// Who it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What is known of its names.
+    pub fn names(&self) -> &Names {
+        self.identity.names()
+    }
+
+    /// The one label for logs, see [`Identity::primary`].
     pub fn primary(&self) -> &str {
-        &self.primary
+        self.identity.primary()
     }
-}
 
-fn primary(names: &CertificateNames) -> String {
-    let alternative = [names.uri(), names.dns(), names.email(), names.upn()];
-    if let Some(name) = alternative.iter().find_map(|kind| kind.first()) {
-        let mut label = String::with_capacity(name.len());
-        push_escaped(name, &mut label);
-        return label;
+    /// The label of the peer that speaks for it; `None`: it speaks for itself.
+    pub fn speaker(&self) -> Option<&str> {
+        self.speaker.as_deref()
     }
-    if names.subject().is_empty() {
-        return format!("serial:{}", names.serial());
+
+    /// The same exactly for the same certificate, or for the same statement by
+    /// the same speaker: for what must never be another caller's.
+    pub fn key(&self) -> &[u8; 32] {
+        &self.key
     }
-    names.subject().to_owned()
+
+    /// Holds the chain in this allocation, if it is the same chain.
+    pub(crate) fn share_chain(&mut self, same: &Chain) {
+        self.identity.share_chain(same);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::identity::testing::TestLeaf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::identity::StatedNames;
+    use crate::identity::testing::{TestLeaf, test_identity};
 
     #[test]
-    fn primary_is_the_first_name_of_the_strongest_kind() {
-        let bare = TestLeaf::new();
-        let subject = bare.clone().subject("web");
-        let upn = subject.clone().upn("jürgen@example.com");
-        let email = upn.clone().email("ops@example.com");
-        let dns = email.clone().dns("b.example").dns("a.example");
-        let uri = dns.clone().uri("spiffe://prod.example/web");
+    fn asserted_peer_names_its_speaker_and_a_verified_one_has_none() {
+        let edge = test_identity("spiffe://edge.example/proxy");
+        let mut names = StatedNames::default();
+        names.uri("spiffe://prod.example/web").unwrap();
+        let peer = PeerIdentity::asserted(Identity::stated(names).unwrap(), &edge);
 
-        assert_eq!(bare.identity().primary(), "serial:0a2b");
-        assert_eq!(subject.identity().primary(), "CN=web");
-        assert_eq!(upn.identity().primary(), "j\\C3\\BCrgen@example.com");
-        assert_eq!(email.identity().primary(), "ops@example.com");
-        assert_eq!(dns.identity().primary(), "b.example");
-        assert_eq!(uri.identity().primary(), "spiffe://prod.example/web");
+        assert_eq!(peer.primary(), "spiffe://prod.example/web");
+        assert_eq!(peer.speaker(), Some("spiffe://edge.example/proxy"));
+        assert_eq!(edge.speaker(), None);
+    }
+
+    #[test]
+    fn chain_is_shared_with_the_same_chain_alone() {
+        let mut peer = TestLeaf::new().dns("a.example").identity();
+        let own = Arc::clone(peer.identity().chain().unwrap());
+        let same: Chain = own.to_vec().into();
+        let other = TestLeaf::new().dns("b.example").identity();
+
+        peer.share_chain(other.identity().chain().unwrap());
+        assert!(Arc::ptr_eq(peer.identity().chain().unwrap(), &own));
+        peer.share_chain(&same);
+        assert!(Arc::ptr_eq(peer.identity().chain().unwrap(), &same));
     }
 }

@@ -20,8 +20,8 @@ pub(super) struct AlternativeNames {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are explained by each message")]
 pub enum MalformedName {
-    /// The name has no characters.
-    #[error("{kind} name number {index} is empty")]
+    /// The name, or the last label of a DNS name, has no characters.
+    #[error("{kind} name number {index} is empty, or ends in an empty label")]
     Empty { kind: &'static str, index: usize },
 
     /// The extension is not a list of names in DER.
@@ -97,7 +97,58 @@ impl AlternativeNames {
         Ok(())
     }
 
-    fn check_spiffe(&self) -> Result<(), MalformedName> {
+    /// Adds a DNS name that somebody states.
+    pub(super) fn state_dns(&mut self, name: &str) -> Result<(), MalformedName> {
+        let index = self.next(name.len())?;
+        self.dns.push(read_dns(index, name.as_bytes())?);
+        Ok(())
+    }
+
+    /// Adds a URI that somebody states.
+    pub(super) fn state_uri(&mut self, uri: &str) -> Result<(), MalformedName> {
+        let index = self.next(uri.len())?;
+        self.uri.push(read_uri(index, uri.as_bytes())?);
+        Ok(())
+    }
+
+    /// Adds an email address that somebody states.
+    pub(super) fn state_email(&mut self, address: &str) -> Result<(), MalformedName> {
+        let index = self.next(address.len())?;
+        let address = printable("email", index, address.as_bytes())?;
+        self.email.push(address.to_owned());
+        Ok(())
+    }
+
+    /// Adds an IP address that somebody states.
+    pub(super) fn state_ip(&mut self, address: IpAddr) -> Result<(), MalformedName> {
+        self.next(0)?;
+        self.ip.push(address);
+        Ok(())
+    }
+
+    /// Whether there is no name.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        let texts = [&self.dns, &self.uri, &self.email, &self.upn];
+        texts.iter().map(|kind| kind.len()).sum::<usize>() + self.ip.len()
+    }
+
+    /// The index of one name more, of so many bytes.
+    fn next(&self, bytes: usize) -> Result<usize, MalformedName> {
+        let index = self.len();
+        if index >= MAX_NAMES {
+            return Err(MalformedName::TooMany);
+        }
+        if bytes > MAX_NAME {
+            return Err(MalformedName::TooLong { index, bytes });
+        }
+        Ok(index)
+    }
+
+    pub(super) fn check_spiffe(&self) -> Result<(), MalformedName> {
         let others = self.uri.len().saturating_sub(1);
         let has_spiffe = self.uri.iter().any(|uri| uri.starts_with("spiffe://"));
         if has_spiffe && others > 0 {
@@ -140,7 +191,8 @@ pub(super) fn uri_authority(uri: &str) -> Option<(usize, usize)> {
 
 fn read_dns(index: usize, contents: &[u8]) -> Result<String, MalformedName> {
     let name = canonical_dns(printable("DNS", index, contents)?);
-    if name.is_empty() {
+    // A second final dot would be lost where the name is read once more.
+    if name.is_empty() || name.ends_with('.') {
         return Err(MalformedName::Empty { kind: "DNS", index });
     }
     Ok(name)

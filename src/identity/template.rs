@@ -14,6 +14,8 @@ use std::fmt::Write;
 
 use http::HeaderName;
 
+use super::calendar::Moment;
+use super::claim::Names;
 use super::distinguished_name::push_hex_pair;
 use super::fields::fold_field_name;
 use super::names::CertificateNames;
@@ -21,6 +23,10 @@ use super::names::CertificateNames;
 /// A table of field names and templates; never empty.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HeaderTemplates(Vec<Template>);
+
+/// A text with placeholders, such as `"{uri}"`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TextTemplate(Vec<Piece>);
 
 /// Which entry of the table cannot be used, and why.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -74,7 +80,7 @@ pub enum TemplateCause {
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Template {
     name: HeaderName,
-    pieces: Vec<Piece>,
+    text: TextTemplate,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -138,13 +144,10 @@ impl HeaderTemplates {
     }
 
     /// Fills the templates in; fields whose placeholders are all empty are left out.
-    pub(super) fn render(
-        &self,
-        names: &CertificateNames,
-    ) -> impl Iterator<Item = (&HeaderName, String)> {
+    pub(super) fn render(&self, names: &Names) -> impl Iterator<Item = (&HeaderName, String)> {
         self.0
             .iter()
-            .filter_map(|template| Some((&template.name, template.render(names)?)))
+            .filter_map(|template| Some((&template.name, template.text.render(names)?)))
     }
 }
 
@@ -164,24 +167,37 @@ impl Template {
     fn parse(name: &str, text: &str) -> Result<Self, TemplateCause> {
         let field =
             HeaderName::from_bytes(name.as_bytes()).map_err(|_| TemplateCause::IllegalName)?;
-        let folded = fold_field_name(field.as_str());
-        if RESERVED.contains(&folded.as_str()) {
+        if is_reserved_field(&field) {
             return Err(TemplateCause::ReservedName);
         }
+        Ok(Self {
+            name: field,
+            text: TextTemplate::parse(text)?,
+        })
+    }
+}
+
+impl TextTemplate {
+    /// Reads a text with placeholders.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateCause::Brace`], [`TemplateCause::IllegalText`] and
+    /// [`TemplateCause::UnknownPlaceholder`].
+    pub fn parse(text: &str) -> Result<Self, TemplateCause> {
         let is_text = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         if !is_text || text.is_empty() || text.starts_with(' ') || text.ends_with(' ') {
             return Err(TemplateCause::IllegalText);
         }
-        Ok(Self {
-            name: field,
-            pieces: parse_pieces(text)?,
-        })
+        parse_pieces(text).map(Self)
     }
 
-    fn render(&self, names: &CertificateNames) -> Option<String> {
+    /// The text for these names, in printable ASCII; `None` if there are
+    /// placeholders and all of them are empty.
+    pub fn render(&self, names: &Names) -> Option<String> {
         let mut out = String::new();
         let (mut has_placeholder, mut has_value) = (false, false);
-        for piece in &self.pieces {
+        for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Placeholder(placeholder) => {
@@ -194,6 +210,12 @@ impl Template {
         }
         (has_value || !has_placeholder).then_some(out)
     }
+}
+
+/// Whether a field governs the connection, the message or its authentication,
+/// so that no identity can stand in it.
+pub fn is_reserved_field(name: &HeaderName) -> bool {
+    RESERVED.contains(&fold_field_name(name.as_str()).as_str())
 }
 
 fn parse_pieces(text: &str) -> Result<Vec<Piece>, TemplateCause> {
@@ -252,21 +274,35 @@ impl Placeholder {
         })
     }
 
-    fn write(self, names: &CertificateNames, out: &mut String) {
+    fn write(self, names: &Names, out: &mut String) {
+        let certificate = names.certificate();
         match self {
             Self::Dns => push_list(names.dns(), out),
             Self::Email => push_list(names.email(), out),
-            Self::Fingerprint => push_display(names.fingerprint(), out),
+            Self::Fingerprint => push_known(names.fingerprint(), out),
             Self::Ip => push_list(names.ip().iter().map(ToString::to_string), out),
-            Self::Issuer => out.push_str(names.issuer()),
-            Self::NotAfter => push_rfc3339(names.not_after(), out),
-            Self::NotBefore => push_rfc3339(names.not_before(), out),
-            Self::Serial => out.push_str(names.serial()),
-            Self::Spki => push_display(names.spki(), out),
-            Self::Subject => out.push_str(names.subject()),
+            Self::Issuer => push_known(certificate.map(CertificateNames::issuer), out),
+            Self::NotAfter => push_time(certificate.map(CertificateNames::not_after), out),
+            Self::NotBefore => push_time(certificate.map(CertificateNames::not_before), out),
+            Self::Serial => push_known(certificate.map(CertificateNames::serial), out),
+            Self::Spki => push_known(certificate.map(CertificateNames::spki), out),
+            Self::Subject => push_known(names.subject(), out),
             Self::Upn => push_list(names.upn(), out),
             Self::Uri => push_list(names.uri(), out),
         }
+    }
+}
+
+/// Writes what is known, and nothing for what is not.
+fn push_known(value: Option<impl std::fmt::Display>, out: &mut String) {
+    if let Some(value) = value {
+        push_display(value, out);
+    }
+}
+
+fn push_time(unix: Option<i64>, out: &mut String) {
+    if let Some(unix) = unix {
+        push_rfc3339(unix, out);
     }
 }
 
@@ -284,28 +320,14 @@ fn push_display(value: impl std::fmt::Display, out: &mut String) {
     write!(out, "{value}").unwrap_or_default();
 }
 
-/// Writes Unix time in seconds as RFC 3339 in UTC. The calendar is the
-/// proleptic Gregorian one, computed as in Howard Hinnant's `civil_from_days`:
-/// years begin in March, so that the leap day is the last.
+/// Writes Unix time in seconds as RFC 3339 in UTC.
 fn push_rfc3339(unix: i64, out: &mut String) {
-    let (days, second) = (unix.div_euclid(86_400), unix.rem_euclid(86_400));
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute) = (second / 3_600, second / 60 % 60);
-    let seconds = second % 60;
+    let at = Moment::of(unix);
     push_display(
-        format_args!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{seconds:02}Z"),
+        format_args!(
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+            at.year, at.month, at.day, at.hour, at.minute, at.second
+        ),
         out,
     );
 }

@@ -1,10 +1,12 @@
 //! Certificates for the tests of this and other rooms, built byte by byte so
 //! that what no certificate authority would sign can be tried too.
 
+use rustls_pki_types::CertificateDer;
+
 use super::{CertificateNames, PeerIdentity, UnreadableCertificate, VerifiedLeaf};
 
 /// A leaf in the making. Its names are taken as they are given, legal or not.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct TestLeaf {
     rdns: Vec<Vec<u8>>,
     names: Vec<Vec<u8>>,
@@ -109,7 +111,8 @@ impl TestLeaf {
 
     /// The identity, as if the chain had been verified.
     pub(crate) fn identity(&self) -> PeerIdentity {
-        PeerIdentity::from_leaf(VerifiedLeaf::attest(self.read().unwrap()))
+        let chain = vec![CertificateDer::from(self.der())];
+        PeerIdentity::from_leaf(VerifiedLeaf::attest(self.read().unwrap(), chain.into()))
     }
 }
 

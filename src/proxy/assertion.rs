@@ -2,24 +2,41 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::fault::{Fault, Kind, Phase, Side};
 use crate::config::{LayerMode, UpstreamId};
-use crate::identity::PeerIdentity;
+use crate::identity::{ENCODING_BUDGET, EncodeError, PeerIdentity};
 use crate::upstream::Plan;
+use crate::upstream::assertion::{AssertError, Asserter, Role, Statement, Tokens};
 
-/// The identity fields of one connection, written once for each upstream.
+/// What is asserted of one connection's peer, put together once for each upstream.
 #[derive(Debug)]
 pub(super) struct Assertions {
     by_upstream: RefCell<Vec<Option<Written>>>,
 }
 
-type Fields = Rc<Vec<(HeaderName, HeaderValue)>>;
+/// The upstream that is told.
+pub(super) struct Told<'a> {
+    pub(super) id: UpstreamId,
+    pub(super) plan: &'a Plan,
+    /// The signed assertions that it can be sent again.
+    pub(super) tokens: &'a Tokens,
+}
 
-/// The fields, or why they cannot be written.
-type Written = Result<Fields, Rc<str>>;
+/// What is asserted, or why it cannot be.
+type Written = Result<Rc<Said>, AssertError>;
+
+/// An identity as one upstream is told it.
+#[derive(Debug)]
+struct Said {
+    /// What stays the same from one request to the next.
+    fields: Vec<(HeaderName, HeaderValue)>,
+    /// What is signed anew from time to time.
+    statement: Option<Statement>,
+}
 
 impl Assertions {
     pub(super) fn new(upstreams: usize) -> Self {
@@ -33,13 +50,15 @@ impl Assertions {
     ///
     /// # Errors
     ///
-    /// There is no identity and one is required, or it is too large to write.
+    /// There is no identity and one is required, or the forms that the upstream
+    /// reads cannot name it, or it is too large to write, or cannot be signed.
     pub(super) fn write(
         &self,
-        (id, plan): (UpstreamId, &Plan),
+        told: &Told<'_>,
         peer: Option<&PeerIdentity>,
         headers: &mut HeaderMap,
     ) -> Result<bool, Fault> {
+        let plan = told.plan;
         let peer = match (plan.assertion(), peer) {
             (LayerMode::Never, _) | (LayerMode::Supported, None) => return Ok(false),
             (LayerMode::Required, None) => {
@@ -55,34 +74,78 @@ impl Assertions {
             }
             (LayerMode::Supported | LayerMode::Required, Some(peer)) => peer,
         };
-        let fields = self.fields(id, plan, peer).map_err(|cause| {
-            Fault::new(
-                Side::Proxy,
-                Phase::Outbound,
-                Kind::AssertionTooLarge,
-                &*cause,
-            )
-        })?;
-        for (name, value) in fields.iter() {
+        let said = self
+            .said(told.id, plan, peer)
+            .map_err(|cause| unwritten(&cause))?;
+        if let (Some(asserter), Some(statement)) = (plan.asserter(), &said.statement) {
+            let token = told
+                .tokens
+                .token(asserter, statement, SystemTime::now())
+                .and_then(|token| within_budget(&said.fields, asserter, token))
+                .map_err(|cause| unwritten(&cause))?;
+            headers.append(asserter.field(), token);
+        }
+        for (name, value) in &said.fields {
             headers.append(name, value.clone());
         }
         Ok(true)
     }
 
-    fn fields(&self, id: UpstreamId, plan: &Plan, peer: &PeerIdentity) -> Written {
+    fn said(&self, id: UpstreamId, plan: &Plan, peer: &PeerIdentity) -> Written {
         let mut all = self.by_upstream.borrow_mut();
-        let Some(slot) = all.get_mut(id.0) else {
-            return Err("the upstream is unknown".into());
-        };
-        slot.get_or_insert_with(|| {
-            let mut fields = Vec::new();
-            for encoding in plan.encodings() {
-                encoding
-                    .encode(peer, &mut fields)
-                    .map_err(|e| Rc::from(e.to_string()))?;
-            }
-            Ok(Rc::new(fields))
-        })
-        .clone()
+        match all.get_mut(id.0) {
+            Some(slot) => slot.get_or_insert_with(|| put_together(plan, peer)).clone(),
+            // Not one of this generation's: it is told in full, each time.
+            None => put_together(plan, peer),
+        }
     }
+}
+
+fn put_together(plan: &Plan, peer: &PeerIdentity) -> Written {
+    let mut fields = Vec::new();
+    for encoding in plan.encodings() {
+        encoding.encode(peer.identity(), plan.own_identity(), &mut fields)?;
+    }
+    let role = Role::OfAnother {
+        speaker: peer.speaker(),
+    };
+    let state = |asserter| Statement::of(asserter, peer.names(), role);
+    let statement = plan.asserter().map(state).transpose()?;
+    Ok(Rc::new(Said { fields, statement }))
+}
+
+/// The token, if it and the other fields are within their budget together.
+fn within_budget(
+    fields: &[(HeaderName, HeaderValue)],
+    asserter: &Asserter,
+    token: HeaderValue,
+) -> Result<HeaderValue, AssertError> {
+    let field = asserter.field();
+    let signed = field.as_str().len() + token.len();
+    let bytes = fields.iter().fold(signed, |sum, (name, value)| {
+        sum + name.as_str().len() + value.len()
+    });
+    if bytes > ENCODING_BUDGET {
+        let field = field.clone();
+        let limit = ENCODING_BUDGET;
+        return Err(EncodeError::TooLarge {
+            field,
+            bytes,
+            limit,
+        }
+        .into());
+    }
+    Ok(token)
+}
+
+fn unwritten(cause: &AssertError) -> Fault {
+    let kind = match cause {
+        AssertError::NoSubject => Kind::AssertionMissing,
+        AssertError::Signing(_) => Kind::AssertionUnsigned,
+        AssertError::Unwritten(EncodeError::Inexpressible { .. }) => Kind::AssertionMissing,
+        AssertError::Unwritten(
+            EncodeError::NotAFieldValue { .. } | EncodeError::TooLarge { .. },
+        ) => Kind::AssertionTooLarge,
+    };
+    Fault::new(Side::Proxy, Phase::Outbound, kind, cause.to_string())
 }

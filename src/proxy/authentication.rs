@@ -111,11 +111,16 @@ impl<'a> Authentication<'a> {
     ///
     /// A credential is required, and there is none for this caller.
     pub(super) fn write(&self, head: &mut request::Parts) -> Result<Means, Fault> {
-        if let Some(edition) = self.resume(&mut head.headers) {
+        let plan = self.upstream.plan();
+        let session = self.resume(&mut head.headers);
+        if let Credential::Never = plan.credential() {
+            // What stands in `Authorization` is the attribute layer's, if anything does.
+            return Ok(session.map_or(Means::Nothing, Means::Session));
+        }
+        if let Some(edition) = session {
             headers::drop_field(&mut head.headers, &AUTHORIZATION);
             return Ok(Means::Session(edition));
         }
-        let plan = self.upstream.plan();
         if let Credential::Forward = plan.credential() {
             let present = head.headers.contains_key(AUTHORIZATION);
             return match (present, plan.requires_credential()) {
@@ -253,7 +258,7 @@ fn session_key(
 ) -> SessionKey {
     let mut context = Context::new(&SHA256);
     // Of a fixed length; what follows holds no NUL.
-    context.update(peer.names().fingerprint().as_bytes());
+    context.update(peer.key());
     context.update(&authority.as_bytes().to_ascii_lowercase());
     if let Credential::Forward = credential {
         for value in headers.get_all(AUTHORIZATION) {
@@ -272,7 +277,7 @@ pub(super) fn owner(caller: &Caller, pool_per: PoolPer) -> Owner {
     let connection = || Owner::connection(caller.downstream().token());
     match (pool_per, caller.peer()) {
         (PoolPer::None, _) => Owner::Shared,
-        (PoolPer::Identity, Some(peer)) => Owner::Identity(*peer.names().fingerprint().as_bytes()),
+        (PoolPer::Identity, Some(peer)) => Owner::Identity(*peer.key()),
         (PoolPer::Identity, None) | (PoolPer::Connection, _) => connection(),
     }
 }

@@ -59,6 +59,8 @@ pub enum Kind {
     AssertionMissing,
     /// The assertion would be larger than its budget.
     AssertionTooLarge,
+    /// The assertion could not be signed.
+    AssertionUnsigned,
     /// The host asked for is not one of this connection's.
     AuthorityNotServed,
     /// The body broke off.
@@ -172,7 +174,8 @@ impl Fault {
             Kind::Cut | Kind::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
             Kind::MethodNotServed => StatusCode::NOT_IMPLEMENTED,
             Kind::NoRoute => StatusCode::NOT_FOUND,
-            Kind::ConnectRefused
+            Kind::AssertionUnsigned
+            | Kind::ConnectRefused
             | Kind::CredentialRefused
             | Kind::SessionLost
             | Kind::UpstreamHandshake
@@ -223,6 +226,7 @@ impl Kind {
         match self {
             Self::AssertionMissing => "assertion_missing",
             Self::AssertionTooLarge => "assertion_too_large",
+            Self::AssertionUnsigned => "assertion_unsigned",
             Self::AuthorityNotServed => "authority_not_served",
             Self::BodyBroken => "body_broken",
             Self::BodyTimeout => "body_timeout",

@@ -11,6 +11,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
+use super::assertion::Told;
 use super::body::ResponseBody;
 use super::caller::Caller;
 use super::converse::Ready;
@@ -22,7 +23,7 @@ use super::outbound::Outbound;
 use super::request_body::RequestBody;
 use super::site::Site;
 use super::target::{self, Target};
-use super::{headers, tunnel};
+use super::{headers, keys, tunnel};
 use crate::config::UpstreamId;
 use crate::policy::{self, Permit};
 use crate::telemetry::access::AccessLog;
@@ -34,6 +35,13 @@ pub struct Proxy {
     site: Arc<Site>,
     upstreams: Vec<Rc<Upstream<RequestBody>>>,
     ledger: Rc<Ledger>,
+}
+
+/// What becomes of a request that may be served.
+enum Admitted {
+    /// It asks for the public keys of assertions.
+    Keys,
+    OnItsWay(Way),
 }
 
 /// A permitted request's way: to which upstream, and for which host.
@@ -116,12 +124,23 @@ impl Caller {
             Some(rule) => Err(Fault::malformed(rule)),
             None => proxy.admit(&self, &head, &mut exchange),
         };
+        let admitted = match admitted {
+            Ok(Admitted::Keys) => {
+                return keys::answer(&head.method, proxy.site.key_set(), exchange);
+            }
+            Ok(Admitted::OnItsWay(way)) => Ok(way),
+            Err(fault) => Err(fault),
+        };
         let readied = admitted.and_then(|way| {
+            let upstream = proxy.upstream(way.upstream)?;
             let written = Outbound {
                 site: proxy.site(),
                 caller: &self,
-                upstream: way.upstream,
-                plan: proxy.upstream(way.upstream)?.plan(),
+                upstream: Told {
+                    id: way.upstream,
+                    plan: upstream.plan(),
+                    tokens: upstream.tokens(),
+                },
             }
             .write(&mut head, &way.authority)?;
             Ok((way, written))
@@ -154,11 +173,14 @@ impl Proxy {
         caller: &Caller,
         head: &request::Parts,
         exchange: &mut Exchange,
-    ) -> Result<Way, Fault> {
+    ) -> Result<Admitted, Fault> {
         caller.downstream().admit()?;
         let target = target::read(head)?;
         if !caller.may_ask_for(&target.host) {
             return Err(misdirected(&target));
+        }
+        if self.site.serves_keys_at(caller.listener(), target.path) {
+            return Ok(Admitted::Keys);
         }
         let Some((index, route)) = self.site.routes().find(
             self.site.config(),
@@ -174,11 +196,11 @@ impl Proxy {
             policy::decide(route, caller.peer()).map_err(|denial| Fault::denied(&denial))?;
         exchange.permitted(permit.rule());
         let authority = target_authority(&target)?;
-        Ok(Way {
+        Ok(Admitted::OnItsWay(Way {
             upstream: route.upstream,
             permit,
             authority,
-        })
+        }))
     }
 
     /// A service may undo percent-encoding, merge slashes or drop parameters
@@ -228,6 +250,7 @@ impl Proxy {
             return refusal(unreadable(rule), exchange);
         }
         headers::strip_response(response.headers_mut());
+        headers::settle_vary(response.headers_mut(), caller.site().identity_fields());
         let limit = self.body_timeout(caller);
         let (mut head, body) = response.into_parts();
         // What came with the response for that side of the connection stays there.

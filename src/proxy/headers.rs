@@ -2,7 +2,7 @@
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -91,6 +91,18 @@ pub(super) fn strip_response(headers: &mut HeaderMap) {
     drop_where(headers, |name| {
         is_hop_by_hop(name) || nominated.contains(name)
     });
+}
+
+/// Makes a `Vary` that names an identity field `Vary: *` (RFC 9440): callers do
+/// not send these fields, so no cache of theirs could tell two of them apart.
+pub(super) fn settle_vary(headers: &mut HeaderMap, identity: &IdentityFields) {
+    let names_identity = headers.get_all(VARY).iter().any(|value| {
+        let mut names = value.as_bytes().split(|byte| *byte == b',');
+        names.any(|name| str::from_utf8(name.trim_ascii()).is_ok_and(|it| identity.contains(it)))
+    });
+    if names_identity {
+        headers.insert(VARY, HeaderValue::from_static("*"));
+    }
 }
 
 /// Removes from trailers what must not come in them (RFC 9110 §6.5.1), beside
@@ -210,6 +222,26 @@ mod tests {
             trusted,
         );
         map.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn vary_that_names_an_identity_field_becomes_a_star_and_another_stays() {
+        let identity = IdentityFields::new(std::iter::empty::<HeaderName>());
+        let settled = |values: &[&str]| {
+            let fields: Vec<_> = values.iter().map(|value| ("vary", *value)).collect();
+            let mut map = headers(&fields);
+            settle_vary(&mut map, &identity);
+            let left = map.get_all(VARY).iter();
+            let left: Vec<_> = left.map(|it| it.to_str().unwrap().to_owned()).collect();
+            left
+        };
+
+        assert_eq!(settled(&["Client-Cert"]), ["*"]);
+        assert_eq!(settled(&["accept", "origin ,\tclient-cert-chain"]), ["*"]);
+        assert_eq!(settled(&["X-SSL-Client-S-DN"]), ["*"]);
+        let others = ["Accept-Encoding, Origin", "*"];
+        assert_eq!(settled(&others), others);
+        assert!(settled(&[]).is_empty());
     }
 
     #[test]

@@ -38,6 +38,8 @@ mod forwarding;
 mod framing;
 mod handle;
 mod headers;
+pub mod jwt;
+mod keys;
 mod ledger;
 mod outbound;
 mod request_body;

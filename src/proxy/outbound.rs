@@ -1,23 +1,23 @@
 //! Makes the head that came into the head that goes up.
 
-use http::header::{CONNECTION, EXPECT, HOST, TE};
+use http::header::{AUTHORIZATION, CONNECTION, EXPECT, HOST, TE};
 use http::uri::{self, Scheme, Uri};
 use http::{HeaderValue, Version, request};
 
+use super::assertion::Told;
 use super::authentication::Means;
 use super::caller::Caller;
 use super::fault::Fault;
 use super::headers::{self, Hop};
 use super::{Site, forwarding};
-use crate::config::{Protocol, UpstreamId};
-use crate::upstream::Plan;
+use crate::config::Protocol;
+use crate::upstream::{Credential, Plan};
 
 /// For whom and to which upstream a head is made.
 pub(super) struct Outbound<'a> {
     pub(super) site: &'a Site,
     pub(super) caller: &'a Caller,
-    pub(super) upstream: UpstreamId,
-    pub(super) plan: &'a Plan,
+    pub(super) upstream: Told<'a>,
 }
 
 /// What a head that is ready says.
@@ -52,8 +52,11 @@ impl Outbound<'_> {
         authority: &HeaderValue,
     ) -> Result<Written, Fault> {
         let Self {
-            site, caller, plan, ..
+            site,
+            caller,
+            upstream,
         } = self;
+        let plan = upstream.plan;
         let fields = &mut head.headers;
         let trusted = caller.origin().is_trusted();
         let mut hop = headers::strip_request(fields, site.identity_fields(), trusted);
@@ -62,9 +65,11 @@ impl Outbound<'_> {
             hop.upgrade = None;
         }
         // From here on only countersign's own words are added.
-        let asserted = caller
-            .assertions()
-            .write((self.upstream, plan), caller.peer(), fields)?;
+        if let Credential::Never = plan.credential() {
+            // The signed assertion may stand there instead.
+            headers::drop_field(fields, &AUTHORIZATION);
+        }
+        let asserted = caller.assertions().write(upstream, caller.peer(), fields)?;
         caller
             .origin()
             .write(fields, authority.to_str().unwrap_or_default());

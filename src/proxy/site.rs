@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+
 use super::route::Routes;
 use crate::config::{Config, ListenerId, TrustBundle};
 use crate::identity::IdentityFields;
 use crate::telemetry::Metrics;
 use crate::tls::{Bundle, ServerTls};
 use crate::upstream::Plan;
+use crate::upstream::assertion::{self, Asserter};
 
 /// One generation's routes, policy and upstreams. Immutable; workers share it.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub struct Site {
     plans: Vec<Arc<Plan>>,
     servers: Vec<Option<Arc<ServerTls>>>,
     bundles: Vec<Arc<Bundle>>,
+    /// The public keys of the assertions of all upstreams, as JSON.
+    key_set: Bytes,
     metrics: Arc<Metrics>,
 }
 
@@ -38,7 +44,14 @@ impl Site {
             .iter()
             .flat_map(|plan| plan.encodings())
             .flat_map(|encoding| encoding.field_names());
-        let identity_fields = Arc::new(IdentityFields::new(configured));
+        let asserters = || plans.iter().filter_map(|plan| plan.asserter());
+        // Callers of other upstreams may send credentials; for those with an
+        // assertion in this field there are none, and it is emptied (see `config`).
+        let signed = asserters()
+            .map(Asserter::field)
+            .filter(|field| **field != AUTHORIZATION);
+        let identity_fields = Arc::new(IdentityFields::new(configured.chain(signed)));
+        let key_set = assertion::key_set(asserters().map(Asserter::keys)).into();
         let routes = Routes::new(&config);
         Self {
             generation,
@@ -48,6 +61,7 @@ impl Site {
             plans,
             servers,
             bundles,
+            key_set,
             metrics,
         }
     }
@@ -81,6 +95,17 @@ impl Site {
     /// The upstreams.
     pub fn plans(&self) -> &[Arc<Plan>] {
         &self.plans
+    }
+
+    /// Whether the public keys of assertions are served there.
+    pub(super) fn serves_keys_at(&self, listener: ListenerId, path: &str) -> bool {
+        let listener = self.config.listener(listener);
+        listener.is_some_and(|listener| listener.jwks_path.as_deref() == Some(path))
+    }
+
+    /// The public keys of assertions, a JWK Set (RFC 7517 §5).
+    pub(super) fn key_set(&self) -> &Bytes {
+        &self.key_set
     }
 
     pub(super) fn routes(&self) -> &Routes {

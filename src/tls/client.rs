@@ -18,6 +18,7 @@ use super::stream::{Socket, Stream};
 use super::verifier::ServerVerifier;
 use super::words;
 use crate::config::{LayerMode, Protocol, UpstreamTls};
+use crate::identity::Identity;
 
 tokio::task_local! {
     /// What became of our certificate in the handshake under way.
@@ -41,6 +42,7 @@ pub struct ClientTls {
     connector: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
     certificate: LayerMode,
+    own: Option<Identity>,
 }
 
 /// What a handshake with an upstream came to.
@@ -115,7 +117,15 @@ impl ClientTls {
             connector: Arc::new(config),
             server_name,
             certificate: layer,
+            own: certificate
+                .filter(|_| layer != LayerMode::Never)
+                .map(OwnChain::identity),
         })
+    }
+
+    /// Whom the certificate names that is presented; `None`: there is none.
+    pub fn own_identity(&self) -> Option<&Identity> {
+        self.own.as_ref()
     }
 
     /// Completes a handshake with an upstream whose endpoint is `host`.

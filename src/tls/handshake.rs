@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
@@ -15,7 +16,7 @@ use super::peers::Connected;
 use super::refusal::Refusal;
 use super::sessions::Progress;
 use super::stream::{Socket, Stream};
-use crate::identity::{CertificateNames, PeerIdentity, VerifiedLeaf};
+use crate::identity::{CertificateNames, Chain, PeerIdentity, VerifiedLeaf};
 
 tokio::task_local! {
     static RECORD: Rc<RefCell<Record>>;
@@ -189,9 +190,10 @@ impl Record {
 
 impl VerifiedChain {
     /// Its parts, as they are told outside of this room.
-    pub(super) fn attest(self) -> (PeerIdentity, Verdict, Vec<CertificateDer<'static>>) {
-        let leaf = VerifiedLeaf::attest(self.names);
-        (PeerIdentity::from_leaf(leaf), self.verdict, self.chain)
+    pub(super) fn attest(self) -> (PeerIdentity, Verdict, Chain) {
+        let chain = Chain::from(self.chain);
+        let leaf = VerifiedLeaf::attest(self.names, Arc::clone(&chain));
+        (PeerIdentity::from_leaf(leaf), self.verdict, chain)
     }
 }
 

@@ -59,6 +59,7 @@ pub use handshake::{Handshaken, Peer, RefusedHandshake};
 pub use load::{Material, load, load_keeping};
 pub use own_certificate::{describe, unix_now};
 pub use peers::{Connected, KnownPeer, Peers, Withdrawal, verify};
+pub(crate) use pem::private_key;
 pub use purpose::WrongPurpose;
 pub use refusal::Refusal;
 pub use revocation::Note;

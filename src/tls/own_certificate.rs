@@ -9,7 +9,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::pem;
 use crate::config::{Files, OwnCertificate, Place, Problem};
-use crate::identity::CertificateNames;
+use crate::identity::{CertificateNames, Identity};
 use crate::telemetry::rfc3339;
 
 /// A chain and its key, checked as a whole.
@@ -41,6 +41,11 @@ impl OwnChain {
             key: Arc::new(key),
             names,
         })
+    }
+
+    /// Whom it names.
+    pub(super) fn identity(&self) -> Identity {
+        Identity::of_certificate(self.names.clone(), self.key.cert.clone().into())
     }
 
     /// Whether it stands for the same names as another, for clients that verify them.

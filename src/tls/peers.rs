@@ -18,7 +18,7 @@ use super::own_certificate::unix_now;
 use super::refusal::Refusal;
 use super::verifier::library_error;
 use super::words;
-use crate::identity::{Fingerprint, PeerIdentity};
+use crate::identity::{Chain, Fingerprint, PeerIdentity};
 
 /// For how long a peer is known after its last connection has ended.
 const REMEMBERED: i64 = 24 * 3600;
@@ -59,7 +59,7 @@ pub struct KnownPeer {
     bundle: Box<str>,
     name: Box<str>,
     subject: Box<str>,
-    chain: Box<[CertificateDer<'static>]>,
+    chain: Chain,
     connections: AtomicUsize,
     handshakes: AtomicU64,
     last_seen: AtomicI64,
@@ -110,11 +110,13 @@ impl Peers {
         &self,
         bundle: &Bundle,
         identity: &PeerIdentity,
-        chain: Vec<CertificateDer<'static>>,
+        chain: Chain,
         verdict: Verdict,
     ) -> Connected {
-        let leaf = identity.names().fingerprint().as_bytes();
-        let key = (bundle.name().into(), *leaf);
+        let leaf = chain
+            .first()
+            .map_or([0; 32], |leaf| *Fingerprint::of(leaf).as_bytes());
+        let key = (bundle.name().into(), leaf);
         let mut known = self.known();
         let peer = match known.find(&key, &chain) {
             Some(peer) => {
@@ -130,8 +132,8 @@ impl Peers {
                 let peer = Arc::new(KnownPeer {
                     bundle: key.0.clone(),
                     name: identity.primary().into(),
-                    subject: identity.names().subject().into(),
-                    chain: chain.into(),
+                    subject: identity.names().subject().unwrap_or_default().into(),
+                    chain,
                     connections: AtomicUsize::new(0),
                     handshakes: AtomicU64::new(0),
                     last_seen: AtomicI64::new(0),
@@ -281,6 +283,11 @@ impl KnownPeer {
         self.chain.iter().map(|der| der.len()).sum()
     }
 
+    /// The same, in the allocation that all who know this peer share.
+    pub(super) fn shared_chain(&self) -> &Chain {
+        &self.chain
+    }
+
     /// How many of its connections are open.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
@@ -382,8 +389,10 @@ mod tests {
         let usage = KeyUsage::client_auth();
         let verdict = bundle.verify(leaf, intermediates, usage, UnixTime::now());
         let names = CertificateNames::read(leaf).unwrap();
-        let identity = PeerIdentity::from_leaf(VerifiedLeaf::attest(names));
-        peers.connect(bundle, &identity, chain.to_vec(), verdict.unwrap())
+        let chain: Chain = chain.into();
+        let leaf = VerifiedLeaf::attest(names, Arc::clone(&chain));
+        let identity = PeerIdentity::from_leaf(leaf);
+        peers.connect(bundle, &identity, chain, verdict.unwrap())
     }
 
     #[test]

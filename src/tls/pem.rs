@@ -17,7 +17,7 @@ const MAX_SECRETS_FILE: u64 = 64 * 1024;
 
 /// Why a file could not be used. The text is complete, remedy included.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PemError {
+pub(crate) enum PemError {
     /// It is binary.
     #[error(
         "{path} is DER, not PEM; convert it with `openssl {command} -inform der -in {path} -out FILE.pem` (or, if it is PKCS #12, with `openssl pkcs12 -nodes`)",
@@ -162,7 +162,7 @@ fn all_are_found(
 }
 
 /// The first private key in a PEM file: PKCS #8, PKCS #1 or SEC 1, not encrypted.
-pub(super) fn private_key(files: &Files, path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
+pub(crate) fn private_key(files: &Files, path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
     const WANTED: &str = "PEM private key";
     let contents = read_pem(files, path, "pkey")?;
     let text = without_mark(&contents);

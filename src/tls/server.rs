@@ -245,10 +245,11 @@ impl ServerTls {
 impl Trust {
     /// A client whose handshake has succeeded.
     fn admit(&self, peer: VerifiedChain) -> Peer {
-        let (identity, verdict, chain) = peer.attest();
+        let (mut identity, verdict, chain) = peer.attest();
         self.bundle.note_use(&verdict.path, UnixTime::now());
         let good_until = verdict.good_until;
         let known = self.peers.connect(&self.bundle, &identity, chain, verdict);
+        identity.share_chain(known.shared_chain());
         Peer {
             identity,
             known,

@@ -20,6 +20,7 @@
 //!   there is no other.
 
 mod answer;
+pub mod assertion;
 mod balance;
 mod body;
 mod connect;

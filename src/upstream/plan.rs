@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::assertion::Asserter;
 use super::credential::Credential;
 use crate::config::{
     self, Config, Files, Inputs, LayerMode, Place, PoolPer, Problem, Protocol, UpstreamTrust,
 };
-use crate::identity::Encoding;
+use crate::identity::{Encoding, Identity};
 use crate::tls::{ClientTls, Material};
 
 /// One upstream, ready for use. Immutable; workers share it.
@@ -16,7 +17,8 @@ pub struct Plan {
     config: config::Upstream,
     tls: Option<Arc<ClientTls>>,
     credential: Credential,
-    /// What the credential was made of.
+    asserter: Option<Asserter>,
+    /// What the credential and the keys of assertions were made of.
     inputs: Inputs,
 }
 
@@ -28,7 +30,7 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// A problem for each credential that cannot be loaded.
+/// A problem for each credential and each key that cannot be loaded.
 pub fn load(
     config: &Config,
     files: &Files,
@@ -44,22 +46,49 @@ pub fn load(
             plans.push(Arc::clone(plan));
             continue;
         }
-        let load = || Credential::load(&upstream.name, &upstream.outbound, files);
-        let (credential, inputs) = files.inputs_of(load);
-        match credential {
-            Ok(credential) => plans.push(Arc::new(Plan {
+        let (secrets, inputs) = files.inputs_of(|| Secrets::load(upstream, files));
+        match secrets {
+            Ok(Secrets {
+                credential,
+                asserter,
+            }) => plans.push(Arc::new(Plan {
                 config: upstream.clone(),
                 tls,
                 credential,
+                asserter,
                 inputs,
             })),
-            Err(problem) => problems.push(problem),
+            Err(found) => problems.extend(found),
         }
     }
     if problems.is_empty() {
         Ok(plans)
     } else {
         Err(problems)
+    }
+}
+
+/// What makes an upstream believe countersign, read from files.
+struct Secrets {
+    credential: Credential,
+    asserter: Option<Asserter>,
+}
+
+impl Secrets {
+    fn load(upstream: &config::Upstream, files: &Files) -> Result<Self, Vec<Problem>> {
+        let (name, outbound) = (&upstream.name, &upstream.outbound);
+        let credential = Credential::load(name, outbound, files);
+        let signed = outbound.signed.as_ref();
+        let asserter = signed.map(|signed| Asserter::load(name, signed, files));
+        match (credential, asserter.transpose()) {
+            (Ok(credential), Ok(asserter)) => Ok(Self {
+                credential,
+                asserter,
+            }),
+            (credential, asserter) => {
+                Err(credential.err().into_iter().chain(asserter.err()).collect())
+            }
+        }
     }
 }
 
@@ -104,6 +133,11 @@ impl Plan {
                 .tls
                 .as_ref()
                 .is_some_and(|tls| tls.certificate.is_some())
+    }
+
+    /// Who countersign is to it: whom the certificate names that it is presented.
+    pub fn own_identity(&self) -> Option<&Identity> {
+        self.tls.as_ref().and_then(|tls| tls.own_identity())
     }
 
     /// Its endpoints.
@@ -156,6 +190,11 @@ impl Plan {
     /// The attribute layer's encodings.
     pub fn encodings(&self) -> &[Encoding] {
         &self.config.outbound.encodings
+    }
+
+    /// What signs its assertions, if `jwt` is among the encodings.
+    pub fn asserter(&self) -> Option<&Asserter> {
+        self.asserter.as_ref()
     }
 
     /// To set up a connection, TLS included.

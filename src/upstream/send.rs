@@ -12,6 +12,7 @@ use hyper::client::conn::http2::SendRequest;
 use tokio::time::Instant;
 
 use super::answer::Answer;
+use super::assertion::Tokens;
 use super::balance::Balance;
 use super::body::{Tracked, Upload, UpstreamBody};
 use super::connect::connect;
@@ -42,6 +43,7 @@ pub struct Upstream<B: UploadBody> {
     plan: Arc<Plan>,
     endpoints: Vec<Rc<Endpoint<B>>>,
     balance: Balance,
+    tokens: Tokens,
     /// `None`: no sessions are kept.
     sessions: Option<Sessions>,
     renewal: Renewal,
@@ -92,6 +94,7 @@ impl<B: UploadBody> Upstream<B> {
             plan,
             endpoints,
             balance: Balance::default(),
+            tokens: Tokens::default(),
             sessions,
             renewal: Renewal::default(),
             metrics,
@@ -101,6 +104,11 @@ impl<B: UploadBody> Upstream<B> {
     /// What is known of it.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// The signed assertions that it can be sent again.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
     /// The sessions that it has opened; `None`: none are kept.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Located;
+use crate::config::signed::SignedAssertion;
 use crate::identity::Encoding;
 
 /// How much a layer of outbound authentication is wanted.
@@ -29,8 +30,10 @@ pub struct Outbound {
     pub assertion: LayerMode,
     /// What the message layer sends.
     pub source: CredentialSource,
-    /// How the attribute layer says who is calling; never empty.
+    /// How the attribute layer says who is calling; empty only if `signed` is not.
     pub encodings: Vec<Encoding>,
+    /// The signed assertion, if `jwt` stands among the encodings.
+    pub signed: Option<SignedAssertion>,
     /// What keeps the service's sessions; `None`: every request is fully authenticated.
     pub sessions: Option<StatefulSessions>,
     /// Whether a request whose session or credential the service does not

@@ -3,7 +3,7 @@
 use super::Default::{Is, Required, Unset};
 use super::{Opt, Table};
 
-pub(super) const TABLES: &[Table] = &[LISTENER, TLS, CERTIFICATES, LIMITS];
+pub(super) const TABLES: &[Table] = &[LISTENER, TLS, CERTIFICATES, LIMITS, ASSERTION_JWT];
 
 const LISTENER: Table = Table {
     path: "listeners.NAME",
@@ -50,6 +50,75 @@ const LISTENER: Table = Table {
             without: "a plaintext listener is refused unless it is on loopback or a unix socket",
             see: &["upstreams.NAME.allow_plaintext"],
             example: "false",
+        },
+        Opt {
+            path: "listeners.NAME.jwks_path",
+            value: "a path",
+            default: Unset,
+            summary: "Where services fetch the public keys of the assertions that countersign signs (JWK Set, RFC 7517). Answered before any route, to everybody whom the handshake let in.",
+            protects: "Public keys are no secret. A service must fetch them from where nobody else can answer.",
+            without: "they are served on the admin address alone, at `/jwks.json`",
+            see: &["upstreams.NAME.outbound.assertion.jwt.keys", "admin.bind"],
+            example: "\"/.well-known/countersign/jwks.json\"",
+        },
+    ],
+};
+
+const ASSERTION_JWT: Table = Table {
+    path: "listeners.NAME.assertion_jwt",
+    header: "[listeners.public.assertion_jwt]",
+    left_out: true,
+    summary: "How a JWT is verified with which another proxy states who is calling. Subject and `uri`, `dns` and `email` are taken from it.",
+    options: &[
+        Opt {
+            path: "listeners.NAME.assertion_jwt.jwks",
+            value: "a path: a JWK Set (RFC 7517 §5) in JSON; watched",
+            default: Required,
+            summary: "The other's public keys: EC P-256 (ES256), Ed25519 (EdDSA) and RSA with 2048 bits or more (RS256).",
+            protects: "Whoever can write this file can claim to be anybody. A key decides for itself which algorithm it verifies; there is no `none`.",
+            without: "there would be nothing to verify it with",
+            see: &["listeners.NAME.assertion_jwt.issuer"],
+            example: "\"keys/edge.jwks.json\"",
+        },
+        Opt {
+            path: "listeners.NAME.assertion_jwt.issuer",
+            value: "a name",
+            default: Required,
+            summary: "The only `iss` that is accepted.",
+            protects: "A key that somebody else also signs with is not enough.",
+            without: "the keys alone would say who may speak",
+            see: &["upstreams.NAME.outbound.assertion.jwt.issuer"],
+            example: "\"https://edge.example\"",
+        },
+        Opt {
+            path: "listeners.NAME.assertion_jwt.audience",
+            value: "a name",
+            default: Required,
+            summary: "What must stand in `aud`.",
+            protects: "An assertion that was made for another service is refused here.",
+            without: "an assertion for any other service would be accepted",
+            see: &["upstreams.NAME.outbound.assertion.jwt.audience"],
+            example: "\"orders\"",
+        },
+        Opt {
+            path: "listeners.NAME.assertion_jwt.header",
+            value: "a field name; `\"Authorization\"` needs `scheme`",
+            default: Is("\"X-Client-Assertion\""),
+            summary: "The field that carries it.",
+            protects: "Two such fields in one request are refused.",
+            without: "it is read from `X-Client-Assertion`",
+            see: &["upstreams.NAME.outbound.assertion.jwt.header"],
+            example: "\"X-Client-Assertion\"",
+        },
+        Opt {
+            path: "listeners.NAME.assertion_jwt.scheme",
+            value: "one word",
+            default: Unset,
+            summary: "What must stand before it in the field, as in `Bearer TOKEN`.",
+            protects: "A token that was meant for something else is not taken for an assertion.",
+            without: "the field holds the assertion alone",
+            see: &["listeners.NAME.assertion_jwt.header"],
+            example: "\"Bearer\"",
         },
     ],
 };

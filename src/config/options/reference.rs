@@ -113,8 +113,8 @@ ca = [\"trust/internal.pem\"]
 ";
 
 const SECOND_UPSTREAM: &str = "
-# A second upstream, for what excludes something above: a bearer token, and header fields
-# with names of their own.
+# A second upstream, for what excludes something above: a bearer token, header fields
+# with names of their own, and a signed assertion.
 [upstreams.billing]
 endpoints = [\"https://billing.internal:8443\"]
 
@@ -127,11 +127,31 @@ source = \"bearer\"
 token_file = \"secrets/billing.token\"
 
 [upstreams.billing.outbound.assertion]
-encode = [\"headers\"]
+encode = [\"headers\", \"jwt\"]
 
 # A header field and what it holds.
 [upstreams.billing.outbound.assertion.headers]
 \"X-Client-Subject\" = \"{subject}\"
+
+# The signed assertion, which the service verifies with the keys of /jwks.json.
+[upstreams.billing.outbound.assertion.jwt]
+# PEM files with a private key each: the first signs. Required.
+keys = [\"keys/assertion.pem\"]
+# Who signs. Required.
+issuer = \"https://edge.example\"
+# Who is calling.
+# Default: \"{uri}\"
+subject = \"{uri}\"
+# For whom it is. Without it the audience is the upstream's name.
+#audience = \"billing\"
+# From the signature to the end; half of it is used.
+# Default: \"60s\"
+lifetime = \"60s\"
+# The field that carries it.
+# Default: \"X-Client-Assertion\"
+header = \"X-Client-Assertion\"
+# What stands before it in the field. Without it the field holds the assertion alone.
+#scheme = \"Bearer\"
 ";
 
 const THIRD_UPSTREAM: &str = "

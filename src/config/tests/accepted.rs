@@ -175,7 +175,7 @@ fn the_route_and_the_upstream_of_the_contract_load() {
     assert!(
         matches!(&outbound.source, CredentialSource::Basic { user, .. } if user == "countersign")
     );
-    assert!(matches!(outbound.encodings[..], [Encoding::Xfcc]));
+    assert!(matches!(outbound.encodings[..], [Encoding::Xfcc(_)]));
 }
 
 #[test]
@@ -201,7 +201,10 @@ fn what_is_not_written_has_its_default() {
         upstream.outbound.source,
         CredentialSource::Forward
     ));
-    assert!(matches!(upstream.outbound.encodings[..], [Encoding::Xfcc]));
+    assert!(matches!(
+        upstream.outbound.encodings[..],
+        [Encoding::Xfcc(_)]
+    ));
 }
 
 #[test]
@@ -402,14 +405,41 @@ fn each_reason_to_believe_an_assertion_is_enough() {
     let credential =
         "[upstreams.orders.outbound.credential]\nsource = \"bearer\"\ntoken_file = \"t\"\n";
     let by_caller = "basic_authentication = \"required\"\ncredential = { source = \"per_caller\", file = \"f\" }\n";
+    let signed = "[upstreams.orders.outbound.assertion]\nencode = [\"jwt\"]\n\
+         jwt = { keys = [\"k\"], issuer = \"https://edge.example\" }\n";
     for reason in [
         format!("{tls}{credential}"),
         format!("{tls}{outbound}{by_caller}"),
+        format!("{tls}{signed}"),
         format!("{tls}{certificate}{outbound}client_certificate_authentication = \"required\"\n"),
         format!("{tls}{outbound}identity_assertion = \"never\"\n"),
     ] {
         accepted(&format!("{remote}{reason}"));
     }
+}
+
+#[test]
+fn signed_assertion_has_defaults_and_may_stand_in_authorization_alone() {
+    let table = "[upstreams.orders.outbound.assertion]\nencode = [\"jwt\"]\n\
+         [upstreams.orders.outbound.assertion.jwt]\nkeys = [\"k\"]\nissuer = \"i\"\n";
+    let signed = |text: &str| {
+        let config = accepted(&format!("{BASELINE}{text}"));
+        let outbound = &config.upstreams()[0].outbound;
+        assert!(outbound.encodings.is_empty());
+        outbound.signed.clone().unwrap()
+    };
+    let plain = signed(table);
+    assert_eq!(plain.keys[0].value, Path::new("/etc/cs/k"));
+    assert_eq!(plain.audience, "orders");
+    assert_eq!(plain.lifetime, Duration::from_secs(60));
+    assert_eq!(plain.header, "x-client-assertion");
+    assert_eq!(plain.scheme, None);
+
+    let never = "[upstreams.orders.outbound]\nbasic_authentication = \"never\"\n";
+    let bearer = "header = \"Authorization\"\nscheme = \"Bearer\"\n";
+    let alone = signed(&format!("{never}{table}{bearer}"));
+    assert_eq!(alone.header, "authorization");
+    assert_eq!(alone.scheme.as_deref(), Some("Bearer"));
 }
 
 #[test]

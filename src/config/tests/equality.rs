@@ -131,8 +131,13 @@ const OTHERS: &[(&str, &str)] = &[
     ("9901", "9902"),
     ("[]", "[\"10.0.0.0/8\"]"),
     ("[\"X25519MLKEM768\", ", "["),
+    ("[\"Cert\"]", "[\"Cert\", \"Chain\"]"),
     ("[\"headers\"]", "[\"headers\", \"xfcc\"]"),
+    ("[\"headers\", \"jwt\"]", "[\"xfcc\", \"headers\", \"jwt\"]"),
+    (".well-known", "keys"),
     ("\"1.2\"", "\"1.3\""),
+    ("\"Bearer\"", "\"DPoP\""),
+    ("\"X-Client-Assertion\"", "\"X-Assertion\""),
     ("\"TLS_AES_256_GCM_SHA384", "\"TLS_AES_128_GCM_SHA256"),
     ("\"billing\"", "\"orders\""),
     ("\"chain\"", "\"leaf\""),
@@ -146,6 +151,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("\"reject\"", "\"log\""),
     ("\"supported\"", "\"required\""),
     ("\"text\"", "\"json\""),
+    ("edge.example", "other.example"),
+    ("keys/", "other/"),
     ("orders-api", "orders-apis"),
     ("orders.example.com", "orders.example.org"),
     ("orders.internal", "orders.example"),
@@ -159,6 +166,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("trust/", "other/"),
     ("true", "false"),
     ("{subject}", "{issuer}"),
+    ("{uri}", "{dns}"),
 ];
 
 /// The lines that say something else under this key.

@@ -22,8 +22,8 @@
 
 use std::fmt;
 
+use super::claim::Names;
 use super::fingerprint::{Fingerprint, MalformedFingerprint};
-use super::names::CertificateNames;
 use super::peer::PeerIdentity;
 
 mod compile;
@@ -196,14 +196,14 @@ impl NamePattern {
         })
     }
 
-    fn matches(&self, names: &CertificateNames) -> bool {
+    fn matches(&self, names: &Names) -> bool {
         match &self.matcher {
-            Matcher::Fingerprint(fingerprint) => fingerprint == names.fingerprint(),
+            Matcher::Fingerprint(fingerprint) => names.fingerprint() == Some(fingerprint),
             Matcher::Glob(glob) => self.matches_text(glob, names),
         }
     }
 
-    fn matches_text(&self, glob: &Glob, names: &CertificateNames) -> bool {
+    fn matches_text(&self, glob: &Glob, names: &Names) -> bool {
         match self.kind {
             NameKind::Dns => names
                 .dns()
@@ -213,7 +213,9 @@ impl NamePattern {
                 .uri()
                 .iter()
                 .any(|name| glob.matches(units::uri(name))),
-            NameKind::Subject => glob.matches(units::subject(names.subject())),
+            NameKind::Subject => names
+                .subject()
+                .is_some_and(|subject| glob.matches(units::subject(subject))),
             NameKind::Fingerprint => false,
         }
     }

@@ -3,7 +3,8 @@ use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof,
 use super::glob::{Glob, Step};
 use super::units::Unit;
 use super::{NameKind, NamePattern, PatternError, PeerPattern, compile, units};
-use crate::identity::testing::TestLeaf;
+use crate::identity::testing::{TestLeaf, test_identity};
+use crate::identity::{Identity, PeerIdentity, StatedNames};
 
 fn uri_matches(pattern: &str, name: &str) -> bool {
     Glob::new(compile::uri(pattern).unwrap())
@@ -249,7 +250,12 @@ fn an_entry_matches_when_all_conditions_do_and_any_of_several_names() {
         .dns("a.example")
         .dns("b.example");
     let peer = leaf.identity();
-    let fingerprint = peer.names().fingerprint().to_string().to_uppercase();
+    let fingerprint = peer
+        .names()
+        .fingerprint()
+        .unwrap()
+        .to_string()
+        .to_uppercase();
     let entry = |conditions: &[(NameKind, &str)]| {
         let parsed = conditions
             .iter()
@@ -310,16 +316,34 @@ fn letters() -> impl Strategy<Value = Vec<char>> {
     proptest::collection::vec(prop_oneof![Just('a'), Just('b'), Just('.')], 0..10)
 }
 
+#[test]
+fn pattern_of_what_is_not_known_of_a_peer_does_not_match() {
+    let edge = test_identity("spiffe://edge.example/proxy");
+    let mut names = StatedNames::default();
+    names.uri("spiffe://prod.example/web").unwrap();
+    let peer = PeerIdentity::asserted(Identity::stated(names).unwrap(), &edge);
+    let matches = |kind, text: &str| {
+        let pattern = NamePattern::parse(kind, text).unwrap();
+        PeerPattern::new(vec![pattern]).unwrap().matches(&peer)
+    };
+
+    assert!(matches(NameKind::Uri, "spiffe://prod.example/*"));
+    assert!(!matches(NameKind::Uri, "spiffe://edge.example/*"));
+    assert!(!matches(NameKind::Subject, "**=*"));
+    assert!(!matches(NameKind::Dns, "*.example"));
+    assert!(!matches(NameKind::Fingerprint, &"0".repeat(64)));
+}
+
 proptest! {
     #[test]
     fn parsing_and_matching_a_pattern_never_panics(
         text in prop_oneof![".{0,40}", "[CNO=,+\\\\*# 0-9a-fü]{0,20}", "[a-z]{1,3}:[/*.:@a-z]{0,20}"],
     ) {
-        let peer = TestLeaf::new().subject(&text).dns("a.example").uri("x://a/b").read().unwrap();
+        let peer = TestLeaf::new().subject(&text).dns("a.example").uri("x://a/b").identity();
         for kind in [NameKind::Dns, NameKind::Fingerprint, NameKind::Subject, NameKind::Uri] {
             if let Ok(pattern) = NamePattern::parse(kind, &text) {
-                prop_assert!(!pattern.matches(&TestLeaf::new().read().unwrap()));
-                pattern.matches(&peer);
+                prop_assert!(!pattern.matches(TestLeaf::new().identity().names()));
+                pattern.matches(peer.names());
             }
         }
     }

@@ -11,8 +11,11 @@ fn refusal(name: &str, template: &str) -> Option<TemplateCause> {
 
 fn render(template: &str, leaf: &TestLeaf) -> Option<String> {
     let templates = HeaderTemplates::parse(&[("X-Caller".into(), template.into())]).unwrap();
-    let names = leaf.read().unwrap();
-    templates.render(&names).next().map(|(_, value)| value)
+    let peer = leaf.identity();
+    templates
+        .render(peer.names())
+        .next()
+        .map(|(_, value)| value)
 }
 
 #[test]

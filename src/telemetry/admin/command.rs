@@ -13,6 +13,8 @@ use tokio::time::{Instant, timeout_at};
 /// What somebody on the admin address asks of the program.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AdminRequest {
+    /// `GET /jwks.json`: the public keys of what is signed.
+    Keys,
     /// `GET /trust/peers`: who is connected, or was lately.
     Peers,
     /// `POST /trust/preview`: who of them would be refused by what is on the disk.

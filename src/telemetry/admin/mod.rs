@@ -6,6 +6,7 @@
 //! | `GET /healthz` | 200 while the process lives |
 //! | `GET /readyz` | 200 when ready; 503 with the reason while starting or draining |
 //! | `GET /metrics` | the counters as OpenMetrics text |
+//! | `GET /jwks.json` | the public keys of what is signed, a JWK Set (RFC 7517) |
 //! | `GET /trust` | what is in force and what was refused, as JSON |
 //! | `GET /trust/peers` | who is connected or was lately, as JSON |
 //! | `POST /reload` | what came of putting in force what is on the disk, as JSON |
@@ -238,11 +239,12 @@ async fn answer<B: Body>(
         ("/healthz", &Method::GET | &Method::HEAD) => return text(StatusCode::OK, "ok\n"),
         ("/readyz", &Method::GET | &Method::HEAD) => return readiness(&state.readiness),
         ("/metrics", &Method::GET | &Method::HEAD) => return exposition(&state.metrics),
+        ("/jwks.json", &Method::GET | &Method::HEAD) => Ok(AdminRequest::Keys),
         ("/trust", &Method::GET | &Method::HEAD) => Ok(AdminRequest::Trust),
         ("/trust/peers", &Method::GET | &Method::HEAD) => Ok(AdminRequest::Peers),
         ("/reload", &Method::POST) => AdminRequest::reload(request),
         ("/trust/preview", &Method::POST) => AdminRequest::preview(request),
-        ("/healthz" | "/readyz" | "/metrics" | "/trust" | "/trust/peers", _) => {
+        ("/healthz" | "/readyz" | "/metrics" | "/jwks.json" | "/trust" | "/trust/peers", _) => {
             return not_allowed("only GET and HEAD\n", "GET, HEAD");
         }
         ("/reload" | "/trust/preview", _) => return not_allowed("only POST\n", "POST"),
@@ -300,6 +302,7 @@ const PATHS: &str = "not found; there is:
 GET /healthz
 GET /readyz
 GET /metrics
+GET /jwks.json
 GET /trust
 GET /trust/peers
 POST /reload

@@ -13,7 +13,7 @@ async fn peer_is_who_was_verified_if_the_library_says_so_too() {
     let peer = record().await.into_peer(false, &leaf.chain).unwrap();
     let (peer, _, chain) = peer.unwrap().attest();
     assert_eq!(peer.names().dns(), ["billing"]);
-    assert_eq!(chain, leaf.chain);
+    assert_eq!(*chain, leaf.chain);
     for other in [
         &another.chain[..],
         &[],

@@ -152,3 +152,26 @@ fn problems_after(before: &Generation, folder: &Path) -> String {
     let problems = load(&config, &Files::new(), material, &before.plans).unwrap_err();
     format!("{problems:?}")
 }
+
+#[test]
+fn plan_is_another_when_a_key_of_its_assertions_is() {
+    let folder = folder();
+    let write = |name: &str| {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        fs::write(folder.path().join(name), key.serialize_pem()).unwrap();
+    };
+    write("a.pem");
+    write("b.pem");
+    let table = "[upstreams.other.outbound.assertion]\nencode = ['jwt']\n\
+         jwt = { keys = ['a.pem', 'b.pem'], issuer = 'i' }\n";
+    let text = format!("{CONFIG}{table}");
+    let mut before = generation(folder.path(), &text, None);
+    for (key, same) in [(None, true), (Some("a.pem"), false), (Some("b.pem"), false)] {
+        if let Some(key) = key {
+            write(key);
+        }
+        let after = generation(folder.path(), &text, Some(&before));
+        assert_eq!(kept(&before, &after), [true, same], "{key:?}");
+        before = after;
+    }
+}

@@ -1,8 +1,14 @@
 use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
-use super::{encode, push_value};
-use crate::identity::Fingerprint;
+use super::{XfccKeys, push_value};
 use crate::identity::testing::TestLeaf;
+use crate::identity::{CertificateNames, Fingerprint, Identity};
+
+/// Writes what is written unless more is asked for.
+fn encode(names: &CertificateNames) -> String {
+    let identity = Identity::of_certificate(names.clone(), Vec::new().into());
+    super::encode(XfccKeys::default(), &identity, None).unwrap()
+}
 
 /// Reads one element as Envoy's documentation and its `XFCC_VALUE` formatter do:
 /// `;` separates outside quotes, a quote counts unless an odd number of
@@ -88,6 +94,29 @@ fn a_leaf_without_names_still_has_hash_and_subject() {
         encode(&leaf.read().unwrap()),
         format!("Hash={hash};Subject=\"\"")
     );
+}
+
+#[test]
+fn further_keys_are_written_where_they_are_asked_for() {
+    let leaf = TestLeaf::new().dns("a.example");
+    let peer = leaf.identity();
+    let own = TestLeaf::new()
+        .uri("spiffe://prod.example/proxy")
+        .identity();
+    let keys = XfccKeys {
+        by: true,
+        cert: true,
+        chain: true,
+    };
+    let written = super::encode(keys, peer.identity(), Some(own.identity())).unwrap();
+    let read = parse(&written);
+    let keys: Vec<_> = read.iter().map(|(key, _)| key.as_str()).collect();
+
+    assert_eq!(keys, ["By", "Hash", "Cert", "Chain", "Subject", "DNS"]);
+    assert_eq!(read[0].1, "spiffe://prod.example/proxy");
+    assert!(read[2].1.starts_with("-----BEGIN%20CERTIFICATE-----%0A"));
+    assert!(read[2].1.ends_with("%0A-----END%20CERTIFICATE-----%0A"));
+    assert_eq!(read[2].1, read[3].1);
 }
 
 #[test]
