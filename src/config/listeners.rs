@@ -2,6 +2,7 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
+use super::accepted;
 use super::algorithms::{algorithms, versions};
 use super::defaults;
 use super::model::{
@@ -37,19 +38,16 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
         field.list_or_empty(|member| member.parsed(network))
     });
     let allow_plaintext = section.defaulted("allow_plaintext", false, |field| field.boolean());
-    section.unavailable(
-        "accept_assertions_from",
-        "remove it; identity fields that clients send are always removed",
-    );
+    let accepted = accepted::accepted(section);
     let jwks_path = section.optional("jwks_path", signed::jwks_path);
-    let assertion_jwt =
-        section.optional("assertion_jwt", |field| field.section(signed::accepted_jwt));
     let tls = section.optional("tls", |field| field.section(|tls| self::tls(tls, bundles)));
     let limits = section.subsection("limits", limits);
     let (bind, tls) = (bind?, tls?);
     if tls.is_none() && !allow_plaintext? {
         stays_on_this_machine(section, &bind)?;
     }
+    let accepted = accepted?;
+    accepted::can_have_speakers(section, accepted.as_ref(), tls.as_ref())?;
     Ok(Listener {
         name: name.to_owned(),
         place: section.place(),
@@ -59,7 +57,7 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
         limits: limits?,
         trusted_proxies: trusted_proxies?,
         jwks_path: jwks_path?,
-        assertion_jwt: assertion_jwt?,
+        accepted,
     })
 }
 

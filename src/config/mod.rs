@@ -18,6 +18,7 @@
 //! `options`; then `BLESS=1 cargo test --lib config` writes it into
 //! `config/reference.toml` and `config/README.md`.
 
+mod accepted;
 mod algorithms;
 mod defaults;
 mod encodings;
@@ -31,6 +32,7 @@ mod outbound;
 mod problem;
 mod process;
 mod routes;
+mod run_as;
 mod section;
 mod signed;
 mod stateful;
@@ -49,11 +51,12 @@ use toml::de::DeTable;
 
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    Admin, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, CrlCheck, Endpoint,
-    EndpointAddress, HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId,
-    ListenerTls, Located, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Outbound,
-    OwnCertificate, Place, PoolPer, Protocol, Route, Server, SessionLost, Share, StatefulSessions,
-    TlsVersion, TlsVersions, TrustBundle, Upstream, UpstreamId, UpstreamTls, UpstreamTrust,
+    AcceptedAssertions, Admin, Allowed, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource,
+    CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode, Limits, Listener,
+    ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Outbound,
+    OwnCertificate, Place, PoolPer, Protocol, Route, RunAs, Server, SessionLost, Share,
+    StatefulSessions, TlsVersion, TlsVersions, TrustBundle, Upstream, UpstreamId, UpstreamTls,
+    UpstreamTrust,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::signed::AcceptedJwt;
-use crate::identity::PeerPattern;
-
 mod outbound;
+mod peers;
 
-pub use outbound::{CredentialSource, LayerMode, Outbound, PoolPer, SessionLost, StatefulSessions};
+pub use outbound::{
+    CredentialSource, LayerMode, Outbound, PoolPer, RunAs, SessionLost, StatefulSessions,
+};
+pub use peers::{AcceptedAssertions, Allowed};
 
 /// A value and the place in the file where it was written.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -232,8 +233,8 @@ pub struct Listener {
     pub trusted_proxies: Vec<IpNet>,
     /// The path at which the public keys of signed assertions are served.
     pub jwks_path: Option<String>,
-    /// How a JWT that states somebody else's identity is verified.
-    pub assertion_jwt: Option<AcceptedJwt>,
+    /// Whose assertions are taken for the callers' identities; `None`: nobody's.
+    pub accepted: Option<AcceptedAssertions>,
 }
 
 /// An HTTP version family.
@@ -366,7 +367,7 @@ pub struct Route {
     /// Whether a caller without a certificate is refused with 403.
     pub requires_certificate: bool,
     /// Who may; `None`: every caller that came this far. Never `Some` of an empty list.
-    pub allow: Option<Vec<PeerPattern>>,
+    pub allow: Option<Vec<Allowed>>,
     /// Where permitted requests go.
     pub upstream: UpstreamId,
 }

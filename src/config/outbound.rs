@@ -9,6 +9,7 @@ use crate::identity::Encoding;
 use super::encodings::assertions;
 use super::model::{CredentialSource, Endpoint, LayerMode, Located, Outbound, PoolPer};
 use super::problem::Problem;
+use super::run_as;
 use super::section::{Field, Read, Section};
 use super::stateful;
 use super::units::quoted;
@@ -35,24 +36,17 @@ pub(super) fn outbound(section: &mut Section<'_>, target: &Target<'_>) -> Read<O
             ("connection", PoolPer::Connection),
         ])
     });
-    let run_as = section.optional("run_as", |field| {
-        field.choice_now(
-            &[("client", ())],
-            &["system", "specified"],
-            "write \"client\"",
-        )
-    });
-    section.unavailable("identity", "remove it; the caller's identity is asserted");
+    let run_as = run_as::run_as(section);
     let source = section.subsection("credential", source);
     let assertions = section.subsection("assertion", |section| {
         assertions(section, assertion, target.name)
     });
-    run_as?;
     let (encodings, signed) = assertions?;
     let outbound = Outbound {
         client_certificate: client_certificate?,
         credential: credential?,
         assertion: assertion?,
+        run_as: run_as?,
         source: source?,
         encodings,
         signed,
@@ -64,6 +58,7 @@ pub(super) fn outbound(section: &mut Section<'_>, target: &Target<'_>) -> Read<O
     has_the_field_alone(section, &outbound)?;
     can_present(section, &outbound, target)?;
     can_sign_by(section, &outbound, target)?;
+    run_as::can_be_asserted(section, &outbound, target)?;
     is_believed(section, &outbound, target)?;
     Ok(outbound)
 }
@@ -152,31 +147,35 @@ fn is_believed(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
     };
     let established = outbound.assertion == LayerMode::Never
         || own_credential
-        || outbound.signed.is_some()
         || outbound.client_certificate == LayerMode::Required;
+    // A signature vouches for the signed form alone.
+    let unsigned = outbound.encodings.first().filter(|_| !established);
     let remote = target
         .endpoints
         .and_then(|all| all.iter().find(|one| !is_local(one)));
-    match remote {
-        Some(endpoint) if !established => {
-            let problem = Problem::new(format!(
-                "{} could not know that the identities it is told come from countersign",
-                quoted(&endpoint.text)
-            ))
-            .causes("whoever else can connect to it could claim to be anybody")
-            .remedy(format!(
-                "write client_certificate_authentication = \"required\" and a certificate in [upstreams.{name}.tls],\n\
-                 or source = \"basic\" or \"bearer\" in [upstreams.{name}.outbound.credential],\n\
-                 or source = \"per_caller\" there, with basic_authentication = \"required\",\n\
-                 or encode = [\"jwt\"] in [upstreams.{name}.outbound.assertion], which is signed,\n\
-                 or endpoints on loopback or a unix socket,\n\
-                 or identity_assertion = \"never\"",
-                name = target.name
-            ));
-            Err(section.refuse_key("identity_assertion", problem))
-        }
-        _ => Ok(()),
-    }
+    let (Some(endpoint), Some(unsigned)) = (remote, unsigned) else {
+        return Ok(());
+    };
+    let instead = match &outbound.signed {
+        None => "or encode = [\"jwt\"]".to_owned(),
+        Some(_) => format!("or \"jwt\" without \"{}\" in encode", unsigned.word()),
+    };
+    let problem = Problem::new(format!(
+        "{} could not know that the identities it is told in \"{}\" come from countersign",
+        quoted(&endpoint.text),
+        unsigned.word()
+    ))
+    .causes("whoever else can connect to it could claim to be anybody")
+    .remedy(format!(
+        "write client_certificate_authentication = \"required\" and a certificate in [upstreams.{name}.tls],\n\
+         or source = \"basic\" or \"bearer\" in [upstreams.{name}.outbound.credential],\n\
+         or source = \"per_caller\" there, with basic_authentication = \"required\",\n\
+         {instead} in [upstreams.{name}.outbound.assertion], which is signed,\n\
+         or endpoints on loopback or a unix socket,\n\
+         or identity_assertion = \"never\"",
+        name = target.name
+    ));
+    Err(section.refuse_key("identity_assertion", problem))
 }
 
 fn source(section: &mut Section<'_>) -> Read<CredentialSource> {

@@ -2,7 +2,9 @@
 
 use crate::identity::{NameKind, NamePattern, PeerPattern};
 
-use super::model::{ClientAuth, HostPattern, Listener, ListenerId, Route, UpstreamId};
+use super::model::{
+    Allowed, ClientAuth, HostPattern, Listener, ListenerId, Located, Route, UpstreamId,
+};
 use super::names::{Names, name};
 use super::problem::Problem;
 use super::section::{Field, Read, Section};
@@ -49,11 +51,14 @@ fn route(section: &mut Section<'_>, member: &Field<'_>, ends: &Ends<'_>) -> Read
     let client_auth = section.field("client_auth");
     let requires_certificate = client_auth.as_ref().map_or(Ok(false), required);
     let allow = section.field("allow");
-    let patterns = allow.as_ref().map(|field| field.list(pattern)).transpose();
+    let patterns = allow.as_ref().map(|field| field.list(allowed)).transpose();
     let upstream = section.required("upstream", |field| ends.upstream_names.resolve(field));
     if let Ok(listener) = listener {
         for field in [client_auth, allow].iter().flatten() {
             can_be_satisfied(field, listener, ends)?;
+        }
+        if let Ok(Some(entries)) = &patterns {
+            can_be_spoken_for(section, entries, (listener, ends))?;
         }
     }
     Ok(Route {
@@ -104,20 +109,77 @@ fn can_be_satisfied(field: &Field<'_>, listener: Option<ListenerId>, ends: &Ends
     }
 }
 
-/// One entry of `allow`: all of its names must match.
-fn pattern(field: &Field<'_>) -> Read<PeerPattern> {
+/// Refuses entries for callers whom others speak for, where nobody may.
+fn can_be_spoken_for(
+    section: &Section<'_>,
+    entries: &[Allowed],
+    (listener, ends): (Option<ListenerId>, &Ends<'_>),
+) -> Read<()> {
+    let Some(via) = entries.iter().find_map(|entry| entry.via.as_ref()) else {
+        return Ok(());
+    };
+    let accepts = match listener {
+        Some(id) => ends
+            .listeners
+            .get(id.0)
+            .is_none_or(|one| one.accepted.is_some()),
+        None => {
+            !ends.listener_names.all_legal()
+                || ends.listeners.iter().any(|one| one.accepted.is_some())
+        }
+    };
+    if accepts {
+        return Ok(());
+    }
+    let problem = Problem::new("no listener of this route accepts what others say of callers")
+        .causes("this entry would never match")
+        .remedy("write accept_assertions_from and accept_assertions in the listener, or remove it");
+    let path = section.shown("allow");
+    let problem = problem.of_key(via.place, &format!("{path}[].via"));
+    Err(section.reader.report(problem))
+}
+
+/// One entry of `allow`.
+fn allowed(field: &Field<'_>) -> Read<Allowed> {
+    let (caller, via) = entry(field, |section| {
+        section.optional("via", |field| Ok((field.place(), pattern(field)?)))
+    })?;
+    Ok(match via {
+        Some((place, via)) => Allowed {
+            caller,
+            via: Some(Located { value: via, place }),
+        },
+        None => Allowed { caller, via: None },
+    })
+}
+
+/// One entry of a list of peers: all of its names must match.
+pub(super) fn pattern(field: &Field<'_>) -> Read<PeerPattern> {
+    entry(field, |_| Ok(())).map(|(pattern, ())| pattern)
+}
+
+/// The names of an entry, and what else may stand in it.
+fn entry<'r, T>(
+    field: &Field<'r>,
+    other: impl FnOnce(&mut Section<'r>) -> Read<T>,
+) -> Read<(PeerPattern, T)> {
     if let Some(text) = field.value().as_str() {
         let kind = if text.contains("://") { "uri" } else { "dns" };
         let remedy = format!("write {{ {kind} = {} }}", quoted(text));
         return Err(field.mismatch("a table", Some(remedy)));
     }
-    let names = field.section(names)?;
+    let (names, other) = field.section(|section| {
+        let other = other(section);
+        Ok((names(section)?, other?))
+    })?;
     if names.is_empty() {
         let problem = Problem::new("the pattern has no name")
             .remedy("write { uri = \"spiffe://prod.example/*\" }, or dns, subject, fingerprint");
         return Err(field.refuse(problem));
     }
-    PeerPattern::new(names).map_err(|error| field.refuse(Problem::new(error.to_string())))
+    let pattern =
+        PeerPattern::new(names).map_err(|error| field.refuse(Problem::new(error.to_string())))?;
+    Ok((pattern, other))
 }
 
 fn names(section: &mut Section<'_>) -> Read<Vec<NamePattern>> {

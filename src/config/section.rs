@@ -376,17 +376,6 @@ impl<'r> Section<'r> {
             .is_some_and(|value| !value.get_ref().is_table())
     }
 
-    /// Refuses a key that a later version will have.
-    pub(super) fn unavailable(&mut self, key: &'static str, instead: &str) {
-        let Some((written, _)) = self.table.get_key_value(key) else {
-            return;
-        };
-        self.known.push(key);
-        let place = self.reader.place(written.span().start);
-        let problem = Problem::new("not available in this version").remedy(instead);
-        self.reader.report(problem.of_key(place, &self.shown(key)));
-    }
-
     fn finish(mut self) {
         let mut unknown: Vec<_> = self.table.keys().collect();
         unknown.retain(|key| !self.known.contains(&key.get_ref().as_ref()));

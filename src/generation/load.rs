@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::secrets::{self, Exposed};
 use crate::config::{self, Config, Files, Problems, Seen};
+use crate::proxy::{self, Accepted};
 use crate::telemetry::events;
 use crate::tls::{self, Material, RevocationListFacts, describe, unix_now};
 use crate::upstream::{self, Plan};
@@ -16,6 +17,7 @@ pub struct Loaded {
     config: Arc<Config>,
     material: Material,
     plans: Vec<Arc<Plan>>,
+    accepted: Vec<Option<Arc<Accepted>>>,
     exposed: Vec<Exposed>,
 }
 
@@ -33,6 +35,12 @@ impl Loaded {
     /// The upstreams, in the order of the config.
     pub fn plans(&self) -> &[Arc<Plan>] {
         &self.plans
+    }
+
+    /// What listeners accept of peers that speak for others, in the order of the
+    /// config.
+    pub fn accepted(&self) -> &[Option<Arc<Accepted>>] {
+        &self.accepted
     }
 
     /// What will cease to be valid soon, or has, and what is odd about it.
@@ -116,11 +124,15 @@ impl Loaded {
         let listeners = |loaded: &Self| -> Vec<_> {
             let all = loaded.config.listeners().iter();
             let tls = loaded.material.servers.iter().cloned();
-            all.zip(tls)
-                .map(|(l, tls)| (l.name.clone(), (l.clone(), tls)))
+            let accepted = loaded.accepted.iter().cloned();
+            all.zip(tls.zip(accepted))
+                .map(|(l, (tls, accepted))| (l.name.clone(), (l.clone(), tls, accepted)))
                 .collect()
         };
-        let same = |a: &Server, b: &Server| a.0 == b.0 && same_arc(a.1.as_ref(), b.1.as_ref());
+        let same = |a: &Server, b: &Server| {
+            let same_tls = same_arc(a.1.as_ref(), b.1.as_ref());
+            a.0 == b.0 && same_tls && same_arc(a.2.as_ref(), b.2.as_ref())
+        };
         compare(
             "listeners",
             &listeners(self),
@@ -147,8 +159,12 @@ impl Loaded {
     }
 }
 
-/// A listener, and its TLS side.
-type Server = (config::Listener, Option<Arc<tls::ServerTls>>);
+/// A listener, its TLS side, and what it accepts of peers that speak for others.
+type Server = (
+    config::Listener,
+    Option<Arc<tls::ServerTls>>,
+    Option<Arc<Accepted>>,
+);
 
 /// Something that an operator should know, said once.
 pub(crate) struct Warning {
@@ -258,6 +274,10 @@ fn load_through(
     let plans = upstream::load(&draft.config, files, material.as_ref(), former_plans)
         .map_err(|found| problems.extend(found))
         .ok();
+    let former_accepted = former.map_or(&[][..], Loaded::accepted);
+    let accepted = proxy::load(&draft.config, files, former_accepted)
+        .map_err(|found| problems.extend(found))
+        .ok();
     let config = Arc::new(draft.finish(problems)?);
     let exposed = secrets::exposed(&config, files);
     Ok(Loaded {
@@ -265,5 +285,6 @@ fn load_through(
         exposed,
         material: material.unwrap_or_default(),
         plans: plans.unwrap_or_default(),
+        accepted: accepted.unwrap_or_default(),
     })
 }

@@ -136,6 +136,7 @@ fn site(generation: u64, loaded: &Loaded, metrics: Arc<Metrics>) -> Arc<Site> {
         (
             loaded.material().servers.clone(),
             loaded.material().bundles.clone(),
+            loaded.accepted().to_vec(),
         ),
         metrics,
     ))

@@ -23,6 +23,9 @@ pub struct Identity {
     primary: String,
 }
 
+/// All that is known of one kind, in order; `None`: nothing.
+type Known = fn(&Names) -> Option<Vec<String>>;
+
 /// What is known of the names of an [`Identity`]. Without a certificate most of
 /// it is unknown, which is another thing than empty.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -111,6 +114,36 @@ impl Identity {
         &self.primary
     }
 
+    /// Whether both can be of the same somebody: they have a name or the
+    /// certificate in common, and in nothing that both know they differ.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.names(), other.names());
+        let mut common = false;
+        let mut differ = |ours: Option<Vec<String>>, theirs: Option<Vec<String>>| {
+            let both = ours.zip(theirs);
+            common |= both.as_ref().is_some_and(|(a, b)| a == b && !a.is_empty());
+            both.is_some_and(|(a, b)| a != b)
+        };
+        let kinds: [Known; 7] = [
+            |names| names.fingerprint().map(|known| vec![known.to_string()]),
+            |names| {
+                let subject = names.subject().map(ToOwned::to_owned);
+                subject.map(|subject| {
+                    vec![subject]
+                        .into_iter()
+                        .filter(|s| !s.is_empty())
+                        .collect()
+                })
+            },
+            |names| names.known(names.dns().to_vec()),
+            |names| names.known(names.uri().to_vec()),
+            |names| names.known(names.email().to_vec()),
+            |names| names.known(names.upn().to_vec()),
+            |names| names.known(names.ip().iter().map(ToString::to_string).collect()),
+        ];
+        !kinds.iter().any(|of| differ(of(ours), of(theirs))) && common
+    }
+
     /// The same exactly for identities of which the same is known: a digest of
     /// all their names, and of the certificate.
     pub(super) fn digest(&self) -> Fingerprint {
@@ -191,6 +224,12 @@ impl Names {
     /// The IP addresses.
     pub fn ip(&self) -> &[IpAddr] {
         &self.alternative().ip
+    }
+
+    /// All names of a kind, in order; `None`: it is not known whether there are any.
+    fn known(&self, mut list: Vec<String>) -> Option<Vec<String>> {
+        list.sort();
+        (self.certificate().is_some() || !list.is_empty()).then_some(list)
     }
 
     fn alternative(&self) -> &AlternativeNames {
@@ -322,6 +361,44 @@ mod tests {
         assert_eq!(identity.names().certificate(), None);
         assert_eq!(identity.names().fingerprint(), None);
         assert_eq!(identity.chain(), None);
+    }
+
+    #[test]
+    fn identities_agree_that_have_something_in_common_and_differ_in_nothing_known() {
+        let stated = |uri: &str, dns: &[&str], subject: Option<&str>| {
+            let mut names = StatedNames::default();
+            names.uri(uri).unwrap();
+            for name in dns {
+                names.dns(name).unwrap();
+            }
+            if let Some(subject) = subject {
+                names.subject(subject).unwrap();
+            }
+            Identity::stated(names).unwrap()
+        };
+        let leaf = TestLeaf::new().subject("web").uri("urn:web");
+        let leaf = leaf.dns("a.example").dns("b.example").identity();
+        let leaf = leaf.identity();
+        let web = stated("urn:web", &[], None);
+        let turned = stated("urn:web", &["b.example", "a.example"], Some("CN=web"));
+        for (one, other) in [(leaf, &web), (leaf, &turned), (&web, &turned)] {
+            assert!(one.agrees_with(other) && other.agrees_with(one));
+        }
+        let mut subject = StatedNames::default();
+        subject.subject("CN=web").unwrap();
+        let subject = Identity::stated(subject).unwrap();
+        assert!(leaf.agrees_with(&subject));
+        assert!(!web.agrees_with(&subject), "nothing is in common");
+        for other in [
+            stated("urn:other", &[], None),
+            stated("urn:web", &["a.example"], None),
+            stated("urn:web", &[], Some("CN=other")),
+        ] {
+            assert!(!leaf.agrees_with(&other) && !other.agrees_with(leaf));
+        }
+        // What a certificate does not have is known, too.
+        let bare = TestLeaf::new().uri("urn:web").identity();
+        assert!(!bare.identity().agrees_with(&turned));
     }
 
     #[test]

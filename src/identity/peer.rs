@@ -51,10 +51,6 @@ impl PeerIdentity {
     ///
     /// Only `crate::proxy` calls this, where `accept_assertions_from` is
     /// decided; `tests/architecture.rs` holds it.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "listeners do not accept assertions yet")
-    )]
     pub(crate) fn asserted(identity: Identity, speaker: &Self) -> Self {
         let told = [*identity.digest().as_bytes(), speaker.key].concat();
         Self {
@@ -109,7 +105,11 @@ mod tests {
         let edge = test_identity("spiffe://edge.example/proxy");
         let mut names = StatedNames::default();
         names.uri("spiffe://prod.example/web").unwrap();
-        let peer = PeerIdentity::asserted(Identity::stated(names).unwrap(), &edge);
+        let identity = Identity::stated(names).unwrap();
+        let peer = PeerIdentity::asserted(identity.clone(), &edge);
+        let other = PeerIdentity::asserted(identity.clone(), &peer);
+        assert_eq!(peer.key(), PeerIdentity::asserted(identity, &edge).key());
+        assert!(peer.key() != edge.key() && peer.key() != other.key());
 
         assert_eq!(peer.primary(), "spiffe://prod.example/web");
         assert_eq!(peer.speaker(), Some("spiffe://edge.example/proxy"));

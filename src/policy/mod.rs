@@ -31,7 +31,7 @@ pub enum Denial {
     },
 
     /// The caller is known, and no entry of `allow` matches.
-    #[error("none of the {rules} `allow` entries of route `{route}` matches the caller `{peer}`")]
+    #[error("none of the {rules} `allow` entries of route `{route}` matches the caller `{peer}`{}", spoken_for(speaker.as_deref()))]
     NoRuleMatched {
         /// The route's name.
         route: String,
@@ -39,7 +39,13 @@ pub enum Denial {
         rules: usize,
         /// The caller's [`PeerIdentity::primary`] label.
         peer: String,
+        /// That of the peer who speaks for it, where one does.
+        speaker: Option<String>,
     },
+}
+
+fn spoken_for(speaker: Option<&str>) -> String {
+    speaker.map_or_else(String::new, |by| format!(", for whom `{by}` speaks"))
 }
 
 impl Permit {
@@ -51,34 +57,42 @@ impl Permit {
 }
 
 /// Decides whether `peer` may use `route`; `None` is an anonymous caller.
+/// `speaker`: who says that it is this caller, where it does not come by itself.
 ///
 /// The first entry of `allow` that matches is named. Permitting allocates nothing.
 ///
 /// # Errors
 ///
 /// A [`Denial`] that names the route and what was missing.
-pub fn decide(route: &Route, peer: Option<&PeerIdentity>) -> Result<Permit, Denial> {
+pub fn decide(
+    route: &Route,
+    peer: Option<&PeerIdentity>,
+    speaker: Option<&PeerIdentity>,
+) -> Result<Permit, Denial> {
     match (peer, &route.allow) {
         (None, None) if !route.requires_certificate => Ok(Permit { rule: None }),
         (None, _) => Err(Denial::CertificateRequired {
             route: route.name.clone(),
         }),
         (Some(_), None) => Ok(Permit { rule: None }),
-        (Some(peer), Some(allow)) => match allow.iter().position(|entry| entry.matches(peer)) {
-            Some(rule) => Ok(Permit { rule: Some(rule) }),
-            None => Err(Denial::NoRuleMatched {
-                route: route.name.clone(),
-                rules: allow.len(),
-                peer: peer.primary().to_owned(),
-            }),
-        },
+        (Some(peer), Some(allow)) => {
+            match allow.iter().position(|entry| entry.matches(peer, speaker)) {
+                Some(rule) => Ok(Permit { rule: Some(rule) }),
+                None => Err(Denial::NoRuleMatched {
+                    route: route.name.clone(),
+                    rules: allow.len(),
+                    peer: peer.primary().to_owned(),
+                    speaker: peer.speaker().map(ToOwned::to_owned),
+                }),
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Place, UpstreamId};
+    use crate::config::{Allowed, Located, Place, UpstreamId};
     use crate::identity::testing::test_identity;
     use crate::identity::{NameKind, NamePattern, PeerPattern};
 
@@ -98,9 +112,14 @@ mod tests {
         }
     }
 
+    fn pattern(uri: &str) -> PeerPattern {
+        PeerPattern::new(vec![NamePattern::parse(NameKind::Uri, uri).unwrap()]).unwrap()
+    }
+
     fn route_for(uris: &[&str]) -> Route {
-        let entry = |uri: &&str| {
-            PeerPattern::new(vec![NamePattern::parse(NameKind::Uri, uri).unwrap()]).unwrap()
+        let entry = |uri: &&str| Allowed {
+            caller: pattern(uri),
+            via: None,
         };
         Route {
             allow: Some(uris.iter().map(entry).collect()),
@@ -110,7 +129,7 @@ mod tests {
 
     fn rule(route: &Route, peer: Option<&str>) -> Result<Option<usize>, Denial> {
         let identity = peer.map(test_identity);
-        decide(route, identity.as_ref()).map(|permit| permit.rule())
+        decide(route, identity.as_ref(), None).map(|permit| permit.rule())
     }
 
     #[test]
@@ -154,7 +173,30 @@ mod tests {
                 route: "orders".to_owned(),
                 rules: 3,
                 peer: "spiffe://evil.example/web".to_owned(),
+                speaker: None,
             })
+        );
+    }
+
+    #[test]
+    fn an_entry_with_a_speaker_matches_callers_for_whom_it_speaks_and_no_others() {
+        let mut route = route_for(&["spiffe://prod.example/*"]);
+        let via = Located {
+            value: pattern("spiffe://edge.example/*"),
+            place: Place::default(),
+        };
+        route.allow.as_mut().unwrap()[0].via = Some(via);
+        let edge = test_identity("spiffe://edge.example/proxy");
+        let other = test_identity("spiffe://other.example/proxy");
+        let web = test_identity(WEB);
+
+        assert!(decide(&route, Some(&web), Some(&edge)).is_ok());
+        assert!(decide(&route, Some(&web), Some(&other)).is_err());
+        assert!(decide(&route, Some(&web), None).is_err());
+        assert!(decide(&route, Some(&edge), Some(&edge)).is_err());
+        assert_eq!(
+            route.allow.unwrap()[0].to_string(),
+            "{ uri = \"spiffe://prod.example/*\", via = { uri = \"spiffe://edge.example/*\" } }"
         );
     }
 

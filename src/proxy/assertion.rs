@@ -8,11 +8,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::fault::{Fault, Kind, Phase, Side};
 use crate::config::{LayerMode, UpstreamId};
-use crate::identity::{ENCODING_BUDGET, EncodeError, PeerIdentity};
+use crate::identity::{ENCODING_BUDGET, EncodeError, Identity, PeerIdentity};
 use crate::upstream::Plan;
 use crate::upstream::assertion::{AssertError, Asserter, Role, Statement, Tokens};
 
-/// What is asserted of one connection's peer, put together once for each upstream.
+/// What is asserted of one party, put together once for each upstream.
 #[derive(Debug)]
 pub(super) struct Assertions {
     by_upstream: RefCell<Vec<Option<Written>>>,
@@ -59,7 +59,7 @@ impl Assertions {
         headers: &mut HeaderMap,
     ) -> Result<bool, Fault> {
         let plan = told.plan;
-        let peer = match (plan.assertion(), peer) {
+        let whom = match (plan.assertion(), plan.asserts(peer)) {
             (LayerMode::Never, _) | (LayerMode::Supported, None) => return Ok(false),
             (LayerMode::Required, None) => {
                 return Err(Fault::new(
@@ -72,10 +72,10 @@ impl Assertions {
                     ),
                 ));
             }
-            (LayerMode::Supported | LayerMode::Required, Some(peer)) => peer,
+            (LayerMode::Supported | LayerMode::Required, Some(whom)) => whom,
         };
         let said = self
-            .said(told.id, plan, peer)
+            .said(told.id, plan, whom)
             .map_err(|cause| unwritten(&cause))?;
         if let (Some(asserter), Some(statement)) = (plan.asserter(), &said.statement) {
             let token = told
@@ -91,25 +91,22 @@ impl Assertions {
         Ok(true)
     }
 
-    fn said(&self, id: UpstreamId, plan: &Plan, peer: &PeerIdentity) -> Written {
+    fn said(&self, id: UpstreamId, plan: &Plan, whom: (&Identity, Role<'_>)) -> Written {
         let mut all = self.by_upstream.borrow_mut();
         match all.get_mut(id.0) {
-            Some(slot) => slot.get_or_insert_with(|| put_together(plan, peer)).clone(),
+            Some(slot) => slot.get_or_insert_with(|| put_together(plan, whom)).clone(),
             // Not one of this generation's: it is told in full, each time.
-            None => put_together(plan, peer),
+            None => put_together(plan, whom),
         }
     }
 }
 
-fn put_together(plan: &Plan, peer: &PeerIdentity) -> Written {
+fn put_together(plan: &Plan, (identity, role): (&Identity, Role<'_>)) -> Written {
     let mut fields = Vec::new();
     for encoding in plan.encodings() {
-        encoding.encode(peer.identity(), plan.own_identity(), &mut fields)?;
+        encoding.encode(identity, plan.own_identity(), &mut fields)?;
     }
-    let role = Role::OfAnother {
-        speaker: peer.speaker(),
-    };
-    let state = |asserter| Statement::of(asserter, peer.names(), role);
+    let state = |asserter| Statement::of(asserter, identity.names(), role);
     let statement = plan.asserter().map(state).transpose()?;
     Ok(Rc::new(Said { fields, statement }))
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::caller::Caller;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::headers;
+use super::party::Party;
 use super::request_body::RequestBody;
 use crate::config::PoolPer;
 use crate::identity::PeerIdentity;
@@ -69,14 +70,13 @@ struct Stateful<'a> {
 }
 
 impl<'a> Authentication<'a> {
-    /// For a request with this head, as the caller sent it, to `authority`.
+    /// For a request of `peer` with this head, as the caller sent it, to `authority`.
     pub(super) fn of(
-        caller: &'a Caller,
+        peer: Option<&'a PeerIdentity>,
         upstream: &'a Upstream<RequestBody>,
         (head, authority): (&request::Parts, &HeaderValue),
         now: Instant,
     ) -> Self {
-        let peer = caller.peer();
         let credential = upstream.plan().credential();
         let stateful = upstream.sessions().map(|sessions| Stateful {
             sessions,
@@ -271,11 +271,14 @@ fn session_key(
     key
 }
 
-/// Over whose connections a request of `caller` may go. Nobody knows who the
-/// anonymous are: each connection of theirs is taken for somebody else.
-pub(super) fn owner(caller: &Caller, pool_per: PoolPer) -> Owner {
-    let connection = || Owner::connection(caller.downstream().token());
-    match (pool_per, caller.peer()) {
+/// Over whose connections a request for `party` may go that came over the
+/// connection of `caller`. Nobody knows who the anonymous are: each connection of
+/// theirs is taken for somebody else.
+///
+/// Where a peer speaks for several, each of them has connections of its own.
+pub(super) fn owner((caller, party): (&Caller, &Party), pool_per: PoolPer) -> Owner {
+    let connection = || Owner::connection(party.token().unwrap_or(caller.downstream().token()));
+    match (pool_per, party.peer()) {
         (PoolPer::None, _) => Owner::Shared,
         (PoolPer::Identity, Some(peer)) => Owner::Identity(*peer.key()),
         (PoolPer::Identity, None) | (PoolPer::Connection, _) => connection(),

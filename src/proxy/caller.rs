@@ -4,10 +4,14 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::assertion::Assertions;
+use http::HeaderMap;
+
+use super::accepted::Spoken;
 use super::downstream::Downstream;
+use super::fault::Fault;
 use super::forwarding::Origin;
 use super::handle::Proxy;
+use super::party::Party;
 use super::site::Site;
 use crate::config::{Limits, ListenerId};
 use crate::identity::PeerIdentity;
@@ -25,7 +29,10 @@ pub struct Caller {
     downstream: Rc<Downstream>,
     tls: Option<Arc<ServerTls>>,
     origin: Origin,
-    assertions: Assertions,
+    /// The peer itself.
+    party: Rc<Party>,
+    /// Those for whom the peer speaks; `None`: it may not.
+    spoken: Option<Spoken>,
 }
 
 impl Caller {
@@ -39,11 +46,16 @@ impl Caller {
                 config.trusted_proxies.iter().any(|net| net.contains(&ip))
             })
         });
+        let upstreams = site.plans().len();
         Rc::new(Self {
             listener,
             tls: site.server(listener).cloned(),
             origin: Origin::new(address, downstream.is_tls(), trusted),
-            assertions: Assertions::new(site.plans().len()),
+            party: Party::new(downstream.shared_peer().cloned(), upstreams),
+            spoken: site
+                .accepted(listener)
+                .zip(downstream.shared_peer())
+                .and_then(|(accepted, peer)| Spoken::of(accepted, peer, upstreams)),
             proxy: Rc::clone(proxy),
             downstream,
         })
@@ -75,7 +87,7 @@ impl Caller {
         &self.downstream
     }
 
-    /// Who it is; `None` is anonymous.
+    /// Who is at the other end; `None` is anonymous.
     pub fn peer(&self) -> Option<&PeerIdentity> {
         self.downstream.peer()
     }
@@ -89,8 +101,18 @@ impl Caller {
         &self.origin
     }
 
-    pub(super) fn assertions(&self) -> &Assertions {
-        &self.assertions
+    /// For whom a request with this head is made. What is no credential but an
+    /// assertion is taken out.
+    ///
+    /// # Errors
+    ///
+    /// The peer says for whom, and that cannot be taken.
+    pub(super) fn party(&self, headers: &mut HeaderMap) -> Result<Rc<Party>, Fault> {
+        let spoken = match &self.spoken {
+            Some(spoken) => spoken.party(headers)?,
+            None => None,
+        };
+        Ok(spoken.unwrap_or_else(|| Rc::clone(&self.party)))
     }
 
     pub(super) fn is_http2(&self) -> bool {

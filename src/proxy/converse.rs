@@ -1,6 +1,7 @@
 //! One conversation with an upstream: a permitted request is sent, and sent
 //! again where the service does not accept what authenticates it.
 
+use std::rc::Rc;
 use std::sync::Mutex;
 
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
@@ -14,6 +15,7 @@ use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::handle::{Proxy, Way};
 use super::outbound::{self, Written};
+use super::party::Party;
 use super::request_body::{Kept, RequestBody};
 use super::tunnel;
 use crate::config::{Protocol, UpstreamId};
@@ -23,6 +25,8 @@ use crate::upstream::{Answer, Plan, SendFault, UpstreamRequest};
 pub(super) struct Ready {
     /// Where it goes.
     pub(super) way: Way,
+    /// For whom it is made.
+    pub(super) party: Rc<Party>,
     /// Its head, in which all is written but its message layer.
     pub(super) head: Box<request::Parts>,
     /// Its body.
@@ -34,6 +38,7 @@ pub(super) struct Ready {
 /// How a permitted request is sent, each time.
 struct Sending<'a> {
     caller: &'a Caller,
+    party: &'a Party,
     way: Way,
     /// Whether it asks for another protocol.
     upgrade: bool,
@@ -65,6 +70,7 @@ impl Proxy {
     ) -> Result<Answer<RequestBody>, Fault> {
         let Ready {
             way,
+            party,
             mut head,
             incoming,
             written,
@@ -72,7 +78,8 @@ impl Proxy {
         let upstream = self.upstream(way.upstream)?;
         let plan = upstream.plan();
         let now = exchange.started();
-        let mut authentication = Authentication::of(caller, upstream, (&head, &way.authority), now);
+        let mut authentication =
+            Authentication::of(party.peer(), upstream, (&head, &way.authority), now);
         let mut body = RequestBody::new(
             incoming,
             self.site().identity_fields(),
@@ -82,6 +89,7 @@ impl Proxy {
         let upgrade = fit(&mut head, plan, &body, written.hop.upgrade);
         let sending = Sending {
             caller,
+            party: &party,
             way,
             upgrade,
         };
@@ -138,7 +146,7 @@ impl Proxy {
             }
             None => Request::from_parts(*head, body),
         };
-        let owner = owner(sending.caller, upstream.plan().pool_per());
+        let owner = owner((sending.caller, sending.party), upstream.plan().pool_per());
         let request =
             UpstreamRequest::new(way.permit.clone(), request, sending.upgrade).owned_by(owner);
         upstream

@@ -19,7 +19,7 @@ pub struct Downstream {
     /// Gone when it is: for what belongs to it.
     token: Rc<()>,
     address: Option<SocketAddr>,
-    peer: Option<PeerIdentity>,
+    peer: Option<Rc<PeerIdentity>>,
     tls: bool,
     http2: bool,
     standing: RefCell<Standing>,
@@ -67,7 +67,7 @@ impl Downstream {
         Rc::new(Self {
             token: Rc::new(()),
             address,
-            peer,
+            peer: peer.map(Rc::new),
             tls,
             http2,
             standing: RefCell::default(),
@@ -88,6 +88,11 @@ impl Downstream {
 
     /// Who it is; `None` is anonymous.
     pub fn peer(&self) -> Option<&PeerIdentity> {
+        self.peer.as_deref()
+    }
+
+    /// The same, to be kept.
+    pub(super) fn shared_peer(&self) -> Option<&Rc<PeerIdentity>> {
         self.peer.as_ref()
     }
 

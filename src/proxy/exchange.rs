@@ -13,6 +13,7 @@ use super::caller::Caller;
 use super::downstream::Downstream;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::ledger::Ledger;
+use super::party::Party;
 use crate::config::{ListenerId, Route, UpstreamId};
 use crate::telemetry::access::AccessRecord;
 use crate::telemetry::{ReferenceId, events};
@@ -26,6 +27,7 @@ pub(super) struct Exchange {
     started: Instant,
     /// Kept only when there is an access log to write it to.
     line: Option<Line>,
+    party: Option<Rc<Party>>,
     route: Option<usize>,
     upstream: Option<UpstreamId>,
     endpoint: Option<usize>,
@@ -63,6 +65,7 @@ impl Exchange {
             id: ledger.references.next(),
             started: Instant::now(),
             line,
+            party: None,
             route: None,
             upstream: None,
             endpoint: None,
@@ -94,6 +97,15 @@ impl Exchange {
     /// What came of its body.
     pub(super) fn received(&self) -> &Rc<Received> {
         &self.received
+    }
+
+    /// It is made for them.
+    pub(super) fn is_for(&mut self, party: &Rc<Party>) {
+        self.party = Some(Rc::clone(party));
+    }
+
+    fn spoken_for(&self) -> Option<&str> {
+        self.party.as_ref()?.spoken_for()
     }
 
     /// It takes this route.
@@ -180,6 +192,7 @@ impl Exchange {
             listener = listener.map(|listener| listener.name.as_str()),
             client = %self.downstream,
             peer = self.downstream.peer().map(crate::identity::PeerIdentity::primary),
+            r#for = self.spoken_for(),
             status = self.status,
             route = route.map(|route| route.name.as_str()),
             %fault,
@@ -216,6 +229,7 @@ impl Exchange {
                 .map_or("-", |l| l.name.as_str()),
             client: &*self.downstream,
             peer: self.downstream.peer().map(|peer| peer.primary()),
+            spoken_for: self.spoken_for(),
             method: line.method.as_str(),
             host,
             path: line

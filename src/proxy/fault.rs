@@ -57,6 +57,8 @@ pub enum Phase {
 pub enum Kind {
     /// No identity, where the upstream requires one to be asserted.
     AssertionMissing,
+    /// What a peer says of the caller for whom it speaks cannot be taken.
+    AssertionRefused,
     /// The assertion would be larger than its budget.
     AssertionTooLarge,
     /// The assertion could not be signed.
@@ -168,7 +170,9 @@ impl Fault {
             | Kind::Withdrawn => StatusCode::FORBIDDEN,
             Kind::AssertionTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Kind::AuthorityNotServed => StatusCode::MISDIRECTED_REQUEST,
-            Kind::BodyBroken | Kind::ClientGone | Kind::Malformed => StatusCode::BAD_REQUEST,
+            Kind::AssertionRefused | Kind::BodyBroken | Kind::ClientGone | Kind::Malformed => {
+                StatusCode::BAD_REQUEST
+            }
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::ConnectTimeout | Kind::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Kind::Cut | Kind::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
@@ -225,6 +229,7 @@ impl Kind {
     pub fn code(self) -> &'static str {
         match self {
             Self::AssertionMissing => "assertion_missing",
+            Self::AssertionRefused => "assertion_refused",
             Self::AssertionTooLarge => "assertion_too_large",
             Self::AssertionUnsigned => "assertion_unsigned",
             Self::AuthorityNotServed => "authority_not_served",

@@ -20,6 +20,7 @@ use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::ledger::Ledger;
 use super::outbound::Outbound;
+use super::party::Party;
 use super::request_body::RequestBody;
 use super::site::Site;
 use super::target::{self, Target};
@@ -120,22 +121,29 @@ impl Caller {
         let (head, incoming) = request.into_parts();
         let mut head = Box::new(head);
         let mut exchange = Exchange::begin(&self, &head);
-        let admitted = match ambiguity {
+        let begun = match ambiguity {
             Some(rule) => Err(Fault::malformed(rule)),
-            None => proxy.admit(&self, &head, &mut exchange),
+            None => self.downstream().admit(),
         };
+        let admitted = begun.and_then(|()| {
+            let party = self.party(&mut head.headers)?;
+            exchange.is_for(&party);
+            let admitted = proxy.admit((&self, &party), &head, &mut exchange)?;
+            Ok((admitted, party))
+        });
         let admitted = match admitted {
-            Ok(Admitted::Keys) => {
+            Ok((Admitted::Keys, _)) => {
                 return keys::answer(&head.method, proxy.site.key_set(), exchange);
             }
-            Ok(Admitted::OnItsWay(way)) => Ok(way),
+            Ok((Admitted::OnItsWay(way), party)) => Ok((way, party)),
             Err(fault) => Err(fault),
         };
-        let readied = admitted.and_then(|way| {
+        let readied = admitted.and_then(|(way, party)| {
             let upstream = proxy.upstream(way.upstream)?;
             let written = Outbound {
                 site: proxy.site(),
                 caller: &self,
+                party: &party,
                 upstream: Told {
                     id: way.upstream,
                     plan: upstream.plan(),
@@ -143,9 +151,9 @@ impl Caller {
                 },
             }
             .write(&mut head, &way.authority)?;
-            Ok((way, written))
+            Ok((way, party, written))
         });
-        let (way, written) = match readied {
+        let (way, party, written) = match readied {
             Ok(readied) => readied,
             Err(fault) => return refusal(fault, exchange),
         };
@@ -155,6 +163,7 @@ impl Caller {
             .filter(|_| written.hop.upgrade.is_some());
         let ready = Ready {
             way,
+            party,
             head,
             incoming,
             written,
@@ -167,14 +176,13 @@ impl Caller {
 }
 
 impl Proxy {
-    /// Standing, target, route, decision.
+    /// Target, route, decision.
     fn admit(
         &self,
-        caller: &Caller,
+        (caller, party): (&Caller, &Party),
         head: &request::Parts,
         exchange: &mut Exchange,
     ) -> Result<Admitted, Fault> {
-        caller.downstream().admit()?;
         let target = target::read(head)?;
         if !caller.may_ask_for(&target.host) {
             return Err(misdirected(&target));
@@ -192,8 +200,9 @@ impl Proxy {
         };
         self.check_other_readings(caller, &target, index)?;
         exchange.routed(index, route);
-        let permit =
-            policy::decide(route, caller.peer()).map_err(|denial| Fault::denied(&denial))?;
+        let speaker = party.spoken_for().and(caller.peer());
+        let permit = policy::decide(route, party.peer(), speaker)
+            .map_err(|denial| Fault::denied(&denial))?;
         exchange.permitted(permit.rule());
         let authority = target_authority(&target)?;
         Ok(Admitted::OnItsWay(Way {

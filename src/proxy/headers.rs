@@ -93,6 +93,17 @@ pub(super) fn strip_response(headers: &mut HeaderMap) {
     });
 }
 
+/// The first of these fields that a `Connection` line names.
+pub(super) fn nominated<'f>(
+    headers: &HeaderMap,
+    mut fields: impl Iterator<Item = &'f HeaderName>,
+) -> Option<&'f HeaderName> {
+    let nominated = headers
+        .contains_key(CONNECTION)
+        .then(|| Nominated::of(headers))?;
+    fields.find(|field| nominated.contains(field))
+}
+
 /// Makes a `Vary` that names an identity field `Vary: *` (RFC 9440): callers do
 /// not send these fields, so no cache of theirs could tell two of them apart.
 pub(super) fn settle_vary(headers: &mut HeaderMap, identity: &IdentityFields) {

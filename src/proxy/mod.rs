@@ -7,7 +7,8 @@
 //!
 //! # Rules
 //!
-//! * What says who is calling comes from the connection alone. Fields that say
+//! * What says who is calling comes from the connection alone, or from the
+//!   assertion of a peer that the listener lists (`accepted`). Fields that say
 //!   so and arrive from downstream are removed, in every spelling that a server
 //!   folds to the same name, in heads and in trailers, on every listener.
 //! * Hop-by-hop fields end here: those of RFC 9110 §7.6.1 and every field that
@@ -26,6 +27,7 @@
 //!
 //! RFC 9110, RFC 9112 (HTTP/1.1), RFC 9113 (HTTP/2), RFC 7239 (Forwarded).
 
+mod accepted;
 mod assertion;
 mod authentication;
 mod body;
@@ -42,12 +44,14 @@ pub mod jwt;
 mod keys;
 mod ledger;
 mod outbound;
+mod party;
 mod request_body;
 mod route;
 mod site;
 mod target;
 mod tunnel;
 
+pub use accepted::{Accepted, load};
 pub use body::{BodyFault, ResponseBody};
 pub use caller::Caller;
 pub use downstream::{Downstream, Standing, Tunnel};
@@ -55,4 +59,4 @@ pub use fault::{Fault, Kind, Phase, Side};
 pub use framing::Framing;
 pub use handle::Proxy;
 pub use request_body::RequestBody;
-pub use site::Site;
+pub use site::{Sides, Site};

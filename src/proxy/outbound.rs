@@ -9,6 +9,7 @@ use super::authentication::Means;
 use super::caller::Caller;
 use super::fault::Fault;
 use super::headers::{self, Hop};
+use super::party::Party;
 use super::{Site, forwarding};
 use crate::config::Protocol;
 use crate::upstream::{Credential, Plan};
@@ -17,6 +18,7 @@ use crate::upstream::{Credential, Plan};
 pub(super) struct Outbound<'a> {
     pub(super) site: &'a Site,
     pub(super) caller: &'a Caller,
+    pub(super) party: &'a Party,
     pub(super) upstream: Told<'a>,
 }
 
@@ -54,6 +56,7 @@ impl Outbound<'_> {
         let Self {
             site,
             caller,
+            party,
             upstream,
         } = self;
         let plan = upstream.plan;
@@ -69,7 +72,7 @@ impl Outbound<'_> {
             // The signed assertion may stand there instead.
             headers::drop_field(fields, &AUTHORIZATION);
         }
-        let asserted = caller.assertions().write(upstream, caller.peer(), fields)?;
+        let asserted = party.assertions().write(upstream, party.peer(), fields)?;
         caller
             .origin()
             .write(fields, authority.to_str().unwrap_or_default());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 
+use super::accepted::Accepted;
 use super::route::Routes;
 use crate::config::{Config, ListenerId, TrustBundle};
 use crate::identity::IdentityFields;
@@ -24,20 +25,29 @@ pub struct Site {
     plans: Vec<Arc<Plan>>,
     servers: Vec<Option<Arc<ServerTls>>>,
     bundles: Vec<Arc<Bundle>>,
+    accepted: Vec<Option<Arc<Accepted>>>,
     /// The public keys of the assertions of all upstreams, as JSON.
     key_set: Bytes,
     metrics: Arc<Metrics>,
 }
 
+/// The TLS sides of listeners, the bundles, and what listeners accept of peers
+/// that speak for others.
+pub type Sides = (
+    Vec<Option<Arc<ServerTls>>>,
+    Vec<Arc<Bundle>>,
+    Vec<Option<Arc<Accepted>>>,
+);
+
 impl Site {
     /// Puts a generation together. `plans`, `servers` and `bundles` stand in the
-    /// order of the config's upstreams, listeners and bundles, and `metrics` count
-    /// by the same places.
+    /// order of the config's upstreams, listeners and bundles, `accepted` in that
+    /// of the listeners, and `metrics` count by the same places.
     pub fn new(
         generation: u64,
         config: Arc<Config>,
         plans: Vec<Arc<Plan>>,
-        (servers, bundles): (Vec<Option<Arc<ServerTls>>>, Vec<Arc<Bundle>>),
+        (servers, bundles, accepted): Sides,
         metrics: Arc<Metrics>,
     ) -> Self {
         let configured = plans
@@ -50,7 +60,10 @@ impl Site {
         let signed = asserters()
             .map(Asserter::field)
             .filter(|field| **field != AUTHORIZATION);
-        let identity_fields = Arc::new(IdentityFields::new(configured.chain(signed)));
+        let read = accepted.iter().flatten().flat_map(|one| one.fields());
+        let read = read.filter(|field| **field != AUTHORIZATION);
+        let names = configured.chain(signed).chain(read);
+        let identity_fields = Arc::new(IdentityFields::new(names));
         let key_set = assertion::key_set(asserters().map(Asserter::keys)).into();
         let routes = Routes::new(&config);
         Self {
@@ -61,6 +74,7 @@ impl Site {
             plans,
             servers,
             bundles,
+            accepted,
             key_set,
             metrics,
         }
@@ -79,6 +93,11 @@ impl Site {
     /// The TLS side of a listener; `None` for a plaintext one.
     pub fn server(&self, listener: ListenerId) -> Option<&Arc<ServerTls>> {
         self.servers.get(listener.0).and_then(Option::as_ref)
+    }
+
+    /// What is accepted of peers that speak for others; `None`: nothing.
+    pub(super) fn accepted(&self, listener: ListenerId) -> Option<&Arc<Accepted>> {
+        self.accepted.get(listener.0).and_then(Option::as_ref)
     }
 
     /// The trust bundle of this name, and what the config says of it.

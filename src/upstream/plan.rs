@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::assertion::Asserter;
+use super::assertion::{Asserter, Role};
 use super::credential::Credential;
 use crate::config::{
-    self, Config, Files, Inputs, LayerMode, Place, PoolPer, Problem, Protocol, UpstreamTrust,
+    self, Config, Files, Inputs, LayerMode, Place, PoolPer, Problem, Protocol, RunAs, UpstreamTrust,
 };
-use crate::identity::{Encoding, Identity};
+use crate::identity::{Encoding, Identity, PeerIdentity};
 use crate::tls::{ClientTls, Material};
 
 /// One upstream, ready for use. Immutable; workers share it.
@@ -47,7 +47,10 @@ pub fn load(
             continue;
         }
         let (secrets, inputs) = files.inputs_of(|| Secrets::load(upstream, files));
+        let own = tls.as_ref().and_then(|tls| tls.own_identity());
+        let unfit = own.and_then(|own| unfit(upstream, own));
         match secrets {
+            Ok(_) if unfit.is_some() => problems.extend(unfit),
             Ok(Secrets {
                 credential,
                 asserter,
@@ -66,6 +69,21 @@ pub fn load(
     } else {
         Err(problems)
     }
+}
+
+/// A problem if `own` is whom the upstream is told of, and cannot be.
+fn unfit(upstream: &config::Upstream, own: &Identity) -> Option<Problem> {
+    let outbound = &upstream.outbound;
+    if outbound.run_as != RunAs::System || outbound.assertion == LayerMode::Never {
+        return None;
+    }
+    let why = outbound.inexpressible(own, Some(own))?;
+    let name = &upstream.name;
+    let what = format!(
+        "upstreams.{name}.outbound.run_as: \"system\", and countersign's own certificate cannot be asserted: {why}"
+    );
+    let problem = Problem::at(upstream.place, what).causes("no request could ever be sent");
+    Some(problem.remedy("write other encodings, or present another certificate"))
 }
 
 /// What makes an upstream believe countersign, read from files.
@@ -133,6 +151,24 @@ impl Plan {
                 .tls
                 .as_ref()
                 .is_some_and(|tls| tls.certificate.is_some())
+    }
+
+    /// Whom it is told of in a request for `peer`, and in which role; `None`:
+    /// the caller is anonymous, and nobody stands in for it.
+    pub fn asserts<'p>(
+        &'p self,
+        peer: Option<&'p PeerIdentity>,
+    ) -> Option<(&'p Identity, Role<'p>)> {
+        match &self.config.outbound.run_as {
+            RunAs::Client => {
+                let speaker = peer?.speaker();
+                Some((peer?.identity(), Role::OfAnother { speaker }))
+            }
+            RunAs::Specified(identity) => {
+                Some((&identity.value, Role::OfAnother { speaker: None }))
+            }
+            RunAs::System => Some((self.own_identity()?, Role::Own)),
+        }
     }
 
     /// Who countersign is to it: whom the certificate names that it is presented.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Located;
 use crate::config::signed::SignedAssertion;
-use crate::identity::Encoding;
+use crate::identity::{Encoding, Identity};
 
 /// How much a layer of outbound authentication is wanted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Outbound {
     pub credential: LayerMode,
     /// The attribute layer: the asserted identity.
     pub assertion: LayerMode,
+    /// Whose identity the attribute layer asserts.
+    pub run_as: RunAs,
     /// What the message layer sends.
     pub source: CredentialSource,
     /// How the attribute layer says who is calling; empty only if `signed` is not.
@@ -43,6 +45,36 @@ pub struct Outbound {
     pub replay_limit: usize,
     /// Who may share a connection to the service.
     pub pool_per: PoolPer,
+}
+
+impl Outbound {
+    /// Why this identity cannot be said in all of the forms that are wanted, if
+    /// it cannot. `own`: who countersign itself is to the upstream.
+    pub fn inexpressible(&self, identity: &Identity, own: Option<&Identity>) -> Option<String> {
+        let mut fields = Vec::new();
+        let mut encodings = self.encodings.iter();
+        let failed = encodings.find_map(|one| one.encode(identity, own, &mut fields).err());
+        let signed = self.signed.as_ref();
+        let nobody = signed.is_some_and(|one| one.subject.render(identity.names()).is_none());
+        match failed {
+            Some(cause) => Some(cause.to_string()),
+            None if nobody => {
+                Some("it has none of the names in the `subject` of the signed assertion".to_owned())
+            }
+            None => None,
+        }
+    }
+}
+
+/// Whose identity the attribute layer asserts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RunAs {
+    /// The caller's.
+    Client,
+    /// The one in the config, whoever calls.
+    Specified(Box<Located<Identity>>),
+    /// countersign's own, that of the certificate that it presents.
+    System,
 }
 
 /// How the sessions that a service opens for those who have authenticated are

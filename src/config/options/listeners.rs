@@ -3,7 +3,7 @@
 use super::Default::{Is, Required, Unset};
 use super::{Opt, Table};
 
-pub(super) const TABLES: &[Table] = &[LISTENER, TLS, CERTIFICATES, LIMITS, ASSERTION_JWT];
+pub(super) const TABLES: &[Table] = &[LISTENER, SPEAKERS, TLS, CERTIFICATES, LIMITS, ASSERTION_JWT];
 
 const LISTENER: Table = Table {
     path: "listeners.NAME",
@@ -36,7 +36,7 @@ const LISTENER: Table = Table {
             value: "a list of networks (`\"10.0.0.0/8\"`) and addresses; may be empty",
             default: Is("[]"),
             summary: "Senders whose `Forwarded`, `X-Forwarded-*` and like fields (`X-Real-IP`, `True-Client-IP` and others) are believed; the first two are added to.",
-            protects: "Whoever is listed can claim any client address. Identity fields are not believed from anybody.",
+            protects: "Whoever is listed can claim any client address. Identity fields are not believed for that: see `accept_assertions_from`.",
             without: "such fields are removed; `Forwarded` and `X-Forwarded-For`, `-Proto` and `-Host` are written anew from the connection",
             see: &["upstreams.NAME.outbound.assertion.encode"],
             example: "[]",
@@ -60,6 +60,82 @@ const LISTENER: Table = Table {
             without: "they are served on the admin address alone, at `/jwks.json`",
             see: &["upstreams.NAME.outbound.assertion.jwt.keys", "admin.bind"],
             example: "\"/.well-known/countersign/jwks.json\"",
+        },
+        Opt {
+            path: "listeners.NAME.accept_assertions_from",
+            value: "a list of patterns, of which one must match; with `accept_assertions`, on listeners that ask for certificates",
+            default: Unset,
+            summary: "Peers that may say for whom they speak, such as another proxy in front: whom they name is the caller.",
+            protects: "Whoever is listed can claim to be anybody. A listed peer that names nobody is itself the caller, so do not list it in `allow` unless it may call for itself.",
+            without: "every caller is whom its own certificate names, and fields that say otherwise are removed",
+            see: &[
+                "listeners.NAME.accept_assertions",
+                "routes[].allow[].via",
+                "listeners.NAME.accept_assertions_from[].uri",
+            ],
+            example: "[{ uri = \"spiffe://edge.example/*\" }]",
+        },
+        Opt {
+            path: "listeners.NAME.accept_assertions",
+            value: "a list of `\"xfcc\"`, `\"client-cert\"` and `\"jwt\"` (the table `assertion_jwt`); with `accept_assertions_from` only",
+            default: Unset,
+            summary: "The forms in which those peers say it.",
+            protects: "What cannot be read, and forms that name different callers in one request, are refused with 400.",
+            without: "nobody's assertions are read",
+            see: &[
+                "listeners.NAME.accept_assertions_from",
+                "listeners.NAME.assertion_jwt.jwks",
+            ],
+            example: "[\"xfcc\", \"jwt\"]",
+        },
+    ],
+};
+
+const SPEAKERS: Table = Table {
+    path: "listeners.NAME.accept_assertions_from[]",
+    header: "",
+    left_out: false,
+    summary: "One pattern, as in [`allow`](#routesallow-1); where it has several names, all must match.",
+    options: &[
+        Opt {
+            path: "listeners.NAME.accept_assertions_from[].uri",
+            value: "a pattern for a URI name",
+            default: Unset,
+            summary: "Matches a URI in the peer's certificate, such as a SPIFFE ID.",
+            protects: "Write out as much as you can: each peer that matches can claim to be anybody.",
+            without: "URI names make no difference",
+            see: &["routes[].allow[].uri"],
+            example: "\"spiffe://edge.example/proxy\"",
+        },
+        Opt {
+            path: "listeners.NAME.accept_assertions_from[].dns",
+            value: "a pattern for a DNS name",
+            default: Unset,
+            summary: "Matches a DNS name in the peer's certificate.",
+            protects: "Write out as much as you can: each peer that matches can claim to be anybody.",
+            without: "DNS names make no difference",
+            see: &["routes[].allow[].dns"],
+            example: "\"edge.example\"",
+        },
+        Opt {
+            path: "listeners.NAME.accept_assertions_from[].subject",
+            value: "a pattern for a distinguished name in the form of RFC 4514",
+            default: Unset,
+            summary: "Matches the subject of the peer's certificate.",
+            protects: "Authorities check alternative names more carefully than subjects: prefer `uri` and `dns`.",
+            without: "the subject makes no difference",
+            see: &["routes[].allow[].subject"],
+            example: "\"CN=edge,O=Example\"",
+        },
+        Opt {
+            path: "listeners.NAME.accept_assertions_from[].fingerprint",
+            value: "the SHA-256 fingerprint of a certificate, 64 hexadecimal digits",
+            default: Unset,
+            summary: "Matches this one certificate.",
+            protects: "Its successor may not speak for others until the config names it too.",
+            without: "the fingerprint makes no difference",
+            see: &["routes[].allow[].fingerprint"],
+            example: "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
         },
     ],
 };
@@ -105,7 +181,7 @@ const ASSERTION_JWT: Table = Table {
             value: "a field name; `\"Authorization\"` needs `scheme`",
             default: Is("\"X-Client-Assertion\""),
             summary: "The field that carries it.",
-            protects: "Two such fields in one request are refused.",
+            protects: "Two such fields in one request are refused. A field of this name that anybody else sends is removed, on every listener (`Authorization`: it is theirs).",
             without: "it is read from `X-Client-Assertion`",
             see: &["upstreams.NAME.outbound.assertion.jwt.header"],
             example: "\"X-Client-Assertion\"",

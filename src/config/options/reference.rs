@@ -155,9 +155,19 @@ header = \"X-Client-Assertion\"
 ";
 
 const THIRD_UPSTREAM: &str = "
-# A third upstream, with credentials by caller.
+# A third upstream, with credentials by caller, and one identity for all of them.
 [upstreams.reports]
 endpoints = [\"http://127.0.0.1:8090\"]
+
+[upstreams.reports.outbound]
+run_as = \"specified\"
+
+# The identity that is asserted.
+[upstreams.reports.outbound.identity]
+subject = \"CN=gateway,O=Example\"
+uri = \"spiffe://prod.example/gateway\"
+dns = \"gateway.example\"
+email = \"gateway@example.com\"
 
 [upstreams.reports.outbound.credential]
 source = \"per_caller\"

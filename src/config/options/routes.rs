@@ -3,7 +3,7 @@
 use super::Default::{Is, Required, Unset};
 use super::{Opt, Table};
 
-pub(super) const TABLES: &[Table] = &[ROUTES, ALLOW];
+pub(super) const TABLES: &[Table] = &[ROUTES, ALLOW, VIA];
 
 const ROUTES: Table = Table {
     path: "routes[]",
@@ -69,7 +69,7 @@ const ROUTES: Table = Table {
             protects: "Trust says whose certificates are genuine, `allow` says whose are wanted here.",
             without: "everybody may whom the listener lets in",
             see: &["routes[].allow[].uri", "listeners.NAME.tls.trust"],
-            example: "[{ uri = \"spiffe://prod.example/*\" }, { dns = \"*.partners.example\" }]",
+            example: "[{ uri = \"spiffe://prod.example/*\" }, { dns = \"*.partners.example\", via = { uri = \"spiffe://edge.example/*\" } }]",
         },
         Opt {
             path: "routes[].upstream",
@@ -128,6 +128,65 @@ const ALLOW: Table = Table {
             protects: "Its successor is refused until the config names it too.",
             without: "the fingerprint makes no difference",
             see: &["routes[].allow"],
+            example: "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
+        },
+        Opt {
+            path: "routes[].allow[].via",
+            value: "a pattern, as an entry of `allow`, but without `via`",
+            default: Unset,
+            summary: "Matches a caller for whom another peer speaks (`accept_assertions_from`), if that peer matches this.",
+            protects: "A caller that comes by itself is not matched.",
+            without: "it makes no difference whether a caller comes by itself, or which of the accepted peers speaks for it",
+            see: &["listeners.NAME.accept_assertions_from"],
+            example: "{ uri = \"spiffe://edge.example/*\" }",
+        },
+    ],
+};
+
+const VIA: Table = Table {
+    path: "routes[].allow[].via",
+    header: "",
+    left_out: false,
+    summary: "The peer that speaks for the caller.",
+    options: &[
+        Opt {
+            path: "routes[].allow[].via.uri",
+            value: "a pattern for a URI name",
+            default: Unset,
+            summary: "Matches a URI in the speaker's certificate, such as a SPIFFE ID.",
+            protects: "The speaker itself has proved this name in the handshake.",
+            without: "URI names make no difference",
+            see: &["routes[].allow[].uri"],
+            example: "\"spiffe://edge.example/*\"",
+        },
+        Opt {
+            path: "routes[].allow[].via.dns",
+            value: "a pattern for a DNS name",
+            default: Unset,
+            summary: "Matches a DNS name in the speaker's certificate.",
+            protects: "The speaker itself has proved this name in the handshake.",
+            without: "DNS names make no difference",
+            see: &["routes[].allow[].dns"],
+            example: "\"edge.example\"",
+        },
+        Opt {
+            path: "routes[].allow[].via.subject",
+            value: "a pattern for a distinguished name in the form of RFC 4514",
+            default: Unset,
+            summary: "Matches the subject of the speaker's certificate.",
+            protects: "Authorities check alternative names more carefully than subjects: prefer `uri` and `dns`.",
+            without: "the subject makes no difference",
+            see: &["routes[].allow[].subject"],
+            example: "\"CN=edge,O=Example\"",
+        },
+        Opt {
+            path: "routes[].allow[].via.fingerprint",
+            value: "the SHA-256 fingerprint of a certificate, 64 hexadecimal digits",
+            default: Unset,
+            summary: "Matches this one certificate of a speaker.",
+            protects: "Its successor is not matched until the config names it too.",
+            without: "the fingerprint makes no difference",
+            see: &["routes[].allow[].fingerprint"],
             example: "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
         },
     ],

@@ -10,10 +10,10 @@ use proptest::prelude::*;
 use super::super::{
     Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, CrlCheck, EndpointAddress, Files,
     HostPattern, KeyExchange, LayerMode, ListenerId, LogFormat, LogLevel, OnCrlFault, OnWithdrawal,
-    PoolPer, Problem, Protocol, TlsVersion, UpstreamId, UpstreamTrust, parse, read,
+    PoolPer, Problem, Protocol, RunAs, TlsVersion, UpstreamId, UpstreamTrust, parse, read,
 };
 use super::{BASELINE, accepted, draft, with};
-use crate::identity::Encoding;
+use crate::identity::{Decoding, Encoding};
 
 /// The config of the design, word for word, with the second bundle that it refers to.
 const CONTRACT: &str = r#"
@@ -497,6 +497,43 @@ fn sessions_are_kept_only_where_their_cookies_are_named() {
     assert_eq!(named.lifetime, Duration::from_secs(30 * 60));
     assert_eq!(named.most.get(), 10_000);
     assert_eq!(outbound("stateful_sessions = false\n").sessions, None);
+}
+
+#[test]
+fn whose_identity_is_asserted_is_the_callers_unless_another_is_written() {
+    let run_as = |lines: &str| {
+        let config = accepted(&format!("{BASELINE}[upstreams.orders.outbound]\n{lines}"));
+        config.upstreams()[0].outbound.run_as.clone()
+    };
+    assert_eq!(run_as(""), RunAs::Client);
+    assert_eq!(run_as("run_as = \"client\"\n"), RunAs::Client);
+    let specified = run_as(
+        "run_as = \"specified\"\nidentity = { subject = \"cn=gateway\", uri = \"SPIFFE://prod.example/gateway\" }\n",
+    );
+    let RunAs::Specified(identity) = specified else {
+        panic!("{specified:?}")
+    };
+    assert_eq!(identity.value.names().subject(), Some("CN=gateway"));
+    assert_eq!(identity.value.primary(), "spiffe://prod.example/gateway");
+    // What is never asserted need not be possible.
+    let unfit = "identity_assertion = \"never\"\nrun_as = \"system\"\n";
+    assert_eq!(run_as(unfit), RunAs::System);
+}
+
+#[test]
+fn accepted_assertions_are_held_with_their_peers_and_forms() {
+    assert_eq!(accepted(BASELINE).listeners()[0].accepted, None);
+    let text = with(
+        "bind = \"0.0.0.0:8443\"",
+        "bind = \"0.0.0.0:8443\"\naccept_assertions_from = [{ dns = \"edge.example\" }]\n\
+         accept_assertions = [\"client-cert\", \"jwt\"]\n\
+         assertion_jwt = { jwks = \"k\", issuer = \"i\", audience = \"a\" }",
+    );
+    let config = accepted(&text);
+    let held = config.listeners()[0].accepted.as_ref().unwrap();
+    assert_eq!(held.from[0].to_string(), "{ dns = \"edge.example\" }");
+    assert_eq!(held.forms, [Decoding::ClientCert]);
+    assert_eq!(held.jwt.as_ref().unwrap().header, "x-client-assertion");
 }
 
 #[test]

@@ -122,10 +122,18 @@ impl Encoding {
         }
     }
 
-    /// Whether it can write nothing but a certificate, and so has no form for
-    /// an identity without one.
-    pub fn needs_certificate(&self) -> bool {
-        matches!(self, Self::ClientCert)
+    /// The word for it in the config.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Apache => "apache",
+            Self::ClientCert => "client-cert",
+            Self::Headers(_) => "headers",
+            Self::IngressNginx => "ingress-nginx",
+            Self::Nginx => "nginx",
+            Self::Traefik => "traefik",
+            Self::Webseal => "webseal",
+            Self::Xfcc(_) => "xfcc",
+        }
     }
 
     /// Appends the fields for this identity to `out`, which holds those of

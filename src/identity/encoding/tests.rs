@@ -77,7 +77,11 @@ fn identity_that_a_form_cannot_name_is_an_error_and_not_an_empty_field() {
         let can = matches!(encoding, Encoding::Traefik | Encoding::Webseal);
         assert_eq!(only_email, can, "{encoding:?}: {out:?}");
         let with_subject = encoding.encode(&subject, None, &mut out).is_ok();
-        assert_eq!(with_subject, !encoding.needs_certificate(), "{encoding:?}");
+        assert_eq!(
+            with_subject,
+            encoding != Encoding::ClientCert,
+            "{encoding:?}"
+        );
     }
 }
 
@@ -87,7 +91,7 @@ fn what_is_unknown_is_left_out() {
     names.subject("CN=ops").unwrap();
     let stated = Identity::stated(names).unwrap();
     let mut out = Vec::new();
-    for encoding in fixed().iter().filter(|one| !one.needs_certificate()) {
+    for encoding in fixed().iter().filter(|one| **one != Encoding::ClientCert) {
         encoding.encode(&stated, None, &mut out).unwrap();
     }
     headers("{subject}{issuer}{serial}{not_after}{fingerprint}")

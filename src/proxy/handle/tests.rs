@@ -55,7 +55,7 @@ fn site(number: u64, upstreams: &[(&str, &Service, Option<&Arc<Plan>>)]) -> Arc<
         number,
         Arc::new(config),
         plans,
-        (vec![None], Vec::new()),
+        (vec![None], Vec::new(), vec![None]),
         metrics,
     ))
 }

@@ -44,8 +44,10 @@ pub struct AccessRecord<'a> {
     pub listener: &'a str,
     /// The address at the other end of the connection.
     pub client: &'a dyn Display,
-    /// The caller's identity; `None` is anonymous.
+    /// Who is at the other end of the connection; `None` is anonymous.
     pub peer: Option<&'a str>,
+    /// For whom that peer speaks; `None`: for itself.
+    pub spoken_for: Option<&'a str>,
     /// The method.
     pub method: &'a str,
     /// The authority asked for.
@@ -209,6 +211,9 @@ impl AccessRecord<'_> {
         line.field("listener", Value::Word(self.listener));
         line.field("client", Value::Shown(self.client));
         line.field("peer", wire(self.peer, TEXT_LIMIT));
+        if self.spoken_for.is_some() {
+            line.field("for", wire(self.spoken_for, TEXT_LIMIT));
+        }
         line.field("method", Value::Word(self.method));
         line.field("host", wire(self.host, HOST_LIMIT));
         line.field("path", Value::Quoted(self.path, PATH_LIMIT));

@@ -13,6 +13,7 @@ fn record<'a>(client: &'a dyn Display) -> AccessRecord<'a> {
         listener: "public",
         client,
         peer: Some("spiffe://prod.example/web"),
+        spoken_for: None,
         method: "GET",
         host: Some("orders.example.com"),
         path: "/api/orders?limit=1",
@@ -54,6 +55,18 @@ fn request_is_one_line_of_text_in_a_fixed_order() {
             record.request_id
         )
     );
+}
+
+#[test]
+fn caller_for_whom_the_peer_speaks_stands_behind_the_peer() {
+    let client: SocketAddr = "[2001:db8::1]:4711".parse().expect("address");
+    let record = AccessRecord {
+        spoken_for: Some("spiffe://prod.example/a\nb"),
+        ..record(&client)
+    };
+    let line = line(Format::Text, &record);
+    let expected = "peer=\"spiffe://prod.example/web\" for=\"spiffe://prod.example/a\\nb\" method=";
+    assert!(line.contains(expected), "{line}");
 }
 
 #[test]
@@ -113,6 +126,7 @@ fn hostile_bytes_in_every_field_stay_in_their_quotes() {
         listener: hostile,
         client: &hostile,
         peer: Some(hostile),
+        spoken_for: Some(hostile),
         method: hostile,
         host: Some(hostile),
         path: hostile,

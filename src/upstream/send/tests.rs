@@ -51,7 +51,7 @@ fn config_of(address: SocketAddr, protocol: &str) -> config::Config {
 /// A request as it goes up in `protocol`.
 fn request(protocol: &str, path: &str, body: Pieces) -> UpstreamRequest<Pieces> {
     let config = config_of("127.0.0.1:1".parse().unwrap(), protocol);
-    let permit = policy::decide(&config.routes()[0], None).unwrap();
+    let permit = policy::decide(&config.routes()[0], None, None).unwrap();
     let upgrade = path == "/switch";
     let mut request = Request::builder().method("POST");
     if upgrade {
