@@ -14,6 +14,7 @@
 mod admin;
 mod anchors;
 mod architecture;
+mod asserted;
 mod assertions;
 mod broken_files;
 mod commands;
@@ -39,6 +40,7 @@ mod renewal;
 mod reuse;
 mod revocation;
 mod routes;
+mod run_as;
 mod sessions;
 mod shrinkage;
 mod startup;

@@ -57,8 +57,11 @@ fn secrets(config: &Config) -> impl Iterator<Item = &Path> {
         CredentialSource::Bearer { token_file } => Some(token_file),
         CredentialSource::PerCaller { file } => Some(file),
     });
+    let signing = config.upstreams().iter();
+    let signing = signing.filter_map(|one| one.outbound.signed.as_ref());
+    let signing = signing.flat_map(|signed| &signed.keys);
     let tickets = config.server().session_ticket_keys.iter();
-    let all = keys.chain(credentials).chain(tickets);
+    let all = keys.chain(credentials).chain(signing).chain(tickets);
     all.map(|located| located.value.as_path())
 }
 
@@ -88,6 +91,7 @@ mod tests {
             "password",
             "token",
             "callers",
+            "assertion.pem",
             "tickets/1",
         ];
         for name in names {
@@ -124,6 +128,7 @@ outbound.credential = { source = "basic", user = "u", password_file = "password"
 [upstreams.b]
 endpoints = ["http://127.0.0.1"]
 outbound.credential = { source = "bearer", token_file = "token" }
+outbound.assertion = { encode = ["jwt"], jwt = { keys = ["assertion.pem"], issuer = "i" } }
 [upstreams.c]
 endpoints = ["http://127.0.0.1"]
 outbound.credential = { source = "per_caller", file = "callers" }
@@ -137,6 +142,7 @@ outbound.credential = { source = "per_caller", file = "callers" }
             .map(|line| line.split(' ').next().unwrap())
             .collect();
         let all = [
+            "assertion.pem",
             "callers",
             "client.key",
             "password",
@@ -146,10 +152,10 @@ outbound.credential = { source = "per_caller", file = "callers" }
         ];
         assert_eq!(names, all);
         assert_eq!(
-            told[3],
+            told[4],
             "server.key holds a secret, and its mode 0644 opens it to every user of this machine; chmod o= server.key"
         );
-        assert_eq!(exposed_with(0o602).len(), 6);
+        assert_eq!(exposed_with(0o602).len(), 7);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! `config/reference.toml`, and the remedies that problems propose. Tests hold
 //! the registry equal to what the readers ask for.
 
+mod assertions;
 mod listeners;
 mod manual;
 mod process;
@@ -83,6 +84,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
         listeners::TABLES,
         routes::TABLES,
         upstreams::TABLES,
+        assertions::TABLES,
     ];
     all.into_iter().flatten()
 }
