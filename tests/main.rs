@@ -17,6 +17,7 @@ mod architecture;
 mod asserted;
 mod assertions;
 mod broken_files;
+mod cells;
 mod commands;
 mod encodings;
 mod expiry;

@@ -1,0 +1,210 @@
+//! Every cell of the three layers: each mode of each, against services that
+//! demand a certificate, ask for one or do not, that want a credential or do
+//! not, for callers that are known or anonymous, with a credential or without.
+
+use std::fmt::Write;
+
+use http::Request;
+use rustls::SignatureScheme;
+
+use crate::support::body::Body;
+use crate::support::client::{Client, get, with};
+use crate::support::pki::{Authority, Pki};
+use crate::support::proxy::Setup;
+use crate::support::upstream::{Received, Reply, Upstream};
+
+const MODES: [&str; 3] = ["never", "supported", "required"];
+const SERVICES: [&str; 3] = ["demanding", "asking", "silent"];
+const CREDENTIAL: &str = "Bearer of-the-caller";
+const XFCC: &str = "x-forwarded-client-cert";
+
+/// Where it says so, the service wants a credential of whoever is calling.
+fn answer(request: &Received) -> Reply {
+    let wanting = request.path.ends_with("wanting");
+    if wanting && request.header("authorization").is_none() {
+        Reply::ok("who are you?").status(401)
+    } else {
+        Reply::ok("")
+    }
+}
+
+async fn services(internal: &Authority) -> [Upstream; 3] {
+    let leaf = internal.leaf().server().dns("orders.internal").issue();
+    let new = || Upstream::build(answer).tls(&leaf);
+    let schemes = vec![SignatureScheme::ECDSA_NISTP256_SHA256];
+    [
+        new().clients(internal).start().await,
+        new().clients_signing(internal, schemes).start().await,
+        new().start().await,
+    ]
+}
+
+/// The modes of transport, message and attribute layer, in every combination.
+fn combinations() -> impl Iterator<Item = [&'static str; 3]> {
+    let two = MODES
+        .into_iter()
+        .flat_map(|first| MODES.map(|second| [first, second]));
+    two.flat_map(|[first, second]| MODES.map(|third| [first, second, third]))
+}
+
+/// A route and an upstream for every three modes and each service.
+fn every_combination(services: &[Upstream; 3]) -> String {
+    let mut config = String::new();
+    let all = SERVICES.iter().zip(services);
+    let all = all.flat_map(|service| combinations().map(move |modes| (service, modes)));
+    for ((kind, service), [transport, message, attribute]) in all {
+        let (name, endpoint) = (
+            format!("{kind}-{transport}-{message}-{attribute}"),
+            service.endpoint(),
+        );
+        write!(
+            config,
+            "[[routes]]
+            path = '/{name}/'
+            upstream = '{name}'
+            [upstreams.{name}]
+            endpoints = ['{endpoint}']
+            [upstreams.{name}.tls]
+            trust = 'internal'
+            server_name = 'orders.internal'
+            certificate = {{ chain = 'own.pem', key = 'own.key' }}
+            [upstreams.{name}.outbound]
+            client_certificate_authentication = '{transport}'
+            basic_authentication = '{message}'
+            identity_assertion = '{attribute}'\n"
+        )
+        .unwrap();
+    }
+    config
+}
+
+/// One request, and what becomes of it.
+struct Cell {
+    service: usize,
+    modes: [&'static str; 3],
+    is_known: bool,
+    has_credential: bool,
+    wants_credential: bool,
+}
+
+impl Cell {
+    fn all() -> impl Iterator<Item = Self> {
+        let of_service = |service| combinations().map(move |modes| (service, modes));
+        let modes = (0..SERVICES.len()).flat_map(of_service);
+        modes.flat_map(|(service, modes)| {
+            (0..8).map(move |bits| Self {
+                service,
+                modes,
+                is_known: bits & 1 != 0,
+                has_credential: bits & 2 != 0,
+                wants_credential: bits & 4 != 0,
+            })
+        })
+    }
+
+    fn path(&self) -> String {
+        let [transport, message, attribute] = self.modes;
+        let wish = if self.wants_credential {
+            "wanting"
+        } else {
+            "content"
+        };
+        let kind = SERVICES[self.service];
+        format!("/{kind}-{transport}-{message}-{attribute}/{wish}")
+    }
+
+    /// Whether a layer that is required has nothing to say.
+    fn is_refused(&self) -> bool {
+        let [_, message, attribute] = self.modes;
+        (message == "required" && !self.has_credential)
+            || (attribute == "required" && !self.is_known)
+    }
+
+    fn connects(&self) -> bool {
+        match SERVICES[self.service] {
+            "demanding" => self.modes[0] != "never",
+            "silent" => self.modes[0] != "required",
+            _ => true,
+        }
+    }
+
+    fn presents(&self) -> bool {
+        SERVICES[self.service] != "silent" && self.modes[0] != "never"
+    }
+
+    fn sends_credential(&self) -> bool {
+        self.has_credential && self.modes[1] != "never"
+    }
+
+    fn asserts(&self) -> bool {
+        self.is_known && self.modes[2] != "never"
+    }
+
+    fn status(&self) -> u16 {
+        match (self.is_refused(), self.connects()) {
+            (true, _) => 403,
+            (false, false) => 502,
+            (false, true) if self.wants_credential && !self.sends_credential() => 401,
+            (false, true) => 200,
+        }
+    }
+
+    fn request(&self) -> Request<Body> {
+        let request = with(get(&self.path()), XFCC, "URI=spiffe://forged");
+        if self.has_credential {
+            with(request, "authorization", CREDENTIAL)
+        } else {
+            request
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_mode_of_every_layer_does_what_its_cell_says() {
+    let (pki, internal) = (Pki::new(), Authority::root("Internal"));
+    let services = services(&internal).await;
+    let own = internal.leaf().client().common_name("countersign").issue();
+    let proxy = Setup::new(&pki, &services[0])
+        .without("upstreams.orders")
+        .without("routes")
+        .file("internal.pem", &internal.pem())
+        .certificate("own", &own)
+        .with("trust.internal.ca = ['internal.pem']")
+        .with("listeners.public.tls.client_auth = 'want'")
+        .with(&every_combination(&services))
+        .start()
+        .await;
+    let anonymous = Client::new(&pki);
+    let known = anonymous.clone().presenting(&pki.client());
+    let mut anonymous = anonymous.connect(proxy.public()).await.unwrap();
+    let mut known = known.connect(proxy.public()).await.unwrap();
+
+    for cell in Cell::all() {
+        let (is_known, has_credential) = (cell.is_known, cell.has_credential);
+        let called = format!(
+            "{}, known: {is_known}, with a credential: {has_credential}",
+            cell.path()
+        );
+        let service = &services[cell.service];
+        let before = service.requests().len();
+        let caller = if is_known { &mut known } else { &mut anonymous };
+        let answer = caller.send(cell.request()).await.unwrap();
+        assert_eq!(answer.status.as_u16(), cell.status(), "{called}");
+
+        let arrived = service.requests().split_off(before);
+        let reaches = !cell.is_refused() && cell.connects();
+        assert_eq!(arrived.len(), usize::from(reaches), "{called}");
+        for request in arrived {
+            let presented = cell.presents().then(|| own.chain()[0].clone());
+            assert_eq!(request.certificate, presented, "{called}");
+            let credential = cell.sends_credential().then_some(CREDENTIAL);
+            assert_eq!(request.header("authorization"), credential, "{called}");
+            let told = request.header(XFCC);
+            assert_eq!(told.is_some(), cell.asserts(), "{called}: {told:?}");
+            assert!(
+                !told.is_some_and(|told| told.contains("forged")),
+                "{called}"
+            );
+        }
+    }
+}
