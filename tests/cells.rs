@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use http::Request;
 use rustls::SignatureScheme;
+use serde_json::Value;
 
 use crate::support::body::Body;
 use crate::support::client::{Client, get, with};
@@ -20,7 +21,7 @@ const XFCC: &str = "x-forwarded-client-cert";
 
 /// Where it says so, the service wants a credential of whoever is calling.
 fn answer(request: &Received) -> Reply {
-    let wanting = request.path.ends_with("wanting");
+    let wanting = request.path.contains("/wanting/");
     if wanting && request.header("authorization").is_none() {
         Reply::ok("who are you?").status(401)
     } else {
@@ -102,22 +103,27 @@ impl Cell {
         })
     }
 
+    /// No two cells have the same.
     fn path(&self) -> String {
         let [transport, message, attribute] = self.modes;
-        let wish = if self.wants_credential {
-            "wanting"
-        } else {
-            "content"
-        };
         let kind = SERVICES[self.service];
-        format!("/{kind}-{transport}-{message}-{attribute}/{wish}")
+        let word = |is_so, word, or| if is_so { word } else { or };
+        let wish = word(self.wants_credential, "wanting", "content");
+        let caller = word(self.is_known, "known", "anonymous");
+        let credential = word(self.has_credential, "with", "without");
+        format!("/{kind}-{transport}-{message}-{attribute}/{wish}/{caller}-{credential}")
     }
 
-    /// Whether a layer that is required has nothing to say.
-    fn is_refused(&self) -> bool {
+    /// Which layer that is required has nothing to say.
+    fn refusal(&self) -> Option<&'static str> {
         let [_, message, attribute] = self.modes;
-        (message == "required" && !self.has_credential)
-            || (attribute == "required" && !self.is_known)
+        if attribute == "required" && !self.is_known {
+            Some("proxy/outbound/assertion_missing")
+        } else if message == "required" && !self.has_credential {
+            Some("proxy/outbound/credential_missing")
+        } else {
+            None
+        }
     }
 
     fn connects(&self) -> bool {
@@ -140,8 +146,23 @@ impl Cell {
         self.is_known && self.modes[2] != "never"
     }
 
+    /// By which layer the service knows the caller: the highest that says anything.
+    fn known_by(&self) -> &'static str {
+        if self.refusal().is_some() {
+            "none"
+        } else if self.asserts() {
+            "assertion"
+        } else if self.sends_credential() {
+            "credential"
+        } else if self.modes[0] != "never" {
+            "certificate"
+        } else {
+            "none"
+        }
+    }
+
     fn status(&self) -> u16 {
-        match (self.is_refused(), self.connects()) {
+        match (self.refusal().is_some(), self.connects()) {
             (true, _) => 403,
             (false, false) => 502,
             (false, true) if self.wants_credential && !self.sends_credential() => 401,
@@ -155,6 +176,14 @@ impl Cell {
             with(request, "authorization", CREDENTIAL)
         } else {
             request
+        }
+    }
+
+    fn is_told_by(&self, line: &Value) {
+        assert_eq!(line["status"], self.status(), "{line}");
+        assert_eq!(line["asserted"], self.known_by(), "{line}");
+        if let Some(refusal) = self.refusal() {
+            assert_eq!(line["fault"], refusal, "{line}");
         }
     }
 }
@@ -180,19 +209,15 @@ async fn every_mode_of_every_layer_does_what_its_cell_says() {
     let mut known = known.connect(proxy.public()).await.unwrap();
 
     for cell in Cell::all() {
-        let (is_known, has_credential) = (cell.is_known, cell.has_credential);
-        let called = format!(
-            "{}, known: {is_known}, with a credential: {has_credential}",
-            cell.path()
-        );
+        let called = cell.path();
         let service = &services[cell.service];
         let before = service.requests().len();
-        let caller = if is_known { &mut known } else { &mut anonymous };
+        let caller = if cell.is_known { &mut known } else { &mut anonymous };
         let answer = caller.send(cell.request()).await.unwrap();
         assert_eq!(answer.status.as_u16(), cell.status(), "{called}");
 
         let arrived = service.requests().split_off(before);
-        let reaches = !cell.is_refused() && cell.connects();
+        let reaches = cell.refusal().is_none() && cell.connects();
         assert_eq!(arrived.len(), usize::from(reaches), "{called}");
         for request in arrived {
             let presented = cell.presents().then(|| own.chain()[0].clone());
