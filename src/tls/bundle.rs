@@ -176,10 +176,10 @@ impl Bundle {
 
     /// The machine's own authorities. What cannot be an anchor here is passed
     /// over: these files are not the operator's to correct.
-    pub(super) fn of_system(certificates: Vec<CertificateDer<'static>>) -> Self {
+    pub(super) fn of_system(certificates: &[CertificateDer<'static>]) -> Self {
         let mut bundle = Self::empty("system");
         for certificate in certificates {
-            if let Err((subject, fault)) = bundle.add_anchor(&certificate, None) {
+            if let Err((subject, fault)) = bundle.add_anchor(certificate, None) {
                 let subject = subject.unwrap_or_default();
                 tracing::debug!("an authority of this machine ({subject}) {fault}");
             }

@@ -7,6 +7,7 @@ use super::bundle::Bundle;
 use super::choices;
 use super::client::ClientTls;
 use super::expiry::Expiry;
+use super::machine;
 use super::origins::{ClientRecipe, Origins, ServerRecipe};
 use super::own_certificate::OwnChain;
 use super::peers::Peers;
@@ -334,16 +335,16 @@ impl Loader<'_> {
         if let Some(bundle) = &self.origins.system {
             return Some(Arc::clone(bundle));
         }
-        let found = rustls_native_certs::load_native_certs();
-        let bundle = Bundle::of_system(found.certs);
+        let found = machine::certificates(self.files);
+        let bundle = Bundle::of_system(found.as_deref().unwrap_or_default());
         if bundle.anchors().is_empty() {
-            let causes: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+            let cause = found.err().map(|cause| format!(": {cause}"));
             self.problems.push(
                 Problem::at(
                     place,
                     format!(
-                        "{whose}.trust: this machine has no certificate authorities of its own {}",
-                        causes.join(", ")
+                        "{whose}.trust: no certificate authority of this machine can be used{}",
+                        cause.unwrap_or_default()
                     ),
                 )
                 .causes("no upstream certificate could be verified")

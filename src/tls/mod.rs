@@ -34,6 +34,7 @@ mod expiry;
 mod first_flight;
 pub mod handshake;
 mod load;
+mod machine;
 mod origins;
 mod own_certificate;
 mod peers;
