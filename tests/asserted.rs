@@ -2,13 +2,13 @@
 //! everything goes by the caller whom they name.
 
 use data_encoding::{BASE64, HEXLOWER};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use rcgen::{KeyPair, PublicKeyData};
+use rcgen::KeyPair;
 use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Client, Session, get, with};
 use crate::support::pki::{Leaf, PROXY_NAME, Pki};
 use crate::support::proxy::{Proxy, Setup};
+use crate::support::tokens;
 use crate::support::upstream::{Received, Reply, Upstream};
 
 const EDGE: &str = "spiffe://edge.example/proxy";
@@ -47,9 +47,9 @@ impl Scene {
         reply: impl Fn(&Received) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let (pki, upstream) = (Pki::new(), Upstream::answering(reply).await);
-        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let key = tokens::signing_key();
         let proxy = Setup::new(&pki, &upstream)
-            .file("edge.jwks.json", &key_set(&key))
+            .file("edge.jwks.json", &tokens::key_set(&key))
             .with(ACCEPTING)
             .with(more)
             .start()
@@ -74,7 +74,7 @@ impl Scene {
     }
 
     fn token(&self, change: Value) -> String {
-        sign(&self.key, change)
+        tokens::sign(&self.key, change)
     }
 
     /// For whom the service takes the last request.
@@ -90,28 +90,6 @@ impl Scene {
     async fn fault(&self, path: &str) -> Value {
         self.proxy.access_line(path).await["fault"].clone()
     }
-}
-
-fn key_set(key: &KeyPair) -> String {
-    let public = data_encoding::BASE64URL_NOPAD.encode(key.der_bytes());
-    json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": public }] }).to_string()
-}
-
-/// A token of the edge about the web, with `change` made in its claims.
-fn sign(key: &KeyPair, change: Value) -> String {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
-    let mut claims = json!({
-        "iss": "https://edge.example", "aud": "inner", "sub": WEB, "uri": [WEB],
-        "iat": now, "exp": now + 60,
-    });
-    for (name, value) in change.as_object().unwrap() {
-        claims[name] = value.clone();
-    }
-    let der = EncodingKey::from_ed_der(key.serialized_der());
-    encode(&Header::new(Algorithm::EdDSA), &claims, &der).unwrap()
 }
 
 fn xfcc(uri: &str) -> String {
@@ -269,9 +247,9 @@ async fn what_cannot_be_read_and_what_contradicts_itself_is_refused() {
 #[tokio::test]
 async fn tokens_of_others_for_others_and_of_yesterday_are_refused() {
     let scene = Scene::new().await;
-    let stranger = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let stranger = tokens::signing_key();
     for (path, token) in [
-        ("/key", sign(&stranger, json!({}))),
+        ("/key", tokens::sign(&stranger, json!({}))),
         ("/audience", scene.token(json!({ "aud": "elsewhere" }))),
         (
             "/issuer",
@@ -420,9 +398,9 @@ async fn trailers_assert_nothing() {
 /// `inner` how that is read.
 async fn chain(edge: &str, inner: &str) -> (Received, Value) {
     let (pki, service) = (Pki::new(), Upstream::start().await);
-    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let key = tokens::signing_key();
     let inner = Setup::new(&pki, &service)
-        .file("edge.jwks.json", &key_set(&key))
+        .file("edge.jwks.json", &tokens::key_set(&key))
         .file("own.pem", &key.serialize_pem())
         .with("listeners.public.accept_assertions_from = [{ uri = 'spiffe://edge.example/*' }]")
         .with(inner)

@@ -19,6 +19,7 @@ pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod reloads;
 pub(crate) mod things;
+pub(crate) mod tokens;
 pub(crate) mod trust;
 pub(crate) mod upstream;
 
