@@ -326,17 +326,7 @@ impl Scene {
                 let sent = BASE64.decode(sent.strip_prefix("Basic ").unwrap().as_bytes());
                 sent.unwrap().starts_with(pair.as_bytes())
             }
-            Thing::Config => {
-                let mut session = known.connect(self.proxy.public()).await.unwrap();
-                let mut found = Vec::new();
-                for each in 0..VERSIONS {
-                    let answer = session.send(get(&format!("/v{each}/"))).await.unwrap();
-                    if answer.status == 200 {
-                        found.push(each);
-                    }
-                }
-                found == [version]
-            }
+            Thing::Config => self.routes_only(&known, version).await,
             Thing::CallersCredentials => {
                 self.answers(&known).await.unwrap();
                 let sent = self.upstream.requests().pop().unwrap();
@@ -362,6 +352,19 @@ impl Scene {
             }
             Thing::TicketKeys => self.resumes_of(version).await,
         }
+    }
+
+    /// Whether the route of this version is there alone.
+    async fn routes_only(&self, client: &Client, version: usize) -> bool {
+        let mut session = client.connect(self.proxy.public()).await.unwrap();
+        let mut found = Vec::new();
+        for each in 0..VERSIONS {
+            let answer = session.send(get(&format!("/v{each}/"))).await.unwrap();
+            if answer.status == 200 {
+                found.push(each);
+            }
+        }
+        found == [version]
     }
 
     async fn trusts_only(&self, version: usize) -> bool {
