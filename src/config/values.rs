@@ -290,6 +290,17 @@ pub(super) fn one_of(words: &[&str]) -> String {
     }
 }
 
+/// Why a text cannot be meant as it stands, if it cannot.
+pub(super) fn not_literal(text: &str) -> Option<&'static str> {
+    if text.contains("${") {
+        Some("has a variable, which only paths can have")
+    } else if text.chars().any(char::is_control) {
+        Some("has a control character")
+    } else {
+        None
+    }
+}
+
 /// The start of every message about what a later version will have.
 fn not_yet(text: &str) -> Problem {
     Problem::new(format!("{} is not available in this version", quoted(text)))

@@ -78,6 +78,25 @@ pub enum EncodeError {
     },
 }
 
+impl EncodeError {
+    /// Holds the identity fields of a request so far, `bytes` in names and
+    /// values, against [`ENCODING_BUDGET`]. `field` is the last of them.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::TooLarge`].
+    pub fn within_budget(field: &HeaderName, bytes: usize) -> Result<(), Self> {
+        if bytes <= ENCODING_BUDGET {
+            return Ok(());
+        }
+        Err(Self::TooLarge {
+            field: field.clone(),
+            bytes,
+            limit: ENCODING_BUDGET,
+        })
+    }
+}
+
 /// The most that all identity fields of a request have together, names and
 /// values, in bytes: half of what servers commonly accept as a request head.
 pub const ENCODING_BUDGET: usize = 16 * 1024;
@@ -182,13 +201,7 @@ impl<'a> Fields<'a> {
 
     fn push(&mut self, name: &HeaderName, value: String) -> Result<(), EncodeError> {
         let bytes = self.bytes + name.as_str().len() + value.len();
-        if bytes > ENCODING_BUDGET {
-            return Err(EncodeError::TooLarge {
-                field: name.clone(),
-                bytes,
-                limit: ENCODING_BUDGET,
-            });
-        }
+        EncodeError::within_budget(name, bytes)?;
         let value = HeaderValue::try_from(value).map_err(|_| EncodeError::NotAFieldValue {
             field: name.clone(),
         })?;
