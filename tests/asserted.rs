@@ -293,6 +293,59 @@ async fn token_in_authorization_is_taken_out_and_another_credential_is_not() {
 }
 
 #[tokio::test]
+async fn token_beside_another_credential_is_refused_though_it_is_known() {
+    let carrier = "listeners.public.assertion_jwt = { jwks = 'edge.jwks.json', issuer = 'https://edge.example', audience = 'inner', header = 'Authorization', scheme = 'Bearer' }";
+    let scene = Scene::with(carrier).await;
+    let bearer = format!("Bearer {}", scene.token(json!({})));
+    let edge = scene.client(EDGE).h2();
+    let mut session = edge.connect(scene.proxy.public()).await.unwrap();
+    let alone = with(get("/alone"), "authorization", &bearer);
+    assert_eq!(session.send(alone).await.unwrap().status, 200);
+    for [first, second] in [["Basic YTpi", &*bearer], [&*bearer, "Basic YTpi"]] {
+        let both = with(get("/both"), "authorization", first);
+        let both = with(both, "authorization", second);
+        assert_eq!(session.send(both).await.unwrap().status, 400);
+    }
+    let fault = scene.fault("/both").await;
+    assert_eq!(fault, "downstream/request_head/assertion_refused");
+    assert_eq!(scene.upstream.only_request().path, "/alone");
+}
+
+#[tokio::test]
+async fn subject_of_a_token_is_no_further_name_where_it_only_repeats_the_others() {
+    let scene = Scene::new().await;
+    let named = |uri: &[&str]| {
+        let names = uri.iter().map(|uri| format!("URI={uri}"));
+        names.collect::<Vec<_>>().join(";")
+    };
+    let distinguished = "CN=web,O=https://prod.example/";
+    let (one, other) = ("https://prod.example/a", "https://prod.example/b");
+    for (claims, names) in [
+        // As countersign fills in `{uri}`.
+        (
+            json!({ "sub": format!("{one},{other}"), "uri": [one, other] }),
+            named(&[one, other]),
+        ),
+        (
+            json!({ "sub": "https://prod.example/x\\,y", "uri": ["https://prod.example/x,y"] }),
+            named(&["\"https://prod.example/x,y\""]),
+        ),
+        (
+            json!({ "sub": distinguished, "uri": [] }),
+            format!("Subject=\"{distinguished}\""),
+        ),
+    ] {
+        let token = scene.token(claims);
+        let said = [("x-client-assertion", &*token)];
+        let answer = scene.ask(&scene.client(EDGE), "/", &said).await;
+        assert_eq!(answer.status, 200, "{names}");
+        let received = scene.upstream.requests().pop().unwrap();
+        let told = received.header("x-forwarded-client-cert");
+        assert_eq!(told, Some(&*names));
+    }
+}
+
+#[tokio::test]
 async fn policy_goes_by_the_caller_and_can_ask_who_speaks() {
     let scene = Scene::with(&format!(
         "routes = [

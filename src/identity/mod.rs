@@ -58,5 +58,5 @@ pub use pattern::{NameKind, NamePattern, PatternError, PeerPattern};
 pub use peer::{PeerIdentity, VerifiedLeaf};
 pub use sans::MalformedName;
 pub use template::{
-    HeaderTemplates, TemplateCause, TemplateError, TextTemplate, is_reserved_field,
+    HeaderTemplates, TemplateCause, TemplateError, TextTemplate, is_reserved_field, joined,
 };

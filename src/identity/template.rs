@@ -151,6 +151,13 @@ impl HeaderTemplates {
     }
 }
 
+/// Several names of one kind as a placeholder writes them.
+pub fn joined(names: &[String]) -> String {
+    let mut out = String::new();
+    push_list(names, &mut out);
+    out
+}
+
 /// Writes a name so that it can stand in a list joined by `,`.
 pub(super) fn push_escaped(name: &str, out: &mut String) {
     for byte in name.bytes() {

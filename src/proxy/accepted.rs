@@ -24,7 +24,7 @@ use super::headers;
 use super::jwt::{AssertedNames, JwtVerifier};
 use super::party::Party;
 use crate::config::{AcceptedAssertions, Config, Files, Problem};
-use crate::identity::{Identity, MalformedStatement, PeerIdentity, StatedNames};
+use crate::identity::{Identity, MalformedStatement, PeerIdentity, StatedNames, joined};
 
 /// What one listener accepts of the peers that it lists. Immutable; workers share it.
 #[derive(Debug)]
@@ -94,13 +94,16 @@ impl Accepted {
         unsigned.chain(self.config.jwt.iter().map(|jwt| &jwt.header))
     }
 
-    /// Everything that a head asserts, and in which of the fields.
+    /// Everything that a head asserts, and in which of the fields: with a token
+    /// in `Authorization` all that stands there, since it must stand alone.
     fn said<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = (usize, &'h HeaderValue)> {
         self.fields().enumerate().flat_map(|(at, field)| {
-            let values = headers.get_all(field).iter();
-            values
-                .filter(|value| *field != AUTHORIZATION || self.token_in(value).is_some())
-                .map(move |value| (at, value))
+            let all = headers.get_all(field);
+            let mut values = all.iter();
+            let asserts =
+                *field != AUTHORIZATION || values.any(|value| self.token_in(value).is_some());
+            let values = all.iter().filter(move |_| asserts);
+            values.map(move |value| (at, value))
         })
     }
 
@@ -188,8 +191,9 @@ fn agree(
     Ok(())
 }
 
-/// Whom the claims name. `sub` is a name of its own where the lists do not hold
-/// it: a URI, an email address or else a distinguished name.
+/// Whom the claims name. `sub` is a name of its own where it is none of the
+/// lists' and no list as a whole, as a template writes it: a URI, an email
+/// address or else a distinguished name.
 fn identity_of(claims: &AssertedNames) -> Result<Identity, MalformedStatement> {
     let mut names = StatedNames::default();
     for uri in &claims.uri {
@@ -203,11 +207,12 @@ fn identity_of(claims: &AssertedNames) -> Result<Identity, MalformedStatement> {
     }
     let subject = &claims.subject;
     let mut lists = [&claims.uri, &claims.dns, &claims.email].into_iter();
-    let is_listed = lists.any(|list| list.contains(subject));
-    if is_listed {
+    if lists.any(|list| list.contains(subject) || joined(list) == *subject) {
         return Identity::stated(names);
     }
-    if subject.contains("://") {
+    // A distinguished name may hold a URI; no scheme holds a `=`.
+    let scheme = subject.split_once("://").map(|(scheme, _)| scheme);
+    if scheme.is_some_and(|scheme| !scheme.contains('=')) {
         names.uri(subject)?;
     } else if subject.contains('@') && !subject.contains('=') {
         names.email(subject)?;
@@ -236,8 +241,18 @@ struct Known {
     ends: Option<u64>,
 }
 
-/// How many callers a connection remembers: each has a few KiB.
+impl Known {
+    /// Of the words that were said.
+    fn bytes(&self) -> usize {
+        self.said.iter().map(|(_, value)| value.len()).sum()
+    }
+}
+
+/// How many callers a connection remembers.
 const MOST_KNOWN: usize = 64;
+/// The most bytes of assertions that it remembers: what came of them takes a
+/// small multiple.
+const MOST_SAID: usize = 256 * 1024;
 
 impl Spoken {
     /// Of a connection of `speaker`; `None`: it may not speak for others.
@@ -306,13 +321,19 @@ impl Spoken {
         let party = Party::new(Some(peer), self.upstreams);
         let said = self.accepted.said(headers);
         let one = Known {
-            said: said.map(|(at, value)| (at, value.clone())).collect(),
+            said: said.map(|(at, value)| (at, copy_of(value))).collect(),
             party: Rc::clone(&party),
             ends,
         };
         let mut known = self.known.borrow_mut();
-        known.truncate(MOST_KNOWN - 1);
         known.insert(0, one);
+        let mut bytes: usize = 0;
+        let fits = |one: &&Known| {
+            bytes = bytes.saturating_add(one.bytes());
+            bytes <= MOST_SAID
+        };
+        let fitting = known.iter().take_while(fits).count();
+        known.truncate(fitting.min(MOST_KNOWN));
         Ok(Some(party))
     }
 
@@ -329,7 +350,65 @@ impl Spoken {
     }
 }
 
+/// A value with memory of its own: that of the library is the whole head's.
+fn copy_of(value: &HeaderValue) -> HeaderValue {
+    let copy = HeaderValue::from_bytes(value.as_bytes());
+    let mut copy = copy.unwrap_or_else(|_| value.clone());
+    // Whoever reads it could use it.
+    copy.set_sensitive(true);
+    copy
+}
+
 fn unix_seconds() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::testing::test_identity;
+    use crate::identity::{Decoding, NameKind, NamePattern, PeerPattern};
+
+    const EDGE: &str = "spiffe://edge.example/proxy";
+
+    fn spoken() -> Spoken {
+        let edge = NamePattern::parse(NameKind::Uri, EDGE).unwrap();
+        let accepted = Arc::new(Accepted {
+            config: AcceptedAssertions {
+                from: vec![PeerPattern::new(vec![edge]).unwrap()],
+                forms: vec![Decoding::Xfcc],
+                jwt: None,
+            },
+            verifier: None,
+        });
+        Spoken::of(&accepted, &Rc::new(test_identity(EDGE)), 1).unwrap()
+    }
+
+    fn saying(text: String) -> HeaderMap {
+        let field = HeaderName::from_static("x-forwarded-client-cert");
+        HeaderMap::from_iter([(field, HeaderValue::try_from(text).unwrap())])
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_in_number_and_in_bytes() {
+        let spoken = spoken();
+        for number in 0..2 * MOST_KNOWN {
+            let mut said = saying(format!("URI=https://prod.example/{number}"));
+            spoken.party(&mut said).unwrap().unwrap();
+        }
+        assert_eq!(spoken.known.borrow().len(), MOST_KNOWN);
+
+        let long = "x".repeat(7 * 1024);
+        let names = [0; 6].map(|_| format!("URI=https://prod.example/{long}"));
+        for number in 0..MOST_KNOWN {
+            let mut said = saying(format!("{};DNS={number}", names.join(";")));
+            let party = spoken.party(&mut said).unwrap().unwrap();
+            let again = spoken.party(&mut said).unwrap().unwrap();
+            assert!(Rc::ptr_eq(&party, &again), "the last one is known");
+        }
+        let known = spoken.known.borrow();
+        let bytes: usize = known.iter().map(Known::bytes).sum();
+        assert!((MOST_SAID / 2..=MOST_SAID).contains(&bytes), "{bytes}");
+    }
 }
