@@ -191,9 +191,11 @@ impl Sessions {
     }
 
     /// Whether there is a session in what stands between two semicolons. Some
-    /// services take a comma for the end of a cookie too (RFC 2965).
+    /// services take a comma (RFC 2965) or a space for the end of a cookie too,
+    /// and some take off quotes, or white space that is not ASCII.
     fn holds_a_session(&self, pair: &[u8]) -> bool {
-        let mut cookies = pair.split(|byte| *byte == b',').map(split_pair);
+        let ends = |byte: &u8| !byte.is_ascii_graphic() || b",\"".contains(byte);
+        let mut cookies = pair.split(ends).map(split_pair);
         cookies.any(|(name, _)| self.is_session(name))
     }
 
