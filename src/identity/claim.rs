@@ -109,7 +109,8 @@ impl Identity {
     /// The one label for logs, in printable ASCII and never empty: the first
     /// URI name, else DNS name, email, UPN, IP address, else the subject, else
     /// `serial:` and the serial number, else `sha256:` and the fingerprint.
-    /// Nothing is decided by it.
+    /// Nothing is decided by it here, since it does not say of which kind the
+    /// name is; the encoding `webseal` tells services no more than that.
     pub fn primary(&self) -> &str {
         &self.primary
     }

@@ -32,7 +32,7 @@ use crate::upstream::assertion::PublicKey;
 #[derive(Debug)]
 pub struct JwtVerifier {
     config: AcceptedJwt,
-    /// By `kid`; a key without one stands under its thumbprint as well.
+    /// By `kid`; a key without one stands under its thumbprint.
     keys: BTreeMap<String, PublicKey>,
     /// What the keys were made of.
     inputs: Inputs,
