@@ -3,7 +3,7 @@
 
 use rustls_pki_types::CertificateDer;
 
-use super::{CertificateNames, PeerIdentity, UnreadableCertificate, VerifiedLeaf};
+use super::{CertificateNames, Fingerprint, PeerIdentity, UnreadableCertificate, VerifiedLeaf};
 
 /// A leaf in the making. Its names are taken as they are given, legal or not.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +12,7 @@ pub(crate) struct TestLeaf {
     names: Vec<Vec<u8>>,
     extensions: Vec<Vec<u8>>,
     serial: Option<Vec<u8>>,
+    issuer: Option<String>,
 }
 
 /// The identity of a verified leaf whose only name is this URI.
@@ -72,6 +73,12 @@ impl TestLeaf {
         self
     }
 
+    /// Names another issuer than `CN=Test CA`.
+    pub(crate) fn issuer(mut self, common_name: &str) -> Self {
+        self.issuer = Some(common_name.to_owned());
+        self
+    }
+
     pub(crate) fn der(&self) -> Vec<u8> {
         let mut extensions = self.extensions.clone();
         if !self.names.is_empty() {
@@ -82,7 +89,8 @@ impl TestLeaf {
         }
         let algorithm = der(0x30, &der(0x06, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]));
         let key = der(0x30, &[algorithm.clone(), der(0x03, &[0, 1, 2])].concat());
-        let issuer_name = attribute(&[0x55, 4, 3], &der(0x0c, b"Test CA"));
+        let issuer = self.issuer.as_deref().unwrap_or("Test CA");
+        let issuer_name = attribute(&[0x55, 4, 3], &der(0x0c, issuer.as_bytes()));
         let mut tbs = vec![
             der(0xa0, &der(0x02, &[2])),
             der(0x02, self.serial.as_deref().unwrap_or(&[0x0a, 0x2b])),
@@ -111,8 +119,15 @@ impl TestLeaf {
 
     /// The identity, as if the chain had been verified.
     pub(crate) fn identity(&self) -> PeerIdentity {
+        self.identity_below("Test CA")
+    }
+
+    /// The same, as if the chain had ended at this one of several anchors.
+    pub(crate) fn identity_below(&self, anchor: &str) -> PeerIdentity {
         let chain = vec![CertificateDer::from(self.der())];
-        PeerIdentity::from_leaf(VerifiedLeaf::attest(self.read().unwrap(), chain.into()))
+        let anchor = Fingerprint::of(anchor.as_bytes());
+        let leaf = VerifiedLeaf::attest(self.read().unwrap(), chain.into(), anchor);
+        PeerIdentity::from_leaf(leaf)
     }
 }
 

@@ -89,6 +89,17 @@ pub struct StatefulSessions {
     pub lifetime: Duration,
     /// The most sessions that one worker keeps.
     pub most: NonZeroUsize,
+    /// For whom one is kept.
+    pub per: SessionPer,
+}
+
+/// Whose requests may use the session that a service has opened for one of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SessionPer {
+    /// Those of the same certificate, or of the same statement by the same speaker.
+    Certificate,
+    /// Those of all certificates with the same names below the same trust anchor.
+    Name,
 }
 
 /// A response by which a service says that it does not know a session.
