@@ -348,6 +348,43 @@ async fn policy_goes_by_the_caller_and_can_ask_who_speaks() {
 }
 
 #[tokio::test]
+async fn fingerprint_is_that_of_the_certificate_that_the_peer_states() {
+    let stated = HEXLOWER.encode(&[7; 32]);
+    let scene = Scene::with(&format!(
+        "routes = [
+            {{ path = '/one', allow = [{{ fingerprint = '{stated}' }}], upstream = 'orders' }},
+        ]"
+    ))
+    .await;
+    let confirmed = |byte: u8| {
+        let digest = data_encoding::BASE64URL_NOPAD.encode(&[byte; 32]);
+        scene.token(json!({ "cnf": { "x5t#S256": digest } }))
+    };
+    let (jwt, elements) = ("x-client-assertion", "x-forwarded-client-cert");
+    let (right, wrong, none) = (confirmed(7), confirmed(8), scene.token(json!({})));
+    let element = xfcc(WEB);
+    let table: [(Fields<'_>, u16); 7] = [
+        (&[(jwt, &right)], 200),
+        (&[(jwt, &wrong)], 403),
+        (&[(jwt, &none)], 403),
+        (&[(elements, &element)], 200),
+        (&[(elements, &element), (jwt, &right)], 200),
+        (&[(elements, &element), (jwt, &wrong)], 400),
+        (&[], 403),
+    ];
+    for client in scene.client(EDGE).in_both_protocols() {
+        for (fields, status) in table {
+            let answer = scene.ask(&client, "/one", fields).await;
+            assert_eq!(answer.status, status, "{fields:?}");
+        }
+    }
+    // Nobody else can say so of itself.
+    let said = [(jwt, &*right)];
+    let answer = scene.ask(&scene.client(WEB), "/one", &said).await;
+    assert_eq!(answer.status, 403);
+}
+
+#[tokio::test]
 async fn credentials_and_connections_are_those_of_the_caller() {
     let callers = format!(
         "[[callers]]\nuri = \"{WEB}\"\ntoken = \"web\"\n[[callers]]\nuri = \"{OTHER}\"\ntoken = \"other\"\n"

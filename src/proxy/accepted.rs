@@ -117,12 +117,16 @@ impl Accepted {
         }
     }
 
-    /// Whom a head names, and until when that is good, in Unix time.
+    /// Whom a head of `speaker` names, and until when that is good, in Unix time.
     ///
     /// # Errors
     ///
     /// Which field cannot be taken, and why.
-    fn read(&self, headers: &HeaderMap) -> Result<Option<(Identity, Option<u64>)>, String> {
+    fn read(
+        &self,
+        headers: &HeaderMap,
+        speaker: &PeerIdentity,
+    ) -> Result<Option<(Identity, Option<u64>)>, String> {
         let mut found: Option<(Identity, String)> = None;
         for form in &self.config.forms {
             let field = form.field_names().first().map_or("-", HeaderName::as_str);
@@ -134,7 +138,7 @@ impl Accepted {
         let mut ends = None;
         if let Some(verifier) = &self.verifier {
             let field = verifier.config().header.as_str();
-            let signed = self.verified(verifier, headers);
+            let signed = self.verified(verifier, headers, speaker);
             if let Some((identity, end)) = signed.map_err(|cause| format!("`{field}` {cause}"))? {
                 agree(&mut found, identity, field)?;
                 ends = Some(end);
@@ -147,6 +151,7 @@ impl Accepted {
         &self,
         verifier: &JwtVerifier,
         headers: &HeaderMap,
+        speaker: &PeerIdentity,
     ) -> Result<Option<(Identity, u64)>, String> {
         let field = &verifier.config().header;
         let mut values = headers.get_all(field).iter();
@@ -160,7 +165,11 @@ impl Accepted {
             None => Err("does not begin with the scheme of assertion_jwt".to_owned()),
             Some(token) => {
                 let names = verifier.verify(token, SystemTime::now());
-                let names = names.map_err(|cause| cause.to_string())?;
+                let mut names = names.map_err(|cause| cause.to_string())?;
+                // Bound to whoever shows the token (RFC 8705 §3), and so no name
+                // of the caller: it would be taken for the speaker's certificate.
+                let own = speaker.names().fingerprint();
+                names.certificate = names.certificate.filter(|known| own != Some(known));
                 let ends = names.ends;
                 let identity = identity_of(&names).map_err(|cause| format!("names: {cause}"))?;
                 Ok(Some((identity, ends)))
@@ -188,10 +197,13 @@ fn agree(
     Ok(())
 }
 
-/// Whom the claims name. `sub` is a name of its own where the lists do not hold
+/// Whom the claims name; a certificate alone is no name. `sub` is a name of its own where the lists do not hold
 /// it: a URI, an email address or else a distinguished name.
 fn identity_of(claims: &AssertedNames) -> Result<Identity, MalformedStatement> {
     let mut names = StatedNames::default();
+    if let Some(certificate) = claims.certificate {
+        names.fingerprint(certificate);
+    }
     for uri in &claims.uri {
         names.uri(uri)?;
     }
@@ -298,7 +310,7 @@ impl Spoken {
     }
 
     fn learn(&self, headers: &HeaderMap) -> Result<Option<Rc<Party>>, Fault> {
-        let read = self.accepted.read(headers);
+        let read = self.accepted.read(headers, &self.speaker);
         let Some((identity, ends)) = read.map_err(|cause| self.refused(&cause))? else {
             return Ok(None);
         };
