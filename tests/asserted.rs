@@ -385,6 +385,28 @@ async fn fingerprint_is_that_of_the_certificate_that_the_peer_states() {
 }
 
 #[tokio::test]
+async fn what_was_accepted_and_what_was_refused_is_counted_by_listener() {
+    let scene = Scene::new().await;
+    let (edge, other) = (scene.client(EDGE), scene.client(OTHER));
+    let field = "x-forwarded-client-cert";
+    let (right, wrong) = (xfcc(WEB), "Hash=00");
+    for _ in 0..2 {
+        scene.ask(&edge, "/", &[(field, &right)]).await;
+    }
+    scene.ask(&edge, "/", &[(field, wrong)]).await;
+    // Neither is an assertion of a peer that may make one.
+    scene.ask(&edge, "/", &[]).await;
+    scene.ask(&other, "/", &[(field, &right)]).await;
+    let (_, metrics) = scene.proxy.ask_admin("/metrics").await;
+    for line in [
+        "countersign_assertions_received_total{listener=\"public\",result=\"accepted\"} 2",
+        "countersign_assertions_received_total{listener=\"public\",result=\"refused\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{metrics}");
+    }
+}
+
+#[tokio::test]
 async fn credentials_and_connections_are_those_of_the_caller() {
     let callers = format!(
         "[[callers]]\nuri = \"{WEB}\"\ntoken = \"web\"\n[[callers]]\nuri = \"{OTHER}\"\ntoken = \"other\"\n"
