@@ -407,6 +407,27 @@ async fn what_was_accepted_and_what_was_refused_is_counted_by_listener() {
 }
 
 #[tokio::test]
+async fn fields_of_our_own_can_name_who_speaks_and_parts_of_the_subject() {
+    let scene = Scene::with(
+        "[upstreams.orders.outbound.assertion]\nencode = ['headers']\n\
+         headers = { X-Via = '{speaker}', X-Name = '{cn}', X-Who = '{uri}' }",
+    )
+    .await;
+    let web = client_cert(&scene.pki.client_as(WEB));
+    let said = [("client-cert", &*web), ("x-via", "forged")];
+    for (uri, via) in [(EDGE, &[EDGE][..]), (OTHER, &[])] {
+        for client in scene.client(uri).in_both_protocols() {
+            assert_eq!(scene.ask(&client, "/", &said).await.status, 200);
+            let received = scene.upstream.requests().pop().unwrap();
+            assert_eq!(received.values("x-via"), via);
+            assert_eq!(received.values("x-name"), ["billing"]);
+            let who = if uri == EDGE { WEB } else { OTHER };
+            assert_eq!(received.values("x-who"), [who]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn credentials_and_connections_are_those_of_the_caller() {
     let callers = format!(
         "[[callers]]\nuri = \"{WEB}\"\ntoken = \"web\"\n[[callers]]\nuri = \"{OTHER}\"\ntoken = \"other\"\n"

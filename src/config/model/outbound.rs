@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Located;
 use crate::config::signed::SignedAssertion;
-use crate::identity::{Encoding, Identity};
+use crate::identity::{Encoding, Identity, Tellers};
 
 /// How much a layer of outbound authentication is wanted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,9 +53,10 @@ impl Outbound {
     pub fn inexpressible(&self, identity: &Identity, own: Option<&Identity>) -> Option<String> {
         let mut fields = Vec::new();
         let mut encodings = self.encodings.iter();
-        let failed = encodings.find_map(|one| one.encode(identity, own, &mut fields).err());
+        let tellers = Tellers { own, speaker: None };
+        let failed = encodings.find_map(|one| one.encode(identity, tellers, &mut fields).err());
         let signed = self.signed.as_ref();
-        let nobody = signed.is_some_and(|one| one.subject.render(identity.names()).is_none());
+        let nobody = signed.is_some_and(|one| one.subject.render(identity.names(), None).is_none());
         match failed {
             Some(cause) => Some(cause.to_string()),
             None if nobody => {

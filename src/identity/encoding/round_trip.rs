@@ -10,7 +10,7 @@ use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_o
 use rustls_pki_types::CertificateDer;
 
 use super::escape::{attributes, values_of};
-use super::{EncodeError, Encoding, XfccKeys};
+use super::{EncodeError, Encoding, Tellers, XfccKeys};
 use crate::identity::claim::{Chain, Identity, StatedNames};
 use crate::identity::decoding::Decoding;
 use crate::identity::distinguished_name::{Value, canonical, parse};
@@ -89,7 +89,7 @@ type Written = Vec<(HeaderName, HeaderValue)>;
 
 fn encode(encoding: &Encoding, identity: &Identity) -> Result<Written, EncodeError> {
     let mut out = Vec::new();
-    encoding.encode(identity, None, &mut out)?;
+    encoding.encode(identity, Tellers::default(), &mut out)?;
     for (name, value) in &out {
         let is_printable = value.as_bytes().iter().all(|b| matches!(b, b' '..=b'~'));
         assert!(is_printable, "{name}: {value:?}");
