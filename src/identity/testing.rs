@@ -1,6 +1,8 @@
 //! Certificates for the tests of this and other rooms, built byte by byte so
 //! that what no certificate authority would sign can be tried too.
 
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use rustls_pki_types::CertificateDer;
 
 use super::{CertificateNames, Fingerprint, PeerIdentity, UnreadableCertificate, VerifiedLeaf};
@@ -129,6 +131,62 @@ impl TestLeaf {
         let leaf = VerifiedLeaf::attest(self.read().unwrap(), chain.into(), anchor);
         PeerIdentity::from_leaf(leaf)
     }
+}
+
+/// What would break out of a form, and plain characters between.
+pub(crate) fn any_text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        "[a-z ]{1,3}",
+        "[\"\\\\,;=+#%&:/<>*]{1,3}",
+        "\\PC{1,2}",
+        Just("\r\n".to_owned()),
+        Just("\0".to_owned()),
+        Just("%2C".to_owned()),
+        Just("\\2C".to_owned()),
+        Just("\",CN=\"".to_owned()),
+        Just(";URI=x".to_owned()),
+    ];
+    vec(piece, 0..5).prop_map(|pieces| pieces.concat())
+}
+
+fn printable() -> impl Strategy<Value = String> {
+    prop_oneof!["[!-~]{1,12}", "[a-z.\"\\\\,;=%]{1,8}"]
+}
+
+/// A leaf whose subject and alternative names are anything that can be read.
+pub(crate) fn any_leaf() -> impl Strategy<Value = TestLeaf> {
+    let kind = proptest::sample::select(vec![3_u8, 5, 6, 7, 10, 11]);
+    let tag = proptest::sample::select(vec![0x0c_u8, 0x13, 0x14, 0x1e, 0x02]);
+    let value = prop_oneof![
+        (Just(0x0c_u8), any_text().prop_map(String::into_bytes)),
+        (tag, vec(any::<u8>(), 0..6)),
+    ];
+    let subject = vec(vec((kind, value), 1..3), 0..4);
+    let names = (
+        vec(printable(), 0..3),
+        vec(printable(), 0..3),
+        vec(printable(), 0..3),
+        vec("[^\\pC]{1,6}", 0..2),
+        vec(any::<[u8; 4]>(), 0..2),
+    );
+    (subject, names, vec(any::<u8>(), 1..20)).prop_map(|(subject, names, serial)| {
+        let mut leaf = TestLeaf::new().serial(&serial);
+        for attributes in subject {
+            let attributes: Vec<_> = attributes
+                .iter()
+                .map(|(kind, (tag, bytes))| attribute(&[0x55, 4, *kind], &der(*tag, bytes)))
+                .collect();
+            leaf = leaf.rdn(rdn(&attributes));
+        }
+        let (dns, uri, email, upn, ip) = names;
+        leaf = dns.iter().fold(leaf, |leaf, name| leaf.dns(name));
+        leaf = uri
+            .iter()
+            .fold(leaf, |leaf, rest| leaf.uri(&format!("x:{rest}")));
+        leaf = email.iter().fold(leaf, |leaf, name| leaf.email(name));
+        leaf = upn.iter().fold(leaf, |leaf, name| leaf.upn(name));
+        ip.iter().fold(leaf, |leaf, octets| leaf.ip(octets))
+    })
 }
 
 /// One DER element.

@@ -345,3 +345,6 @@ fn unix_seconds() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default().as_secs()
 }
+
+#[cfg(test)]
+mod tests;
