@@ -379,6 +379,86 @@ async fn policy_goes_by_the_caller_and_can_ask_who_speaks() {
 }
 
 #[tokio::test]
+async fn fingerprint_is_that_of_the_certificate_that_the_peer_states() {
+    let stated = HEXLOWER.encode(&[7; 32]);
+    let scene = Scene::with(&format!(
+        "routes = [
+            {{ path = '/one', allow = [{{ fingerprint = '{stated}' }}], upstream = 'orders' }},
+        ]"
+    ))
+    .await;
+    let confirmed = |byte: u8| {
+        let digest = data_encoding::BASE64URL_NOPAD.encode(&[byte; 32]);
+        scene.token(json!({ "cnf": { "x5t#S256": digest } }))
+    };
+    let (jwt, elements) = ("x-client-assertion", "x-forwarded-client-cert");
+    let (right, wrong, none) = (confirmed(7), confirmed(8), scene.token(json!({})));
+    let element = xfcc(WEB);
+    let table: [(Fields<'_>, u16); 7] = [
+        (&[(jwt, &right)], 200),
+        (&[(jwt, &wrong)], 403),
+        (&[(jwt, &none)], 403),
+        (&[(elements, &element)], 200),
+        (&[(elements, &element), (jwt, &right)], 200),
+        (&[(elements, &element), (jwt, &wrong)], 400),
+        (&[], 403),
+    ];
+    for client in scene.client(EDGE).in_both_protocols() {
+        for (fields, status) in table {
+            let answer = scene.ask(&client, "/one", fields).await;
+            assert_eq!(answer.status, status, "{fields:?}");
+        }
+    }
+    // Nobody else can say so of itself.
+    let said = [(jwt, &*right)];
+    let answer = scene.ask(&scene.client(WEB), "/one", &said).await;
+    assert_eq!(answer.status, 403);
+}
+
+#[tokio::test]
+async fn what_was_accepted_and_what_was_refused_is_counted_by_listener() {
+    let scene = Scene::new().await;
+    let (edge, other) = (scene.client(EDGE), scene.client(OTHER));
+    let field = "x-forwarded-client-cert";
+    let (right, wrong) = (xfcc(WEB), "Hash=00");
+    for _ in 0..2 {
+        scene.ask(&edge, "/", &[(field, &right)]).await;
+    }
+    scene.ask(&edge, "/", &[(field, wrong)]).await;
+    // Neither is an assertion of a peer that may make one.
+    scene.ask(&edge, "/", &[]).await;
+    scene.ask(&other, "/", &[(field, &right)]).await;
+    let (_, metrics) = scene.proxy.ask_admin("/metrics").await;
+    for line in [
+        "countersign_assertions_received_total{listener=\"public\",result=\"accepted\"} 2",
+        "countersign_assertions_received_total{listener=\"public\",result=\"refused\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn fields_of_our_own_can_name_who_speaks_and_parts_of_the_subject() {
+    let scene = Scene::with(
+        "[upstreams.orders.outbound.assertion]\nencode = ['headers']\n\
+         headers = { X-Via = '{speaker}', X-Name = '{cn}', X-Who = '{uri}' }",
+    )
+    .await;
+    let web = client_cert(&scene.pki.client_as(WEB));
+    let said = [("client-cert", &*web), ("x-via", "forged")];
+    for (uri, via) in [(EDGE, &[EDGE][..]), (OTHER, &[])] {
+        for client in scene.client(uri).in_both_protocols() {
+            assert_eq!(scene.ask(&client, "/", &said).await.status, 200);
+            let received = scene.upstream.requests().pop().unwrap();
+            assert_eq!(received.values("x-via"), via);
+            assert_eq!(received.values("x-name"), ["billing"]);
+            let who = if uri == EDGE { WEB } else { OTHER };
+            assert_eq!(received.values("x-who"), [who]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn credentials_and_connections_are_those_of_the_caller() {
     let callers = format!(
         "[[callers]]\nuri = \"{WEB}\"\ntoken = \"web\"\n[[callers]]\nuri = \"{OTHER}\"\ntoken = \"other\"\n"

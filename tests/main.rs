@@ -29,7 +29,6 @@ mod framing;
 mod handshake;
 mod hostile;
 mod identity;
-mod layers;
 mod life;
 mod limits;
 mod logs;

@@ -54,7 +54,7 @@ pub use model::{
     AcceptedAssertions, Admin, Allowed, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource,
     CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode, Limits, Listener,
     ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Outbound,
-    OwnCertificate, Place, PoolPer, Protocol, Route, RunAs, Server, SessionLost, Share,
+    OwnCertificate, Place, PoolPer, Protocol, Route, RunAs, Server, SessionLost, SessionPer, Share,
     StatefulSessions, TlsVersion, TlsVersions, TrustBundle, Upstream, UpstreamId, UpstreamTls,
     UpstreamTrust,
 };

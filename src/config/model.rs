@@ -14,7 +14,8 @@ mod outbound;
 mod peers;
 
 pub use outbound::{
-    CredentialSource, LayerMode, Outbound, PoolPer, RunAs, SessionLost, StatefulSessions,
+    CredentialSource, LayerMode, Outbound, PoolPer, RunAs, SessionLost, SessionPer,
+    StatefulSessions,
 };
 pub use peers::{AcceptedAssertions, Allowed};
 

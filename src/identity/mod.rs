@@ -50,7 +50,7 @@ pub(crate) mod testing;
 pub use claim::{Chain, Identity, MalformedStatement, Names, StatedNames};
 pub use decoding::{DecodeError, Decoding};
 pub(crate) use distinguished_name::write as rfc4514;
-pub use encoding::{ENCODING_BUDGET, EncodeError, Encoding, XfccKeys};
+pub use encoding::{ENCODING_BUDGET, EncodeError, Encoding, Tellers, XfccKeys};
 pub use fields::{IdentityFields, fold_field_name};
 pub use fingerprint::{Fingerprint, MalformedFingerprint};
 pub use names::{CertificateNames, UnreadableCertificate};

@@ -120,12 +120,16 @@ impl Accepted {
         }
     }
 
-    /// Whom a head names, and until when that is good, in Unix time.
+    /// Whom a head of `speaker` names, and until when that is good, in Unix time.
     ///
     /// # Errors
     ///
     /// Which field cannot be taken, and why.
-    fn read(&self, headers: &HeaderMap) -> Result<Option<(Identity, Option<u64>)>, String> {
+    fn read(
+        &self,
+        headers: &HeaderMap,
+        speaker: &PeerIdentity,
+    ) -> Result<Option<(Identity, Option<u64>)>, String> {
         let mut found: Option<(Identity, String)> = None;
         for form in &self.config.forms {
             let field = form.field_names().first().map_or("-", HeaderName::as_str);
@@ -137,7 +141,7 @@ impl Accepted {
         let mut ends = None;
         if let Some(verifier) = &self.verifier {
             let field = verifier.config().header.as_str();
-            let signed = self.verified(verifier, headers);
+            let signed = self.verified(verifier, headers, speaker);
             if let Some((identity, end)) = signed.map_err(|cause| format!("`{field}` {cause}"))? {
                 agree(&mut found, identity, field)?;
                 ends = Some(end);
@@ -150,6 +154,7 @@ impl Accepted {
         &self,
         verifier: &JwtVerifier,
         headers: &HeaderMap,
+        speaker: &PeerIdentity,
     ) -> Result<Option<(Identity, u64)>, String> {
         let field = &verifier.config().header;
         let mut values = headers.get_all(field).iter();
@@ -163,7 +168,11 @@ impl Accepted {
             None => Err("does not begin with the scheme of assertion_jwt".to_owned()),
             Some(token) => {
                 let names = verifier.verify(token, SystemTime::now());
-                let names = names.map_err(|cause| cause.to_string())?;
+                let mut names = names.map_err(|cause| cause.to_string())?;
+                // Bound to whoever shows the token (RFC 8705 §3), and so no name
+                // of the caller: it would be taken for the speaker's certificate.
+                let own = speaker.names().fingerprint();
+                names.certificate = names.certificate.filter(|known| own != Some(known));
                 let ends = names.ends;
                 let identity = identity_of(&names).map_err(|cause| format!("names: {cause}"))?;
                 Ok(Some((identity, ends)))
@@ -191,11 +200,14 @@ fn agree(
     Ok(())
 }
 
-/// Whom the claims name. `sub` is a name of its own where it is none of the
-/// lists' and no list as a whole, as a template writes it: a URI, an email
-/// address or else a distinguished name.
+/// Whom the claims name; a certificate alone is no name. `sub` is a name of its
+/// own where it is none of the lists' and no list as a whole, as a template
+/// writes it: a URI, an email address or else a distinguished name.
 fn identity_of(claims: &AssertedNames) -> Result<Identity, MalformedStatement> {
     let mut names = StatedNames::default();
+    if let Some(certificate) = claims.certificate {
+        names.fingerprint(certificate);
+    }
     for uri in &claims.uri {
         names.uri(uri)?;
     }
@@ -313,7 +325,7 @@ impl Spoken {
     }
 
     fn learn(&self, headers: &HeaderMap) -> Result<Option<Rc<Party>>, Fault> {
-        let read = self.accepted.read(headers);
+        let read = self.accepted.read(headers, &self.speaker);
         let Some((identity, ends)) = read.map_err(|cause| self.refused(&cause))? else {
             return Ok(None);
         };
@@ -365,50 +377,4 @@ fn unix_seconds() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::testing::test_identity;
-    use crate::identity::{Decoding, NameKind, NamePattern, PeerPattern};
-
-    const EDGE: &str = "spiffe://edge.example/proxy";
-
-    fn spoken() -> Spoken {
-        let edge = NamePattern::parse(NameKind::Uri, EDGE).unwrap();
-        let accepted = Arc::new(Accepted {
-            config: AcceptedAssertions {
-                from: vec![PeerPattern::new(vec![edge]).unwrap()],
-                forms: vec![Decoding::Xfcc],
-                jwt: None,
-            },
-            verifier: None,
-        });
-        Spoken::of(&accepted, &Rc::new(test_identity(EDGE)), 1).unwrap()
-    }
-
-    fn saying(text: String) -> HeaderMap {
-        let field = HeaderName::from_static("x-forwarded-client-cert");
-        HeaderMap::from_iter([(field, HeaderValue::try_from(text).unwrap())])
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded_in_number_and_in_bytes() {
-        let spoken = spoken();
-        for number in 0..2 * MOST_KNOWN {
-            let mut said = saying(format!("URI=https://prod.example/{number}"));
-            spoken.party(&mut said).unwrap().unwrap();
-        }
-        assert_eq!(spoken.known.borrow().len(), MOST_KNOWN);
-
-        let long = "x".repeat(7 * 1024);
-        let names = [0; 6].map(|_| format!("URI=https://prod.example/{long}"));
-        for number in 0..MOST_KNOWN {
-            let mut said = saying(format!("{};DNS={number}", names.join(";")));
-            let party = spoken.party(&mut said).unwrap().unwrap();
-            let again = spoken.party(&mut said).unwrap().unwrap();
-            assert!(Rc::ptr_eq(&party, &again), "the last one is known");
-        }
-        let known = spoken.known.borrow();
-        let bytes: usize = known.iter().map(Known::bytes).sum();
-        assert!((MOST_SAID / 2..=MOST_SAID).contains(&bytes), "{bytes}");
-    }
-}
+mod tests;

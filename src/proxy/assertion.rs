@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::fault::{Fault, Kind, Phase, Side};
 use crate::config::{LayerMode, UpstreamId};
-use crate::identity::{EncodeError, Identity, PeerIdentity};
+use crate::identity::{EncodeError, Identity, PeerIdentity, Tellers};
 use crate::upstream::Plan;
 use crate::upstream::assertion::{AssertError, Asserter, Role, Statement, Tokens};
 
@@ -103,8 +103,12 @@ impl Assertions {
 
 fn put_together(plan: &Plan, (identity, role): (&Identity, Role<'_>)) -> Written {
     let mut fields = Vec::new();
+    let tellers = Tellers {
+        own: plan.own_identity(),
+        speaker: role.speaker(),
+    };
     for encoding in plan.encodings() {
-        encoding.encode(identity, plan.own_identity(), &mut fields)?;
+        encoding.encode(identity, tellers, &mut fields)?;
     }
     let state = |asserter| Statement::of(asserter, identity.names(), role);
     let statement = plan.asserter().map(state).transpose()?;

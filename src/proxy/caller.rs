@@ -108,11 +108,21 @@ impl Caller {
     ///
     /// The peer says for whom, and that cannot be taken.
     pub(super) fn party(&self, headers: &mut HeaderMap) -> Result<Rc<Party>, Fault> {
-        let spoken = match &self.spoken {
-            Some(spoken) => spoken.party(headers)?,
-            None => None,
+        let Some(spoken) = &self.spoken else {
+            return Ok(Rc::clone(&self.party));
         };
-        Ok(spoken.unwrap_or_else(|| Rc::clone(&self.party)))
+        let counters = self.site().metrics().listener(self.listener.0);
+        match spoken.party(headers) {
+            Ok(None) => Ok(Rc::clone(&self.party)),
+            Ok(Some(party)) => {
+                counters.assertion_received(true);
+                Ok(party)
+            }
+            Err(refused) => {
+                counters.assertion_received(false);
+                Err(refused)
+            }
+        }
     }
 
     pub(super) fn is_http2(&self) -> bool {

@@ -25,7 +25,7 @@ use http::header::{COOKIE, Entry, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
-use crate::config::StatefulSessions;
+use crate::config::{SessionPer, StatefulSessions};
 
 /// The most bytes that the cookies of one session may have together.
 const MOST_BYTES: usize = 8 * 1024;
@@ -86,6 +86,11 @@ impl Sessions {
             settings,
             kept: RefCell::default(),
         }
+    }
+
+    /// By what callers are told apart.
+    pub fn per(&self) -> SessionPer {
+        self.settings.per
     }
 
     /// Takes the session cookies out of a request: only countersign's own are sent.

@@ -18,6 +18,7 @@ pub(crate) mod pki;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod reloads;
+pub(crate) mod scene;
 pub(crate) mod things;
 pub(crate) mod tokens;
 pub(crate) mod trust;

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use super::super::{
     Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, CrlCheck, EndpointAddress, Files,
     HostPattern, KeyExchange, LayerMode, ListenerId, LogFormat, LogLevel, OnCrlFault, OnWithdrawal,
-    PoolPer, Problem, Protocol, RunAs, TlsVersion, UpstreamId, UpstreamTrust, parse, read,
+    PoolPer, Problem, Protocol, RunAs, SessionPer, TlsVersion, UpstreamId, UpstreamTrust, parse,
+    read,
 };
 use super::{BASELINE, accepted, draft, with};
 use crate::identity::{Decoding, Encoding};
@@ -451,6 +452,7 @@ session_cookies = ["JSESSIONID", "__Host-sid"]
 session_lost = ["403", "302 /login"]
 session_lifetime = "24h"
 max_sessions = 1000000
+session_per = "name"
 authentication_retry = false
 replay_limit = "16MiB"
 pool_per = "connection"
@@ -468,6 +470,7 @@ credential = {{ source = "per_caller", file = "callers.toml" }}
     assert_eq!(lost, [(403, None), (302, Some("/login"))]);
     assert_eq!(sessions.lifetime, Duration::from_secs(24 * 3600));
     assert_eq!(sessions.most.get(), 1_000_000);
+    assert_eq!(sessions.per, SessionPer::Name);
     assert!(!outbound.authentication_retry);
     assert_eq!(outbound.replay_limit, 16 * 1024 * 1024);
     assert_eq!(outbound.pool_per, PoolPer::Connection);
@@ -496,6 +499,7 @@ fn sessions_are_kept_only_where_their_cookies_are_named() {
     assert_eq!((lost.status, &lost.location), (401, &None));
     assert_eq!(named.lifetime, Duration::from_secs(30 * 60));
     assert_eq!(named.most.get(), 10_000);
+    assert_eq!(named.per, SessionPer::Certificate);
     assert_eq!(outbound("stateful_sessions = false\n").sessions, None);
 }
 

@@ -145,6 +145,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("\"X-Client-Assertion\"", "\"X-Assertion\""),
     ("\"TLS_AES_256_GCM_SHA384", "\"TLS_AES_128_GCM_SHA256"),
     ("\"billing\"", "\"orders\""),
+    ("\"certificate\"", "\"name\""),
     ("\"chain\"", "\"leaf\""),
     ("\"drain\"", "\"cut\""),
     ("\"h2\", \"http/1.1\"", "\"http/1.1\", \"h2\""),

@@ -72,16 +72,41 @@ pub(in crate::identity) fn canonical(text: &str) -> Option<String> {
             }
             out.push_str(&attribute.kind);
             out.push('=');
-            match &attribute.value {
-                Value::Der(hex) => {
-                    out.push('#');
-                    out.push_str(hex);
-                }
-                Value::Text(text) => write_value(text, &mut out),
-            }
+            attribute.value.push(&mut out);
         }
     }
     Some(out)
+}
+
+/// Writes the values of all attributes of one type as they stand in an RFC 4514
+/// string, in its order, joined by `,`. One over 16 KiB is written as it is, so
+/// that it is found too large, and not taken for one without such attributes.
+pub(in crate::identity) fn push_values(name: &str, kind: &str, out: &mut String) {
+    let Some(rdns) = parse(name) else {
+        out.push_str(name);
+        return;
+    };
+    let attributes = rdns.into_iter().flatten();
+    let values = attributes.filter(|attribute| attribute.kind == kind);
+    for (index, attribute) in values.enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        attribute.value.push(out);
+    }
+}
+
+impl Value {
+    /// Writes it as it stands in an RFC 4514 string.
+    fn push(&self, out: &mut String) {
+        match self {
+            Self::Der(hex) => {
+                out.push('#');
+                out.push_str(hex);
+            }
+            Self::Text(text) => write_value(text, out),
+        }
+    }
 }
 
 /// Takes one attribute off the front.

@@ -65,6 +65,8 @@ pub struct ListenerMetrics {
     refused: Reasons,
     not_tls: Reasons,
     withdrawn: Reasons,
+    assertions_accepted: Count,
+    assertions_refused: Count,
     opened: Count,
     closed: Count,
 }
@@ -239,6 +241,16 @@ impl ListenerMetrics {
     /// [`ListenerMetrics::handshake_refused`].
     pub fn connection_withdrawn(&self, reason: &'static str) {
         self.withdrawn.add(reason);
+    }
+
+    /// A request came with the assertion of a peer that may speak for others:
+    /// whether it was taken.
+    pub fn assertion_received(&self, accepted: bool) {
+        if accepted {
+            self.assertions_accepted.add();
+        } else {
+            self.assertions_refused.add();
+        }
     }
 
     /// A connection was accepted. Each call is followed by one of

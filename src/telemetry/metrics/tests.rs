@@ -98,6 +98,9 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
     metrics.upstream(0).request("session");
     metrics.upstream(0).repeated("session_lost");
     public.connection_withdrawn("revoked");
+    for accepted in [true, false, true] {
+        public.assertion_received(accepted);
+    }
     metrics.certificates(vec![
         own("public", 0, 1_800_000_000),
         CertificateExpiry {

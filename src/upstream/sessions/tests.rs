@@ -19,6 +19,7 @@ fn sessions(most: usize) -> Sessions {
         }],
         lifetime: Duration::from_secs(60),
         most: NonZeroUsize::new(most).unwrap(),
+        per: SessionPer::Certificate,
     })
 }
 
