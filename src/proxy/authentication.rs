@@ -260,12 +260,8 @@ fn session_key(
     upstream: &Upstream<RequestBody>,
     (per, headers): (SessionPer, &HeaderMap),
 ) -> SessionKey {
+    // No part of it holds a NUL.
     let mut context = Context::new(&SHA256);
-    // Of a fixed length; what follows holds no NUL.
-    context.update(&match per {
-        SessionPer::Certificate => *peer.key(),
-        SessionPer::Name => peer.key_of_names(),
-    });
     context.update(&authority.as_bytes().to_ascii_lowercase());
     let mut add = |value: &HeaderValue| {
         context.update(b"\0");
@@ -280,9 +276,15 @@ fn session_key(
         }
         (Credential::Never | Credential::Own(_) | Credential::PerCaller(_), _) => {}
     }
-    let mut key = SessionKey::default();
-    key.copy_from_slice(context.finish().as_ref());
-    key
+    let mut purpose = [0; 32];
+    purpose.copy_from_slice(context.finish().as_ref());
+    SessionKey {
+        caller: match per {
+            SessionPer::Certificate => *peer.key(),
+            SessionPer::Name => peer.key_of_names(),
+        },
+        purpose,
+    }
 }
 
 /// Over whose connections a request for `party` may go that came over the
