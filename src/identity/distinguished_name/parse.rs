@@ -25,7 +25,7 @@ pub(in crate::identity) enum Value {
 }
 
 /// Reads an RFC 4514 string: RDNs in the order in which they are written, each
-/// with its attributes. `None`: it is not one, or is over 16 KiB.
+/// with its attributes. `None`: it is not one, or is over 64 KiB.
 ///
 /// Space is part of a value only where it is escaped or within; a bare `"`,
 /// `;`, `<`, `>` and a byte outside printable ASCII are not taken for part of
@@ -79,7 +79,7 @@ pub(in crate::identity) fn canonical(text: &str) -> Option<String> {
 }
 
 /// Writes the values of all attributes of one type as they stand in an RFC 4514
-/// string, in its order, joined by `,`. One over 16 KiB is written as it is, so
+/// string, in its order, joined by `,`. One over 64 KiB is written as it is, so
 /// that it is found too large, and not taken for one without such attributes.
 pub(in crate::identity) fn push_values(name: &str, kind: &str, out: &mut String) {
     let Some(rdns) = parse(name) else {
@@ -200,5 +200,5 @@ fn unit(rest: &str, is_first: bool) -> Option<(Unit<'_>, &str)> {
 /// What a backslash may stand before (RFC 4514 §3, `special`, and `\`).
 const SPECIAL: &[u8] = b" \"#+,;<=>\\";
 
-/// In bytes.
-const MAX_TEXT: usize = 16 * 1024;
+/// In bytes: more than a name of 16 KiB in DER has when it is written as text.
+const MAX_TEXT: usize = 64 * 1024;

@@ -162,6 +162,20 @@ fn an_identity_over_the_budget_is_refused_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn subject_of_any_length_is_never_left_out() {
+    // As long in DER as a subject may be, and three times that as text.
+    let long = TestLeaf::new().subject(&"\u{e9}".repeat(8100)).identity();
+    for encoding in fixed() {
+        let mut out = Vec::new();
+        let refused = encoding.encode(long.identity(), Tellers::default(), &mut out);
+        assert!(
+            matches!(refused, Err(EncodeError::TooLarge { .. })),
+            "{encoding:?}: {out:?}"
+        );
+    }
+}
+
+#[test]
 fn the_budget_is_that_of_all_encodings_together() {
     let peer = TestLeaf::new().dns(&"a".repeat(8000)).identity();
     let mut out = Vec::new();
