@@ -34,6 +34,7 @@ mod life;
 mod limits;
 mod logs;
 mod message_layer;
+mod names;
 mod pool_per;
 mod preview;
 mod reload;
