@@ -27,6 +27,7 @@ mod fixtures;
 mod forwarding;
 mod framing;
 mod handshake;
+mod hello;
 mod hostile;
 mod identity;
 mod layers;
