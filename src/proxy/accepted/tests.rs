@@ -82,7 +82,7 @@ impl Scene {
     }
 
     fn caller(&self, uri: &str) -> Rc<Caller> {
-        let downstream = Downstream::tls(None, Some(test_identity(uri)), false);
+        let downstream = Downstream::tls(None, (Some(test_identity(uri)), None), false);
         Caller::new(&self.proxy, ListenerId(0), downstream)
     }
 
@@ -372,7 +372,7 @@ fn certificate_that_binds_a_token_to_the_speaker_is_not_the_callers() {
         let web = TestLeaf::new().uri("spiffe://prod.example/web");
         let token = scene.token(&web).unwrap();
         let speaker = |leaf: &TestLeaf| {
-            let downstream = Downstream::tls(None, Some(leaf.identity()), false);
+            let downstream = Downstream::tls(None, (Some(leaf.identity()), None), false);
             Caller::new(&scene.proxy, ListenerId(0), downstream)
         };
         let known_of = |caller: &Caller, token: &str| {
