@@ -21,8 +21,10 @@
 mod accepted;
 mod algorithms;
 mod defaults;
+mod doubts;
 mod encodings;
 mod files;
+mod fitting;
 mod listeners;
 mod model;
 mod named_policies;
@@ -33,6 +35,7 @@ mod outbound;
 mod problem;
 mod process;
 mod routes;
+mod rules;
 mod run_as;
 mod section;
 mod signed;
@@ -47,17 +50,19 @@ mod whole;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    AcceptedAssertions, Admin, Allowed, Bind, BundleId, CipherSuite, ClientAuth, ClientPolicy,
+    AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, ClientPolicy,
     CredentialSource, CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode,
     Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
-    OnCrlFault, OnWithdrawal, Outbound, OwnCertificate, Place, PoolPer, Protocol, Route, RunAs,
-    Server, SessionLost, SessionPer, Share, StatefulSessions, TlsVersion, TlsVersions, TrustBundle,
-    UnknownSni, Upstream, UpstreamId, UpstreamTls, UpstreamTrust,
+    NamedRules, OnCrlFault, OnWithdrawal, Outbound, OwnCertificate, Place, PoolPer, Protocol,
+    Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share, StatefulSessions, TlsVersion,
+    TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamId, UpstreamTls, UpstreamTrust, Who,
+    is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};
@@ -80,6 +85,7 @@ pub struct Config {
     admin: Option<Admin>,
     bundles: Vec<TrustBundle>,
     listeners: Vec<Listener>,
+    rules: Vec<Arc<NamedRules>>,
     routes: Vec<Route>,
     upstreams: Vec<Upstream>,
 }
@@ -182,6 +188,11 @@ impl Config {
         &self.listeners
     }
 
+    /// The named lists of rules, in the order of the file.
+    pub fn rules(&self) -> &[Arc<NamedRules>] {
+        &self.rules
+    }
+
     /// The routes, in the order of the file, which is the order they are tried in.
     pub fn routes(&self) -> &[Route] {
         &self.routes
@@ -190,6 +201,11 @@ impl Config {
     /// The upstreams, in the order of the file.
     pub fn upstreams(&self) -> &[Upstream] {
         &self.upstreams
+    }
+
+    /// What is legal and likely wrong, such as rules that are never reached.
+    pub fn doubts(&self) -> Problems {
+        doubts::doubts(self)
     }
 
     /// The bundle of an id of this config; `None` for one of another.

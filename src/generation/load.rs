@@ -76,6 +76,14 @@ impl Loaded {
                 text,
             }
         }));
+        all.extend(self.config.doubts().each().into_iter().map(|text| {
+            let text = text.replace("\n ", ";");
+            Warning {
+                key: text.clone(),
+                event: events::POLICY_UNUSUAL,
+                text,
+            }
+        }));
         for bundle in &material.bundles {
             let name = bundle.name();
             all.extend(
@@ -104,6 +112,7 @@ impl Loaded {
             ("server", config.server() != old.server()),
             ("log", config.log() != old.log()),
             ("admin", config.admin() != old.admin()),
+            ("rules", config.rules() != old.rules()),
             ("routes", config.routes() != old.routes()),
         ] {
             if differs {

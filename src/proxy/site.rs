@@ -7,6 +7,7 @@ use http::header::AUTHORIZATION;
 
 use super::accepted::Accepted;
 use super::route::Routes;
+use super::tally::Tally;
 use crate::config::{Config, ListenerId, TrustBundle};
 use crate::identity::IdentityFields;
 use crate::telemetry::Metrics;
@@ -19,6 +20,8 @@ use crate::upstream::assertion::{self, Asserter};
 pub struct Site {
     generation: u64,
     config: Arc<Config>,
+    /// For each route: what its rules decided.
+    tallies: Vec<Tally>,
     routes: Routes,
     /// Apart, since an upload needs nothing else of it and may take long.
     identity_fields: Arc<IdentityFields>,
@@ -66,9 +69,13 @@ impl Site {
         let identity_fields = Arc::new(IdentityFields::new(names));
         let key_set = assertion::key_set(asserters().map(Asserter::keys)).into();
         let routes = Routes::new(&config);
+        let tallies = config.routes().iter().enumerate();
+        let tallies = tallies.map(|(index, route)| Tally::new(route, metrics.route(index)));
+        let tallies = tallies.collect();
         Self {
             generation,
             config,
+            tallies,
             routes,
             identity_fields,
             plans,
@@ -88,6 +95,11 @@ impl Site {
     /// The configuration in force.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// Counts what the rules of a route decided.
+    pub(super) fn tally(&self, route: usize) -> Option<&Tally> {
+        self.tallies.get(route)
     }
 
     /// The TLS side of a listener; `None` for a plaintext one.

@@ -59,4 +59,10 @@ impl ListenerTls {
         let mut policies = self.policies();
         policies.any(|policy| policy.client_auth != ClientAuth::None)
     }
+
+    /// Whether every client needs a certificate.
+    pub fn requires_certificates(&self) -> bool {
+        let mut policies = self.policies();
+        policies.all(|policy| policy.client_auth == ClientAuth::Require)
+    }
 }

@@ -83,7 +83,7 @@ impl Scene {
 
     fn caller(&self, uri: &str) -> Rc<Caller> {
         let downstream = Downstream::tls(None, (Some(test_identity(uri)), None), false);
-        Caller::new(&self.proxy, ListenerId(0), downstream)
+        Caller::new(&self.proxy, ListenerId(0), downstream, None)
     }
 
     /// A token that states these names, and the certificate.
@@ -219,7 +219,7 @@ fn spoken() -> Spoken {
         },
         verifier: None,
     });
-    Spoken::of(&accepted, &Rc::new(test_identity(LISTED)), 1).unwrap()
+    Spoken::of(&accepted, &Rc::new(test_identity(LISTED)), 1)
 }
 
 fn saying(text: String) -> HeaderMap {
@@ -373,7 +373,7 @@ fn certificate_that_binds_a_token_to_the_speaker_is_not_the_callers() {
         let token = scene.token(&web).unwrap();
         let speaker = |leaf: &TestLeaf| {
             let downstream = Downstream::tls(None, (Some(leaf.identity()), None), false);
-            Caller::new(&scene.proxy, ListenerId(0), downstream)
+            Caller::new(&scene.proxy, ListenerId(0), downstream, None)
         };
         let known_of = |caller: &Caller, token: &str| {
             let mut headers = head(vec![(FIELDS[3], token.as_bytes().to_vec())]);

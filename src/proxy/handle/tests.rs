@@ -86,7 +86,7 @@ impl Client {
     async fn connect(proxy: &Rc<Proxy>, protocol: &str) -> Self {
         let http2 = protocol == "h2";
         let downstream = Downstream::plaintext(None, http2);
-        let caller = Caller::new(proxy, ListenerId(0), Rc::clone(&downstream));
+        let caller = Caller::new(proxy, ListenerId(0), Rc::clone(&downstream), None);
         let caller = Rc::new(RefCell::new(caller));
         let (near, far) = tokio::io::duplex(64 * 1024);
         let service = service_fn({
@@ -117,7 +117,7 @@ impl Client {
 
     /// The connection goes on under another generation.
     fn comes_under(&self, proxy: &Rc<Proxy>) {
-        let caller = Caller::new(proxy, ListenerId(0), Rc::clone(&self.downstream));
+        let caller = Caller::new(proxy, ListenerId(0), Rc::clone(&self.downstream), None);
         self.caller.replace(caller);
     }
 
@@ -280,7 +280,7 @@ fn request_belongs_to_the_generation_it_began_under_and_holds_nothing_of_it_afte
 fn fault_of_abandoned(service: &Service, state: impl FnOnce(&Downstream, &Proxy)) -> Fault {
     let former = proxy_to(service);
     let downstream = Downstream::plaintext(None, false);
-    let caller = Caller::new(&former, ListenerId(0), Rc::clone(&downstream));
+    let caller = Caller::new(&former, ListenerId(0), Rc::clone(&downstream), None);
     let (head, ()) = Request::new(()).into_parts();
     let exchange = Exchange::begin(&caller, &head);
     state(

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::Upstream;
 use crate::config::{self, Files};
-use crate::policy;
+use crate::policy::{self, Facts};
 use crate::telemetry::{MetricNames, Metrics};
 use crate::upstream::testing::{Pieces, Service, eventually, in_both_protocols, on_a_worker};
 use crate::upstream::{Answer, SendFault, UpstreamRequest, load};
@@ -50,7 +50,7 @@ fn config_of(address: SocketAddr, protocol: &str) -> config::Config {
 /// A request as it goes up in `protocol`.
 fn request(protocol: &str, path: &str, body: Pieces) -> UpstreamRequest<Pieces> {
     let config = config_of("127.0.0.1:1".parse().unwrap(), protocol);
-    let permit = policy::decide(&config.routes()[0], None, None).unwrap();
+    let permit = policy::decide(&config.routes()[0], &Facts::default()).unwrap();
     let upgrade = path == "/switch";
     let mut request = Request::builder().method("POST");
     if upgrade {
