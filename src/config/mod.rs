@@ -22,6 +22,7 @@ mod accepted;
 mod algorithms;
 mod defaults;
 mod encodings;
+mod expression;
 mod files;
 mod listeners;
 mod model;
@@ -49,6 +50,10 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub use expression::{
+    Attribute, Attributes, EvaluationError, Expression, ExpressionError, Party, PartyList,
+    PartyText, RequestText,
+};
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
     AcceptedAssertions, Admin, Allowed, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource,
