@@ -24,6 +24,7 @@ mod defaults;
 mod encodings;
 mod expression;
 mod files;
+mod fitting;
 mod listeners;
 mod model;
 mod names;
@@ -33,6 +34,7 @@ mod outbound;
 mod problem;
 mod process;
 mod routes;
+mod rules;
 mod run_as;
 mod section;
 mod signed;
@@ -47,6 +49,7 @@ mod whole;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -56,12 +59,12 @@ pub use expression::{
 };
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    AcceptedAssertions, Admin, Allowed, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource,
+    AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, CredentialSource,
     CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode, Limits, Listener,
-    ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Outbound,
-    OwnCertificate, Place, PoolPer, Protocol, Route, RunAs, Server, SessionLost, Share,
-    StatefulSessions, TlsVersion, TlsVersions, TrustBundle, Upstream, UpstreamId, UpstreamTls,
-    UpstreamTrust,
+    ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedRules, OnCrlFault,
+    OnWithdrawal, Outbound, OwnCertificate, Place, PoolPer, Protocol, Route, Rule, RunAs, Says,
+    Server, SessionLost, Share, StatefulSessions, TlsVersion, TlsVersions, TrustBundle, Upstream,
+    UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};
@@ -84,6 +87,7 @@ pub struct Config {
     admin: Option<Admin>,
     bundles: Vec<TrustBundle>,
     listeners: Vec<Listener>,
+    rules: Vec<Arc<NamedRules>>,
     routes: Vec<Route>,
     upstreams: Vec<Upstream>,
 }
@@ -184,6 +188,11 @@ impl Config {
     /// The listeners, in the order of the file.
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
+    }
+
+    /// The named lists of rules, in the order of the file.
+    pub fn rules(&self) -> &[Arc<NamedRules>] {
+        &self.rules
     }
 
     /// The routes, in the order of the file, which is the order they are tried in.
