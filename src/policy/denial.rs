@@ -1,6 +1,7 @@
 //! Why a caller may not use a route.
 
 use super::route::RuleId;
+use crate::config::EvaluationError;
 
 /// Why a caller may not use a route.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -13,7 +14,7 @@ pub enum Denial {
     },
 
     /// A rule of `deny` matches.
-    #[error("rule `{label}` of route `{route}` denies {}{}: {written}", caller(peer.as_deref()), spoken_for(speaker.as_deref()))]
+    #[error("rule `{label}` of route `{route}` denies {}{}: {written}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), failure(failed.as_ref()))]
     DeniedByRule {
         /// The route's name.
         route: Box<str>,
@@ -27,10 +28,12 @@ pub enum Denial {
         peer: Option<Box<str>>,
         /// That of the peer who speaks for it, where one does.
         speaker: Option<Box<str>>,
+        /// Why its condition has no result, and so counts as true.
+        failed: Option<EvaluationError>,
     },
 
     /// No rule of `allow` matches.
-    #[error("none of the {rules} `allow` entries of route `{route}` matches {}{}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), would(would_allow.as_deref()))]
+    #[error("none of the {rules} `allow` entries of route `{route}` matches {}{}{}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), would(would_allow.as_deref()), failure(failed.as_ref()))]
     NoRuleMatched {
         /// The route's name.
         route: Box<str>,
@@ -42,6 +45,8 @@ pub enum Denial {
         speaker: Option<Box<str>>,
         /// The first rule that matches and is not enforced.
         would_allow: Option<Box<str>>,
+        /// Why the first condition without a result has none.
+        failed: Option<EvaluationError>,
     },
 }
 
@@ -74,6 +79,12 @@ fn caller(peer: Option<&str>) -> String {
 
 fn spoken_for(speaker: Option<&str>) -> String {
     speaker.map_or_else(String::new, |by| format!(", for whom `{by}` speaks"))
+}
+
+fn failure(error: Option<&EvaluationError>) -> String {
+    error.map_or_else(String::new, |error| {
+        format!("; `when` has no result: {error}")
+    })
 }
 
 fn would(rule: Option<&str>) -> String {

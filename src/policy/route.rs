@@ -3,7 +3,7 @@
 use super::Permit;
 use super::denial::{CERTIFICATE_REQUIRED, Denial, NONE_MATCHED};
 use super::facts::Facts;
-use crate::config::{Callers, Route, Rule, Says};
+use crate::config::{Callers, EvaluationError, Route, Rule, Says};
 
 /// The rules of one route, ready to be decided by.
 #[derive(Debug)]
@@ -137,6 +137,7 @@ impl RouteRules {
             peer: label_of(facts),
             speaker: speaker_of(facts),
             would_allow: would_allow.map(|id| self.label(id).into()),
+            failed: allow.iter().find_map(|rule| rule.failure(facts)),
         })
     }
 
@@ -154,6 +155,7 @@ impl RouteRules {
             written: candidate.rule.to_string().into(),
             peer: label_of(facts),
             speaker: speaker_of(facts),
+            failed: candidate.failure(facts),
         }
     }
 }
@@ -169,7 +171,7 @@ fn speaker_of(facts: &Facts<'_>) -> Option<Box<str>> {
 impl Candidate {
     /// Under which name it matches, if it does.
     fn matches(&self, list: List, facts: &Facts<'_>) -> Option<RuleId> {
-        let says = holds(&self.rule, facts)?;
+        let says = holds(list, &self.rule, facts)?;
         let is_meant = |also: Says| {
             // A list that permits is closed: who is anonymous must be meant.
             list == List::Deny || facts.caller.is_some() || [says, also].contains(&Says::Yes)
@@ -179,19 +181,38 @@ impl Candidate {
         };
         let mut others = others.rules.iter().zip(&self.others);
         others.find_map(|(other, id)| {
-            holds(other, facts)
+            holds(list, other, facts)
                 .filter(|also| is_meant(*also))
                 .map(|_| *id)
         })
     }
 }
 
+impl Candidate {
+    /// Why a condition of it has no result, where it depends on that.
+    fn failure(&self, facts: &Facts<'_>) -> Option<EvaluationError> {
+        let others = self.rule.any_of.iter().flat_map(|others| &others.rules);
+        let mut open = std::iter::once(&self.rule).chain(others).filter(|rule| {
+            rule.takes(facts.method, facts.path, facts.source)
+                && rule.says_of(&facts.who()) != Says::No
+        });
+        open.find_map(|rule| rule.when.as_ref()?.holds(facts).err())
+    }
+}
+
 /// Whether the conditions of one rule hold, and what it says of the caller.
-fn holds(rule: &Rule, facts: &Facts<'_>) -> Option<Says> {
+///
+/// A condition without a result is closed, too: it neither permits nor keeps a
+/// rule from denying.
+fn holds(list: List, rule: &Rule, facts: &Facts<'_>) -> Option<Says> {
     if !rule.takes(facts.method, facts.path, facts.source) {
         return None;
     }
-    Some(rule.says_of(&facts.who())).filter(|says| *says != Says::No)
+    let says = Some(rule.says_of(&facts.who())).filter(|says| *says != Says::No)?;
+    // The dearest condition is the last.
+    let when = rule.when.as_ref().map(|when| when.holds(facts));
+    let fulfilled = when.is_none_or(|held| held.unwrap_or(list == List::Deny));
+    fulfilled.then_some(says)
 }
 
 /// A rule is called by its name, else by that of the rule that it refers to and

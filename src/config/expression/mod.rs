@@ -27,7 +27,6 @@ mod functions;
 mod operators;
 mod position;
 mod program;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the key `when` of rules"))]
 mod read;
 mod syntax;
 #[cfg(test)]
@@ -37,10 +36,6 @@ mod tokens;
 use std::fmt;
 
 pub use attributes::{Attribute, Attributes, Party, PartyList, PartyText, RequestText};
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "for the key `when` of rules")
-)]
 pub(super) use read::expression;
 
 use program::Condition;
