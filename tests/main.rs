@@ -42,6 +42,7 @@ mod renewal;
 mod reuse;
 mod revocation;
 mod routes;
+mod rules;
 mod run_as;
 mod sessions;
 mod shrinkage;

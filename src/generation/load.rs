@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::secrets::{self, Exposed};
 use crate::config::{self, Config, Files, Problems, Seen};
-use crate::policy::Policy;
 use crate::proxy::{self, Accepted};
 use crate::telemetry::events;
 use crate::tls::{self, Material, RevocationListFacts, describe, unix_now};
@@ -19,7 +18,6 @@ pub struct Loaded {
     material: Material,
     plans: Vec<Arc<Plan>>,
     accepted: Vec<Option<Arc<Accepted>>>,
-    policy: Arc<Policy>,
     exposed: Vec<Exposed>,
 }
 
@@ -43,11 +41,6 @@ impl Loaded {
     /// config.
     pub fn accepted(&self) -> &[Option<Arc<Accepted>>] {
         &self.accepted
-    }
-
-    /// The rules of the routes, ready to be decided by.
-    pub fn policy(&self) -> &Arc<Policy> {
-        &self.policy
     }
 
     /// What will cease to be valid soon, or has, and what is odd about it.
@@ -80,6 +73,14 @@ impl Loaded {
             Warning {
                 key: text.clone(),
                 event: events::SECRET_EXPOSED,
+                text,
+            }
+        }));
+        all.extend(self.config.doubts().each().into_iter().map(|text| {
+            let text = text.replace("\n ", ";");
+            Warning {
+                key: text.clone(),
+                event: events::POLICY_UNUSUAL,
                 text,
             }
         }));
@@ -286,9 +287,6 @@ fn load_through(
     let accepted = proxy::load(&draft.config, files, former_accepted)
         .map_err(|found| problems.extend(found))
         .ok();
-    let policy = Policy::compile(&draft.config)
-        .map_err(|found| problems.extend(found))
-        .ok();
     let config = Arc::new(draft.finish(problems)?);
     let exposed = secrets::exposed(&config, files);
     Ok(Loaded {
@@ -297,6 +295,5 @@ fn load_through(
         material: material.unwrap_or_default(),
         plans: plans.unwrap_or_default(),
         accepted: accepted.unwrap_or_default(),
-        policy: Arc::new(policy.unwrap_or_default()),
     })
 }

@@ -131,7 +131,7 @@ impl Publishing {
 fn site(generation: u64, loaded: &Loaded, metrics: Arc<Metrics>) -> Arc<Site> {
     Arc::new(Site::new(
         generation,
-        (Arc::clone(loaded.config()), Arc::clone(loaded.policy())),
+        Arc::clone(loaded.config()),
         loaded.plans().to_vec(),
         (
             loaded.material().servers.clone(),

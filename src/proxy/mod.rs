@@ -49,6 +49,7 @@ mod party;
 mod request_body;
 mod route;
 mod site;
+mod tally;
 mod target;
 mod tunnel;
 

@@ -226,7 +226,7 @@ const ALLOW: Table = patterns!(
             protects: "It is checked when the config is loaded. What it needs and a request does not have is no match in `allow`, and a match in `deny`.",
             without: "nothing else must be true",
             see: &["routes[].allow[].rule"],
-            example: "'request.path.startsWith(\"/tenants/\" + caller.o[0] + \"/\")'",
+            example: "'caller.o.exists(o, request.path.startsWith(\"/tenants/\" + o + \"/\"))'",
         },
         Opt {
             path: "routes[].allow[].rule",

@@ -62,7 +62,7 @@ fn an_expression_sees_what_the_certificate_says() {
 fn a_value_that_looks_like_two_attributes_is_one() {
     let leaf = leaf();
     let facts = facts(&leaf);
-    let units = "caller.ou == ['Engineering, East', 'x,OU=Admin']";
+    let units = "caller.ou == ['x,OU=Admin', 'Engineering, East']";
     assert_eq!(holds(units, &facts), Ok(true));
     for text in [
         "'Admin' in caller.ou",

@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use super::super::attributes::fields;
+use super::super::functions::{GLOBALS, MEMBERS};
 use super::*;
 
 const CASES: &str = include_str!("problems.txt");
@@ -77,4 +79,23 @@ fn bless(cases: &[Case<'_>]) {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/expression/tests/problems.txt");
     std::fs::write(path, text.trim_end().to_owned() + "\n").expect("the file can be written");
+}
+
+#[test]
+fn the_manual_has_every_field_and_every_function() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/README.md");
+    let manual = std::fs::read_to_string(path).unwrap();
+    let (_, section) = manual.split_once("\n## Conditions\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let fields = ["caller", "request"].into_iter().flat_map(|variable| {
+        fields(variable)
+            .into_iter()
+            .map(|(_, field)| field.to_string())
+    });
+    for name in fields.chain(["speaker.present".to_owned()]) {
+        assert!(section.contains(&format!("`{name}`")), "{name}");
+    }
+    for function in MEMBERS.into_iter().chain(GLOBALS) {
+        assert!(section.contains(&format!("{function}(")), "{function}");
+    }
 }
