@@ -26,6 +26,7 @@ pub(super) struct Exchange {
     downstream: Rc<Downstream>,
     listener: ListenerId,
     id: ReferenceId,
+    head_only: bool,
     started: Instant,
     /// Kept only when there is an access log to write it to.
     line: Option<Line>,
@@ -73,6 +74,7 @@ impl Exchange {
             downstream: Rc::clone(caller.downstream()),
             listener: caller.listener(),
             id: ledger.references.next(),
+            head_only: head.method == Method::HEAD,
             started: Instant::now(),
             line,
             party: None,
@@ -92,6 +94,11 @@ impl Exchange {
     /// Its reference, told to the caller when it is refused.
     pub(super) fn id(&self) -> ReferenceId {
         self.id
+    }
+
+    /// Whether its response has no content, whatever its head says (`HEAD`, RFC 9110 §9.3.2).
+    pub(super) fn is_head_only(&self) -> bool {
+        self.head_only
     }
 
     /// Whether it came over HTTP/2.

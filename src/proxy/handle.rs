@@ -328,12 +328,15 @@ fn unreadable(what: &str) -> Fault {
 /// under which the log has the cause.
 fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
     let status = fault.status().unwrap_or(StatusCode::BAD_GATEWAY);
-    let text = format!(
+    let mut text = format!(
         "{} {}\nreference: {}\n",
         status.as_u16(),
         status.canonical_reason().unwrap_or_default(),
         exchange.id()
     );
+    if exchange.is_head_only() {
+        text.clear();
+    }
     // HTTP/2 has no such field; its streams end one by one.
     let close = fault.ends_connection() && !exchange.is_http2();
     exchange.status(status);

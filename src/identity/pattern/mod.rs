@@ -25,6 +25,7 @@
 //! `cn`, `ou` and `o` look at the text of every attribute of that type, however
 //! it is escaped in the subject; a value that is no text is never matched.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::anchor::AnchorName;
@@ -267,32 +268,28 @@ impl NamePattern {
     }
 
     fn matches_text(&self, glob: &Glob, names: &Names, anchor: Option<&AnchorName>) -> bool {
-        let subject = |subject: &str| glob.matches(units::subject(subject));
+        let subject =
+            |subject: &str| glob.may_match(subject) && glob.matches(units::subject(subject));
         let value = |kind: &str| {
-            let subject = names.subject().unwrap_or_default();
-            units::values(subject, kind).any(|value| glob.matches(units::value(value)))
+            let mut all = units::values(names.subject().unwrap_or_default(), kind);
+            all.any(|value| glob.may_match(value) && glob.matches(units::value(value)))
+        };
+        let any = |names: &[String], matches: fn(&Glob, &str) -> bool| {
+            let mut names = names.iter();
+            names.any(|name| glob.may_match(name) && matches(glob, name))
         };
         match self.kind {
             NameKind::Anchor => anchor.is_some_and(|anchor| subject(&anchor.subject)),
             NameKind::CommonName => value("CN"),
-            NameKind::Dns => {
-                let mut all = names.dns().iter();
-                all.any(|name| glob.may_match(name) && glob.matches(units::dns(name)))
-            }
-            NameKind::Email => {
-                let mut all = names.email().iter();
-                all.any(|name| glob.matches(units::email(name)))
-            }
+            NameKind::Dns => any(names.dns(), |glob, name| glob.matches(units::dns(name))),
+            NameKind::Email => any(names.email(), |glob, name| glob.matches(units::email(name))),
             NameKind::Issuer => names
                 .certificate()
                 .is_some_and(|certificate| subject(certificate.issuer())),
             NameKind::Organization => value("O"),
             NameKind::OrganizationalUnit => value("OU"),
             NameKind::Subject => names.subject().is_some_and(subject),
-            NameKind::Uri => {
-                let mut all = names.uri().iter();
-                all.any(|name| glob.may_match(name) && glob.matches(units::uri(name)))
-            }
+            NameKind::Uri => any(names.uri(), |glob, name| glob.matches(units::uri(name))),
             NameKind::Fingerprint | NameKind::Spki => false,
         }
     }
@@ -327,7 +324,31 @@ impl fmt::Display for NamePattern {
     }
 }
 
+impl Names {
+    /// The values of the subject's attributes of one kind, as text, in order;
+    /// none for a kind of which a subject has no attributes. A value that is no
+    /// text is left out: patterns do not match it either.
+    pub fn subject_values(&self, kind: NameKind) -> Vec<Cow<'_, str>> {
+        let Some(attribute) = kind.attribute() else {
+            return Vec::new();
+        };
+        let subject = self.subject().unwrap_or_default();
+        let values = units::values(subject, attribute);
+        values.filter_map(units::text).collect()
+    }
+}
+
 impl NameKind {
+    /// The type of the subject's attributes that it is about.
+    fn attribute(self) -> Option<&'static str> {
+        match self {
+            Self::CommonName => Some("CN"),
+            Self::Organization => Some("O"),
+            Self::OrganizationalUnit => Some("OU"),
+            _ => None,
+        }
+    }
+
     /// All kinds, in the order in which the config is read and shown.
     pub const ALL: [Self; 11] = [
         Self::Uri,

@@ -242,8 +242,12 @@ fn attribute_is_matched_by_the_text_of_one_of_its_values_alone() {
     ] {
         assert_eq!(matches(pattern, unit), expected, "{pattern} {unit:?}");
     }
-    // Several values, also within one RDN; each stands for itself.
-    let several = leaf("Ops").attribute(OU, "Night");
+}
+
+#[test]
+fn each_value_of_an_attribute_stands_for_itself_and_one_that_is_no_text_for_none() {
+    let several = TestLeaf::new().attribute(O, "Example").attribute(OU, "Ops");
+    let several = several.attribute(OU, "Night");
     assert!(attribute_matches(
         NameKind::OrganizationalUnit,
         "Ops",
@@ -559,7 +563,9 @@ proptest! {
         let name = format!("a{}", String::from_iter(name));
         let steps = compile::dns(&format!("a{pattern}")).unwrap();
         let expected = slow(&steps, &units::dns(&name).collect::<Vec<_>>());
-        prop_assert_eq!(Glob::new(steps).unwrap().matches(units::dns(&name)), expected);
+        let glob = Glob::new(steps).unwrap();
+        prop_assert_eq!(glob.matches(units::dns(&name)), expected);
+        prop_assert!(!expected || glob.may_match(&name), "it is only left out where it does not match");
     }
 
     #[test]
