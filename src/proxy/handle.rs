@@ -19,7 +19,7 @@ use super::downstream::Downstream;
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::ledger::Ledger;
-use super::outbound::Outbound;
+use super::outbound::{Outbound, Written};
 use super::party::Party;
 use super::request_body::RequestBody;
 use super::site::Site;
@@ -43,6 +43,23 @@ enum Admitted {
     /// It asks for the public keys of assertions.
     Keys,
     OnItsWay(Way),
+}
+
+/// A request that may be served, before anything of it is sent.
+pub(super) enum Readied {
+    /// It asks for the public keys of assertions.
+    Keys,
+    OnItsWay(Passing),
+}
+
+/// A permitted request whose head says all but its message layer.
+pub(super) struct Passing {
+    /// Where it goes.
+    pub(super) way: Way,
+    /// For whom it is made.
+    pub(super) party: Rc<Party>,
+    /// What was written into its head.
+    pub(super) written: Written,
 }
 
 /// A permitted request's way: to which upstream, and for which host.
@@ -125,53 +142,64 @@ impl Caller {
             Some(rule) => Err(Fault::malformed(rule)),
             None => self.downstream().admit(),
         };
-        let admitted = begun.and_then(|()| {
-            let party = self.party(&mut head.headers)?;
-            exchange.is_for(&party);
-            let admitted = proxy.admit((&self, &party), &head, &mut exchange)?;
-            Ok((admitted, party))
-        });
-        let admitted = match admitted {
-            Ok((Admitted::Keys, _)) => {
+        let readied = begun.and_then(|()| self.ready(&mut head, &mut exchange));
+        let passing = match readied {
+            Ok(Readied::OnItsWay(passing)) => passing,
+            Ok(Readied::Keys) => {
                 return keys::answer(&head.method, proxy.site.key_set(), exchange);
             }
-            Ok((Admitted::OnItsWay(way), party)) => Ok((way, party)),
-            Err(fault) => Err(fault),
-        };
-        let readied = admitted.and_then(|(way, party)| {
-            let upstream = proxy.upstream(way.upstream)?;
-            let written = Outbound {
-                site: proxy.site(),
-                caller: &self,
-                party: &party,
-                upstream: Told {
-                    id: way.upstream,
-                    plan: upstream.plan(),
-                    tokens: upstream.tokens(),
-                },
-            }
-            .write(&mut head, &way.authority)?;
-            Ok((way, party, written))
-        });
-        let (way, party, written) = match readied {
-            Ok(readied) => readied,
             Err(fault) => return refusal(fault, exchange),
         };
         let changed = head
             .extensions
             .remove::<OnUpgrade>()
-            .filter(|_| written.hop.upgrade.is_some());
+            .filter(|_| passing.written.hop.upgrade.is_some());
         let ready = Ready {
-            way,
-            party,
+            passing,
             head,
             incoming,
-            written,
         };
         match proxy.converse(&self, ready, &mut exchange).await {
             Ok(answer) => proxy.respond(&self, answer, changed, exchange),
             Err(fault) => refusal(fault, exchange),
         }
+    }
+
+    /// Everything that is decided of a request, and written into its head,
+    /// before there is anything to wait for.
+    ///
+    /// # Errors
+    ///
+    /// It is refused. What is known of it by then stands in `exchange`.
+    pub(super) fn ready(
+        &self,
+        head: &mut request::Parts,
+        exchange: &mut Exchange,
+    ) -> Result<Readied, Fault> {
+        let proxy = self.proxy();
+        let party = self.party(&mut head.headers)?;
+        exchange.is_for(&party);
+        let way = match proxy.admit((self, &party), head, exchange)? {
+            Admitted::Keys => return Ok(Readied::Keys),
+            Admitted::OnItsWay(way) => way,
+        };
+        let upstream = proxy.upstream(way.upstream)?;
+        let written = Outbound {
+            site: proxy.site(),
+            caller: self,
+            party: &party,
+            upstream: Told {
+                id: way.upstream,
+                plan: upstream.plan(),
+                tokens: upstream.tokens(),
+            },
+        }
+        .write(head, &way.authority)?;
+        Ok(Readied::OnItsWay(Passing {
+            way,
+            party,
+            written,
+        }))
     }
 }
 
