@@ -15,7 +15,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::anchor::{self, Anchor, AnchorUse, ReadAnchor, UnusableAnchor};
 use super::pem;
-use super::revocation::{Note, Revocation, seconds, unix_time};
+use super::revocation::{Lookup, Note, Revocation, seconds, unix_time};
 use super::trust_path::TrustPath;
 use crate::config::{self, CrlCheck, Files, Located, OnCrlFault, Problem};
 use crate::identity::Fingerprint;
@@ -310,14 +310,12 @@ impl Bundle {
     /// Its revocation lists, by issuer.
     pub fn revocation_lists(&self) -> impl Iterator<Item = RevocationListFacts> {
         let lists = self.revocation.lists().iter();
-        lists.map(|held| RevocationListFacts {
-            issuer: held.list.issuer_text().to_owned(),
-            number: held.list.number(),
-            this_update: held.list.this_update(),
-            next_update: held.list.next_update(),
-            entries: held.list.entries(),
-            source: held.source.clone(),
-        })
+        lists.map(RevocationListFacts::of)
+    }
+
+    /// What its revocation lists say of the certificates of a path.
+    pub(super) fn lookups(&self, path: &TrustPath) -> Vec<Lookup> {
+        self.revocation.lookups(path)
     }
 
     /// What an operator should know about it.
@@ -358,13 +356,39 @@ impl Bundle {
         usage: KeyUsage,
         now: UnixTime,
     ) -> Result<Verdict, webpki::Error> {
+        let verdict = self.search((leaf, intermediates), usage, now, &|_, _| {})?;
+        self.tell(&verdict, now);
+        Ok(verdict)
+    }
+
+    /// Writes to the log what a verdict let pass although no current revocation
+    /// list cleared it.
+    pub(super) fn tell(&self, verdict: &Verdict, now: UnixTime) {
+        self.revocation.tell(&verdict.notes, now);
+    }
+
+    /// The same, without a word to the log; `tried` is told of each path that
+    /// was found, and whether it stands.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::verify`].
+    pub(super) fn search(
+        &self,
+        (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        usage: KeyUsage,
+        now: UnixTime,
+        tried: &dyn Fn(&TrustPath, Result<(), &webpki::Error>),
+    ) -> Result<Verdict, webpki::Error> {
         if intermediates.len() >= MAX_CHAIN {
             return Err(webpki::Error::MaximumPathDepthExceeded);
         }
         let found = Cell::new(None);
         let accept = |candidate: &VerifiedPath<'_>| {
-            let path = TrustPath::of(candidate, self.anchor_of(candidate)?)?;
-            found.set(Some(self.stands(&Arc::new(path), now)?));
+            let path = Arc::new(TrustPath::of(candidate, self.anchor_of(candidate)?)?);
+            let outcome = self.stands(&path, now);
+            tried(&path, outcome.as_ref().map(|_| ()));
+            found.set(Some(outcome?));
             Ok(())
         };
         EndEntityCert::try_from(leaf)?.verify_for_usage(
@@ -377,9 +401,7 @@ impl Bundle {
             Some(&accept),
         )?;
         // webpki has called `accept`, or there would be no path.
-        let verdict: Verdict = found.take().ok_or(webpki::Error::UnknownIssuer)?;
-        self.revocation.tell(&verdict.notes, now);
-        Ok(verdict)
+        found.take().ok_or(webpki::Error::UnknownIssuer)
     }
 
     /// Judges a chain, the leaf first, for which another bundle has found

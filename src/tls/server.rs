@@ -1,5 +1,7 @@
 //! countersign as a TLS server: a listener's settings, and one handshake under them.
 
+mod rehearsal;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ use super::stream::{Socket, Stream};
 use super::verifier::ClientVerifier;
 use super::words;
 use crate::config::{ListenerTls, Protocol};
+
+pub use rehearsal::{Rehearsal, TriedPath};
 
 /// How long a refused client may take to read its alert before it is dropped.
 const LINGER: std::time::Duration = std::time::Duration::from_millis(500);
@@ -269,30 +273,37 @@ fn failed(cause: &std::io::Error, socket: Socket) -> RefusedHandshake {
     let library = cause
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let (reason, text) = match library {
-        Some(error) => (Refusal::of(error), words::of_error(error)),
-        None => (
+    let mut refused = match library {
+        Some(error) => refused_by(error),
+        None => RefusedHandshake::early(
             Refusal::ClientGone,
             format!("the client went away: {cause}"),
         ),
     };
-    let mut refused = RefusedHandshake::early(reason, text);
-    refused.socket = Some(socket).filter(|_| reason != Refusal::ClientGone);
+    refused.socket = Some(socket).filter(|_| refused.reason != Refusal::ClientGone);
     refused
+}
+
+fn refused_by(error: &rustls::Error) -> RefusedHandshake {
+    RefusedHandshake::early(Refusal::of(error), words::of_error(error))
 }
 
 async fn refuse_name(mut socket: Socket, name: Option<&str>) -> RefusedHandshake {
     let alert = alert_record(AlertDescription::UnrecognisedName);
     let sent = socket.write_all(&alert).await.is_ok();
-    let mut refused = RefusedHandshake::early(
+    let mut refused = unknown_name(name);
+    refused.socket = Some(socket).filter(|_| sent);
+    refused
+}
+
+fn unknown_name(name: Option<&str>) -> RefusedHandshake {
+    RefusedHandshake::early(
         Refusal::UnknownName,
         format!(
             "no certificate of this listener carries the name {}",
             name.unwrap_or("-")
         ),
-    );
-    refused.socket = Some(socket).filter(|_| sent);
-    refused
+    )
 }
 
 /// Lets the client read its alert: ends our side and waits a moment for its

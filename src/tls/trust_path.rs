@@ -9,7 +9,7 @@ use x509_parser::certificate::{X509Certificate, X509CertificateParser};
 use x509_parser::nom::Parser;
 
 use super::anchor::Anchor;
-use super::revocation::{DistributionPoints, SigningKey, distribution_points};
+use super::revocation::{DistributionPoints, SigningKey, distribution_points, text_of_name};
 use crate::identity::Fingerprint;
 use crate::identity::der::{self, tag};
 
@@ -106,6 +106,12 @@ impl TrustPath {
     /// included, in Unix time.
     pub fn not_after(&self) -> i64 {
         self.not_after
+    }
+
+    /// Who issued the leaf, then who issued that, up to the anchor: RFC 4514.
+    pub(super) fn issuers(&self) -> Vec<String> {
+        let links = self.links.iter();
+        links.map(|link| text_of_name(&link.issuer.name)).collect()
     }
 
     /// The leaf first.

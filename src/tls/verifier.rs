@@ -9,8 +9,9 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, Verdict};
 use super::handshake;
+use super::trust_path::TrustPath;
 use super::words;
 use crate::identity::CertificateNames;
 
@@ -51,18 +52,13 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, Error> {
         // Noted before it is judged, so that a refusal can say who was refused.
         handshake::note_presented(end_entity, intermediates);
-        let verdict = self
-            .bundle
-            .verify(end_entity, intermediates, KeyUsage::client_auth(), now)
-            .map_err(|cause| {
-                handshake::note_objection(&words::of_verdict(&cause, self.bundle.name()));
-                library_error(cause)
+        let chain = (end_entity, intermediates);
+        let (names, verdict) =
+            judge_client(&self.bundle, chain, now, &|_, _| {}).map_err(|objection| {
+                handshake::note_objection(&objection.cause);
+                objection.error
             })?;
-        // A verified chain whose names cannot be read has no identity to tell.
-        let names = CertificateNames::read(end_entity).map_err(|cause| {
-            handshake::note_objection(&cause);
-            Error::from(CertificateError::BadEncoding)
-        })?;
+        self.bundle.tell(&verdict, now);
         handshake::note_verified(names, verdict);
         Ok(ClientCertVerified::assertion())
     }
@@ -88,6 +84,40 @@ impl ClientCertVerifier for ClientVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+/// Why a client's chain is refused.
+pub(super) struct Objection {
+    /// The exact cause, in words.
+    pub(super) cause: String,
+    /// What the TLS library is told, which makes the alert of it.
+    pub(super) error: Error,
+}
+
+/// Judges the chain of a client at `now`, and reads the names of its leaf.
+/// `tried` is told of each path that was found, and whether it stands.
+///
+/// # Errors
+///
+/// It is not good for a client of this bundle.
+pub(super) fn judge_client(
+    bundle: &Bundle,
+    (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+    now: UnixTime,
+    tried: &dyn Fn(&TrustPath, Result<(), &webpki::Error>),
+) -> Result<(CertificateNames, Verdict), Objection> {
+    let verdict = bundle
+        .search((leaf, intermediates), KeyUsage::client_auth(), now, tried)
+        .map_err(|cause| Objection {
+            cause: words::of_verdict(&cause, bundle.name()),
+            error: library_error(cause),
+        })?;
+    // A verified chain whose names cannot be read has no identity to tell.
+    let names = CertificateNames::read(leaf).map_err(|cause| Objection {
+        cause: cause.to_string(),
+        error: CertificateError::BadEncoding.into(),
+    })?;
+    Ok((names, verdict))
 }
 
 /// Checks an upstream's certificate against one bundle and the name that it must carry.

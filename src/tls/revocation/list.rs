@@ -188,7 +188,7 @@ impl fmt::Debug for RevocationList {
 }
 
 /// An RFC 4514 string of the contents of a name.
-pub(super) fn text_of_name(contents: &[u8]) -> String {
+pub(in crate::tls) fn text_of_name(contents: &[u8]) -> String {
     let whole = der::with_header(tag::SEQUENCE, contents);
     rfc4514(&whole).unwrap_or_else(|NotDer| "a name that cannot be read".to_owned())
 }

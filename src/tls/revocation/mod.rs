@@ -22,6 +22,7 @@
 
 mod list;
 mod load;
+mod lookup;
 mod note;
 mod scope;
 mod serials;
@@ -34,7 +35,8 @@ use rustls_pki_types::{SignatureVerificationAlgorithm, UnixTime};
 
 use super::trust_path::{Issuer, Link, TrustPath};
 use crate::config::{CrlCheck, OnCrlFault};
-pub(super) use list::RevocationList;
+pub(super) use list::{RevocationList, text_of_name};
+pub use lookup::{ListStatus, Lookup};
 pub use note::Note;
 use note::Told;
 pub(super) use scope::{DistributionPoints, distribution_points};
@@ -131,7 +133,7 @@ impl Revocation {
     /// Whether a list that is signed by this issuer is at hand, stale or not.
     pub(super) fn covers(&self, issuer: &Issuer) -> bool {
         self.of_issuer(&issuer.name)
-            .any(|list| list.signature_by(&issuer.key, self.algorithms) == Signature::Good)
+            .any(|held| held.list.signature_by(&issuer.key, self.algorithms) == Signature::Good)
     }
 
     /// Writes what was let pass to the log, each thing at most once a minute.
@@ -142,9 +144,16 @@ impl Revocation {
     }
 
     fn status(&self, link: &Link) -> Status {
+        self.look_up(link, |_| {})
+    }
+
+    /// What the lists say of one certificate; `counts` is told of each list that
+    /// speaks of it.
+    fn look_up<'a>(&'a self, link: &Link, mut counts: impl FnMut(&'a HeldList)) -> Status {
         let mut newest: Option<&RevocationList> = None;
         let mut status = Status::Unknown;
-        for list in self.of_issuer(&link.issuer.name) {
+        for held in self.of_issuer(&link.issuer.name) {
+            let list = &*held.list;
             let is_superseded = newest.is_some_and(|newest| newest.has_scope_of(list));
             if is_superseded
                 || !list.includes(link.is_leaf, &link.distribution_points)
@@ -153,6 +162,7 @@ impl Revocation {
                 continue;
             }
             newest = Some(list);
+            counts(held);
             if list.names(&link.serial) {
                 return Status::Revoked;
             }
@@ -165,12 +175,11 @@ impl Revocation {
         status
     }
 
-    fn of_issuer(&self, name: &[u8]) -> impl Iterator<Item = &RevocationList> {
+    fn of_issuer(&self, name: &[u8]) -> impl Iterator<Item = &HeldList> {
         let before = self.lists.partition_point(|held| held.list.issuer() < name);
         let from = self.lists.get(before..).unwrap_or_default();
         from.iter()
-            .map(|held| &*held.list)
-            .take_while(move |list| list.issuer() == name)
+            .take_while(move |held| held.list.issuer() == name)
     }
 }
 
@@ -194,7 +203,7 @@ impl Rules {
         now: UnixTime,
         clearance: &mut Clearance,
     ) -> Result<(), webpki::Error> {
-        let issuer = || list::text_of_name(&link.issuer.name);
+        let issuer = || text_of_name(&link.issuer.name);
         let (fault, rule, note): (_, _, &dyn Fn() -> Note) = match status {
             Status::Revoked => return Err(webpki::Error::CertRevoked),
             Status::ClearUntil(until) if seconds(now) < until => {

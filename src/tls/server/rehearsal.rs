@@ -1,0 +1,136 @@
+//! What a handshake would do, told without one.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use super::{ServerTls, Trust, refused_by, unknown_name};
+use crate::identity::{CertificateNames, Fingerprint, PeerIdentity};
+use crate::tls::bundle::Bundle;
+use crate::tls::handshake::{RefusedHandshake, VerifiedChain};
+use crate::tls::refusal::Refusal;
+use crate::tls::revocation::Lookup;
+use crate::tls::trust_path::TrustPath;
+use crate::tls::verifier::judge_client;
+use crate::tls::words;
+
+/// What a handshake with a client of this chain would do.
+///
+/// That the client holds the key of its leaf is taken for granted: whoever
+/// relies on the identity in here must say so.
+#[derive(Debug)]
+pub struct Rehearsal {
+    /// The name that was asked for, in the form in which names are compared.
+    pub server_name: Option<String>,
+    /// What the certificate says of itself that the client would be shown.
+    pub shown: Option<CertificateNames>,
+    /// What client certificates are checked against, and whether one is
+    /// demanded; `None`: they are not asked for.
+    pub trust: Option<(Arc<Bundle>, bool)>,
+    /// The paths that were found, in the order in which they were tried.
+    pub paths: Vec<TriedPath>,
+    /// Who the client would be; `None`: anonymous.
+    pub outcome: Result<Option<PeerIdentity>, RefusedHandshake>,
+}
+
+/// A path from a leaf to an anchor whose signatures are in order.
+#[derive(Clone, Debug)]
+pub struct TriedPath {
+    /// Who issued the leaf, then who issued that, up to the anchor: RFC 4514.
+    pub issuers: Vec<String>,
+    /// SHA-256 of the anchor's certificate.
+    pub anchor: Fingerprint,
+    /// The last second at which every certificate of it is valid, the anchor
+    /// included, in Unix time.
+    pub not_after: i64,
+    /// What the revocation lists say of its certificates, the leaf first.
+    pub lookups: Vec<Lookup>,
+    /// Why it does not stand, in words.
+    pub fault: Option<String>,
+}
+
+impl ServerTls {
+    /// Says what a handshake at `now` would do with a client that asks for
+    /// `server_name` and presents `chain`, the leaf first, if it is asked to;
+    /// empty: it has none.
+    pub fn rehearse(
+        &self,
+        server_name: Option<&str>,
+        chain: &[CertificateDer<'static>],
+        now: UnixTime,
+    ) -> Rehearsal {
+        let server_name = server_name.map(super::normalise);
+        let candidates = self.certificates.candidates(server_name.as_deref());
+        let shown = candidates.first().and_then(|key| key.cert.first());
+        let mut rehearsal = Rehearsal {
+            shown: shown.and_then(|leaf| CertificateNames::read(leaf).ok()),
+            trust: None,
+            paths: Vec::new(),
+            outcome: Ok(None),
+            server_name,
+        };
+        if candidates.is_empty() {
+            let name = rehearsal.server_name.clone();
+            rehearsal.outcome = Err(unknown_name(name.as_deref()));
+        } else if let Some(trust) = &self.trust {
+            rehearsal.judge(trust, chain, now);
+        }
+        if let Err(refused) = &mut rehearsal.outcome {
+            refused.server_name.clone_from(&rehearsal.server_name);
+        }
+        rehearsal
+    }
+}
+
+impl Rehearsal {
+    fn judge(&mut self, trust: &Trust, chain: &[CertificateDer<'static>], now: UnixTime) {
+        self.trust = Some((Arc::clone(&trust.bundle), trust.required));
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            if trust.required {
+                self.outcome = Err(refused_by(&rustls::Error::NoCertificatesPresented));
+            }
+            return;
+        };
+        let paths: RefCell<Vec<TriedPath>> = RefCell::default();
+        let tried = |path: &TrustPath, outcome: Result<(), &webpki::Error>| {
+            paths
+                .borrow_mut()
+                .push(TriedPath::of(&trust.bundle, path, outcome));
+        };
+        let judged = judge_client(&trust.bundle, (leaf, intermediates), now, &tried);
+        self.outcome = match judged {
+            Ok((names, verdict)) => {
+                let chain = chain.to_vec();
+                let verified = VerifiedChain {
+                    names,
+                    verdict,
+                    chain,
+                };
+                let (identity, _, _) = verified.attest();
+                Ok(Some(identity))
+            }
+            Err(objection) => {
+                let reason = Refusal::of(&objection.error);
+                let mut refused = RefusedHandshake::early(reason, objection.cause);
+                refused.presented = CertificateNames::read(leaf).ok().map(Box::new);
+                Err(refused)
+            }
+        };
+        self.paths = paths.into_inner();
+    }
+}
+
+impl TriedPath {
+    fn of(bundle: &Bundle, path: &TrustPath, outcome: Result<(), &webpki::Error>) -> Self {
+        Self {
+            issuers: path.issuers(),
+            anchor: *path.anchor(),
+            not_after: path.not_after(),
+            lookups: bundle.lookups(path),
+            fault: outcome
+                .err()
+                .map(|cause| words::of_verdict(cause, bundle.name())),
+        }
+    }
+}
