@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::secrets::{self, Exposed};
 use crate::config::{self, Config, Files, Problems, Seen};
-use crate::proxy::{self, Accepted};
-use crate::telemetry::events;
+use crate::proxy::{self, Accepted, Site};
+use crate::telemetry::{MetricNames, Metrics, events};
 use crate::tls::{self, Material, RevocationListFacts, describe, unix_now};
 use crate::upstream::{self, Plan};
 
@@ -41,6 +41,32 @@ impl Loaded {
     /// config.
     pub fn accepted(&self) -> &[Option<Arc<Accepted>>] {
         &self.accepted
+    }
+
+    /// What it says about requests, as the generation of this number. `metrics`
+    /// count by [`metric_names`](Self::metric_names).
+    pub(crate) fn site(&self, generation: u64, metrics: Arc<Metrics>) -> Arc<Site> {
+        Arc::new(Site::new(
+            generation,
+            Arc::clone(&self.config),
+            self.plans.clone(),
+            (
+                self.material.servers.clone(),
+                self.material.bundles.clone(),
+                self.accepted.clone(),
+            ),
+            metrics,
+        ))
+    }
+
+    /// What is counted of it.
+    pub(crate) fn metric_names(&self) -> MetricNames {
+        let config = &self.config;
+        MetricNames {
+            listeners: config.listeners().iter().map(|l| l.name.clone()).collect(),
+            routes: config.routes().iter().map(|r| r.name.clone()).collect(),
+            upstreams: config.upstreams().iter().map(|u| u.name.clone()).collect(),
+        }
     }
 
     /// What will cease to be valid soon, or has, and what is odd about it.

@@ -9,11 +9,10 @@ use crate::config::Config;
 use crate::listener::{
     Address, Life, ListenerBindError, Published, Publisher, SocketPlan, Sockets, Workers,
 };
-use crate::proxy::Site;
 use crate::telemetry::metrics::{
     AnchorUse, CertificateExpiry, CertificateKind, RevocationListExpiry,
 };
-use crate::telemetry::{AccessLog, LogControl, MetricNames, Metrics, events};
+use crate::telemetry::{AccessLog, LogControl, Metrics, events};
 use crate::tls::{Material, Peers};
 
 /// A generation on its way to the workers.
@@ -53,14 +52,14 @@ impl Publishing {
         life: &Life,
     ) -> Result<(Self, Workers, Vec<(String, Address)>), StartError> {
         let config = loaded.config();
-        let metrics = Metrics::new(names(config));
+        let metrics = Metrics::new(loaded.metric_names());
         metrics.include_access_log(access);
         let peers = Arc::clone(&loaded.material().peers);
         let counted = Arc::clone(&peers);
         metrics.include_peers(move || counted.len());
         let mut sockets = Sockets::default();
         let plan = sockets.plan(config)?;
-        let site = site(1, loaded, Arc::clone(&metrics));
+        let site = loaded.site(1, Arc::clone(&metrics));
         let published = Published::new(site, plan.serving());
         let workers = config.server().workers.get();
         let (mut workers, mut publisher) = Workers::start(workers, &published, access, life)?;
@@ -93,8 +92,8 @@ impl Publishing {
             format!("{cause}\nthe new address cannot be served; give another one, or free it")
         })?;
         let opened = addresses(&plan, config).map_err(|cause| cause.to_string())?;
-        let metrics = self.metrics.with_names(names(config));
-        let site = site(*generation, loaded, Arc::clone(&metrics));
+        let metrics = self.metrics.with_names(loaded.metric_names());
+        let site = loaded.site(*generation, Arc::clone(&metrics));
         self.judge(loaded).await;
         let published = Published::new(site, plan.serving());
         let new = self.sockets.adopt(plan, config);
@@ -125,28 +124,6 @@ impl Publishing {
 
     pub(super) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
-    }
-}
-
-fn site(generation: u64, loaded: &Loaded, metrics: Arc<Metrics>) -> Arc<Site> {
-    Arc::new(Site::new(
-        generation,
-        Arc::clone(loaded.config()),
-        loaded.plans().to_vec(),
-        (
-            loaded.material().servers.clone(),
-            loaded.material().bundles.clone(),
-            loaded.accepted().to_vec(),
-        ),
-        metrics,
-    ))
-}
-
-fn names(config: &Config) -> MetricNames {
-    MetricNames {
-        listeners: config.listeners().iter().map(|l| l.name.clone()).collect(),
-        routes: config.routes().iter().map(|r| r.name.clone()).collect(),
-        upstreams: config.upstreams().iter().map(|u| u.name.clone()).collect(),
     }
 }
 

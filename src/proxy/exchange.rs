@@ -104,7 +104,8 @@ impl Exchange {
         self.party = Some(Rc::clone(party));
     }
 
-    fn spoken_for(&self) -> Option<&str> {
+    /// For whom the peer speaks; `None`: for itself.
+    pub(super) fn spoken_for(&self) -> Option<&str> {
         self.party.as_ref()?.spoken_for()
     }
 
@@ -201,6 +202,23 @@ impl Exchange {
         );
     }
 
+    /// The place of its route in the config, once it has one.
+    pub(super) fn route(&self) -> Option<usize> {
+        self.route
+    }
+
+    /// The rule that decided, for the log.
+    pub(super) fn rule(&self) -> Option<String> {
+        match self.fault.as_ref().map(|fault| fault.kind) {
+            Some(Kind::NoRuleMatched) => return Some("none matched".to_owned()),
+            Some(Kind::CertificateRequired) => return Some("certificate required".to_owned()),
+            _ => {}
+        }
+        let route = self.ledger.config.routes().get(self.route?)?;
+        let entry = route.allow.as_ref()?.get(self.rule?)?;
+        Some(entry.to_string())
+    }
+
     fn write(&self, line: &Line) {
         let config = &self.ledger.config;
         let route = self.route.and_then(|index| config.routes().get(index));
@@ -208,15 +226,7 @@ impl Exchange {
         let endpoint = upstream
             .zip(self.endpoint)
             .and_then(|(upstream, index)| upstream.endpoints.get(index));
-        let rule = route
-            .zip(self.rule)
-            .and_then(|(route, index)| route.allow.as_ref()?.get(index))
-            .map(ToString::to_string);
-        let rule = match self.fault.as_ref().map(|fault| fault.kind) {
-            Some(Kind::NoRuleMatched) => Some("none matched".to_owned()),
-            Some(Kind::CertificateRequired) => Some("certificate required".to_owned()),
-            _ => rule,
-        };
+        let rule = self.rule();
         let host = line
             .uri
             .authority()
