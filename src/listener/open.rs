@@ -169,7 +169,7 @@ impl Open {
         };
         let verdict = match (moved, tls) {
             (Some(_), _) => self.judge_elsewhere(site),
-            (None, Some(tls)) => tls.judge(self.peer.as_deref()),
+            (None, Some(tls)) => tls.judge(former.downstream().server_name(), self.peer.as_deref()),
             (None, None) => Ok(None),
         };
         match verdict {

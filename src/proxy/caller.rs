@@ -94,7 +94,9 @@ impl Caller {
 
     /// Whether requests for `host` may come over this connection.
     pub(super) fn may_ask_for(&self, host: &str) -> bool {
-        self.tls.as_ref().is_none_or(|tls| tls.covers(host))
+        let asked = self.downstream.server_name();
+        let tls = self.tls.as_ref();
+        tls.is_none_or(|tls| tls.covers(host, asked))
     }
 
     pub(super) fn origin(&self) -> &Origin {

@@ -94,7 +94,8 @@ impl Caller {
         let upstream = self.proxy().upstream(passing.way.upstream)?;
         let (plan, peer) = (upstream.plan(), passing.party.peer());
         let authority = &passing.way.authority;
-        let authentication = Authentication::of(peer, upstream, (head, authority), exchange.started());
+        let authentication =
+            Authentication::of(peer, upstream, (head, authority), exchange.started());
         fit(head, plan, true, passing.written.hop.upgrade);
         let means = authentication.write(head)?;
         let asserted = passing.written.asserted;

@@ -13,7 +13,7 @@ use super::own_certificate::OwnChain;
 use super::peers::Peers;
 use super::pem;
 use super::purpose::{self, Side, WrongPurpose};
-use super::server::{ServerTls, Trust};
+use super::server::{Demand, ServerTls, Trust};
 use super::sessions::{Sessions, TicketKeys};
 use super::sni;
 use crate::config::{
@@ -389,7 +389,8 @@ fn build_server(
         peers: Arc::clone(peers),
     });
     let chains: Vec<_> = recipe.chains.iter().map(|chain| &**chain).collect();
-    ServerTls::new(tls, &listener.protocols, &chains, trust, sessions)
+    let demand = Demand { trust, sessions };
+    ServerTls::new(tls, &listener.protocols, &chains, demand)
 }
 
 fn build_client(

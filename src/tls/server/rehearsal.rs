@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::{ServerTls, Trust, refused_by, unknown_name};
+use super::{ServerTls, Trust, normalise, refused_by, unknown_name};
 use crate::identity::{CertificateNames, Fingerprint, PeerIdentity};
 use crate::tls::bundle::Bundle;
 use crate::tls::handshake::{RefusedHandshake, VerifiedChain};
@@ -15,7 +15,7 @@ use crate::tls::trust_path::TrustPath;
 use crate::tls::verifier::judge_client;
 use crate::tls::words;
 
-/// What a handshake with a client of this chain would do.
+/// What a handshake would do.
 ///
 /// That the client holds the key of its leaf is taken for granted: whoever
 /// relies on the identity in here must say so.
@@ -60,7 +60,7 @@ impl ServerTls {
         chain: &[CertificateDer<'static>],
         now: UnixTime,
     ) -> Rehearsal {
-        let server_name = server_name.map(super::normalise);
+        let server_name = server_name.map(normalise);
         let candidates = self.certificates.candidates(server_name.as_deref());
         let shown = candidates.first().and_then(|key| key.cert.first());
         let mut rehearsal = Rehearsal {
@@ -70,11 +70,13 @@ impl ServerTls {
             outcome: Ok(None),
             server_name,
         };
-        if candidates.is_empty() {
-            let name = rehearsal.server_name.clone();
-            rehearsal.outcome = Err(unknown_name(name.as_deref()));
-        } else if let Some(trust) = &self.trust {
-            rehearsal.judge(trust, chain, now);
+        match self.policy_of(rehearsal.server_name.as_deref()) {
+            None => rehearsal.outcome = Err(unknown_name(rehearsal.server_name.as_deref())),
+            Some(policy) => {
+                if let Some(trust) = &policy.trust {
+                    rehearsal.judge(trust, chain, now);
+                }
+            }
         }
         if let Err(refused) = &mut rehearsal.outcome {
             refused.server_name.clone_from(&rehearsal.server_name);

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use rustls::SupportedProtocolVersion;
 use rustls::server::ProducesTickets;
 use rustls::version::TLS13;
 
@@ -310,7 +311,7 @@ fn altered(
     seal: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
     open: fn(Option<Vec<u8>>) -> Option<Vec<u8>>,
 ) -> ServerTls {
-    let config = Arc::get_mut(&mut server.config).unwrap();
+    let config = Arc::get_mut(&mut server.policy.config).unwrap();
     config.ticketer = Arc::new(Altered {
         inner: Arc::clone(&config.ticketer),
         seal: Box::new(seal),
