@@ -21,7 +21,7 @@ use crate::config::{ListenerTls, Protocol};
 
 use policy::Policy;
 pub(super) use policy::{Demand, Trust};
-pub use rehearsal::{Rehearsal, TriedPath};
+pub use rehearsal::{Rehearsal, TriedPath, client_chain};
 
 mod policy;
 mod rehearsal;

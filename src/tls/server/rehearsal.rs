@@ -1,14 +1,17 @@
 //! What a handshake would do, told without one.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::{ServerTls, Trust, normalise, refused_by, unknown_name};
+use crate::config::Files;
 use crate::identity::{CertificateNames, Fingerprint, PeerIdentity};
 use crate::tls::bundle::Bundle;
 use crate::tls::handshake::{RefusedHandshake, VerifiedChain};
+use crate::tls::pem;
 use crate::tls::refusal::Refusal;
 use crate::tls::revocation::Lookup;
 use crate::tls::trust_path::TrustPath;
@@ -135,4 +138,14 @@ impl TriedPath {
                 .map(|cause| words::of_verdict(cause, bundle.name())),
         }
     }
+}
+
+/// The chain of a client in a PEM file, the leaf first. A key beside it is not
+/// looked at.
+///
+/// # Errors
+///
+/// A sentence: the file cannot be read, or holds no certificate.
+pub fn client_chain(files: &Files, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    pem::chain(files, path).map_err(|cause| cause.to_string())
 }
