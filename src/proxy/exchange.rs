@@ -25,6 +25,8 @@ pub(super) struct Exchange {
     listener: ListenerId,
     id: ReferenceId,
     started: Instant,
+    /// Whether its response has no body, whatever it says (RFC 9110 §9.3.2).
+    is_head: bool,
     /// Kept only when there is an access log to write it to.
     line: Option<Line>,
     party: Option<Rc<Party>>,
@@ -64,6 +66,7 @@ impl Exchange {
             listener: caller.listener(),
             id: ledger.references.next(),
             started: Instant::now(),
+            is_head: head.method == Method::HEAD,
             line,
             party: None,
             route: None,
@@ -87,6 +90,11 @@ impl Exchange {
     /// Whether it came over HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
         self.downstream.is_http2()
+    }
+
+    /// Whether its response has no body, whatever it says.
+    pub(super) fn is_head(&self) -> bool {
+        self.is_head
     }
 
     /// When its head had come.
