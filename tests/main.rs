@@ -21,6 +21,7 @@ mod cells;
 mod commands;
 mod encodings;
 mod expiry;
+mod explain;
 mod faults;
 mod files;
 mod fixtures;

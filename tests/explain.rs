@@ -1,0 +1,3 @@
+//! `countersign explain`: what would become of a request, and why.
+
+mod agreement;
