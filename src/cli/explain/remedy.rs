@@ -17,7 +17,7 @@ pub(super) fn of(account: &Account<'_>, kind: Kind) -> String {
             "choose a shorter form in [upstreams.{upstream}.outbound.assertion] encode, or a certificate with fewer names"
         ),
         Kind::AuthorityNotServed => {
-            "add a certificate for this host to the listener, or correct the address that the client uses".to_owned()
+            "have the client ask in the handshake (SNI) for the host that it means; add a certificate for that host to the listener, if there is none".to_owned()
         }
         Kind::CertificateRequired => {
             "have the client present a certificate; the listener must ask for one (client_auth = \"want\" or \"require\")".to_owned()

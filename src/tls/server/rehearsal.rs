@@ -1,14 +1,15 @@
 //! What a handshake would do, told without one.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::{ServerTls, Trust, normalise, refused_by, unknown_name};
+use super::{ServerTls, Trust, refused_by, unknown_name};
 use crate::config::Files;
-use crate::identity::{CertificateNames, Fingerprint, PeerIdentity};
+use crate::identity::{CertificateNames, Fingerprint, PeerIdentity, canonical_dns};
 use crate::tls::bundle::Bundle;
 use crate::tls::handshake::{RefusedHandshake, VerifiedChain};
 use crate::tls::pem;
@@ -63,7 +64,7 @@ impl ServerTls {
         chain: &[CertificateDer<'static>],
         now: UnixTime,
     ) -> Rehearsal {
-        let server_name = server_name.map(normalise);
+        let server_name = server_name.map(canonical_dns).map(Cow::into_owned);
         let candidates = self.certificates.candidates(server_name.as_deref());
         let shown = candidates.first().and_then(|key| key.cert.first());
         let mut rehearsal = Rehearsal {
@@ -73,8 +74,15 @@ impl ServerTls {
             outcome: Ok(None),
             server_name,
         };
-        match self.policy_of(rehearsal.server_name.as_deref()) {
-            None => rehearsal.outcome = Err(unknown_name(rehearsal.server_name.as_deref())),
+        let name = rehearsal.server_name.as_deref();
+        match self
+            .place_of(name)
+            .and_then(|place| self.policies.get(place))
+        {
+            None => {
+                let cause = unknown_name(name);
+                rehearsal.outcome = Err(RefusedHandshake::early(Refusal::UnknownName, cause));
+            }
             Some(policy) => {
                 if let Some(trust) = &policy.trust {
                     rehearsal.judge(trust, chain, now);
