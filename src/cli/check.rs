@@ -121,14 +121,23 @@ fn describe_route(config: &Config, route: &config::Route) -> String {
     let upstream = config
         .upstream(route.upstream)
         .map_or("-", |u| u.name.as_str());
+    let listed = |rules: &[config::Rule]| {
+        let texts: Vec<_> = rules.iter().map(ToString::to_string).collect();
+        texts.join(" or ")
+    };
     let who = match &route.allow {
-        Some(allow) => allow
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(" or "),
+        Some(allow) => listed(allow),
         None if route.requires_certificate => "every caller with a certificate".to_owned(),
         None => "every caller that its listener accepts".to_owned(),
+    };
+    let but = match &route.deny[..] {
+        [] => String::new(),
+        deny => format!(", but not for {}", listed(deny)),
+    };
+    let shadow = if route.enforce {
+        ""
+    } else {
+        " (not enforced: what it denies is only noted)"
     };
     let host = match &route.host {
         None => "every host".to_owned(),
@@ -139,7 +148,7 @@ fn describe_route(config: &Config, route: &config::Route) -> String {
         .and_then(|id| config.listener(id))
         .map_or_else(String::new, |l| format!(" on listener {}", l.name));
     format!(
-        "route {}: {host}, path {}{listener} to upstream {upstream}, for {who}",
+        "route {}: {host}, path {}{listener} to upstream {upstream}, for {who}{but}{shadow}",
         route.name, route.path
     )
 }

@@ -2,7 +2,7 @@
 
 use super::model::{AcceptedAssertions, ListenerTls};
 use super::problem::Problem;
-use super::routes;
+use super::rules;
 use super::section::{Read, Section};
 use super::signed::{AcceptedJwt, accepted_jwt};
 use crate::identity::{Decoding, fold_field_name};
@@ -10,9 +10,7 @@ use crate::identity::{Decoding, fold_field_name};
 /// Reads `accept_assertions_from`, `accept_assertions` and the table
 /// `assertion_jwt`; each has a meaning only with the others.
 pub(super) fn accepted(section: &mut Section<'_>) -> Read<Option<AcceptedAssertions>> {
-    let from = section.optional("accept_assertions_from", |field| {
-        field.list(routes::pattern)
-    });
+    let from = section.optional("accept_assertions_from", |field| field.list(rules::pattern));
     let forms = section.optional("accept_assertions", |field| {
         field.list(|member| member.choice(&FORMS))
     });

@@ -23,6 +23,7 @@ mod algorithms;
 mod defaults;
 mod encodings;
 mod files;
+mod fitting;
 mod listeners;
 mod model;
 mod named_policies;
@@ -33,6 +34,7 @@ mod outbound;
 mod problem;
 mod process;
 mod routes;
+mod rules;
 mod run_as;
 mod section;
 mod signed;
@@ -47,17 +49,19 @@ mod whole;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    AcceptedAssertions, Admin, Allowed, Bind, BundleId, CipherSuite, ClientAuth, ClientPolicy,
+    AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, ClientPolicy,
     CredentialSource, CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode,
     Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
-    OnCrlFault, OnWithdrawal, Outbound, OwnCertificate, Place, PoolPer, Protocol, Route, RunAs,
-    Server, SessionLost, Share, StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni,
-    Upstream, UpstreamId, UpstreamTls, UpstreamTrust,
+    NamedRules, OnCrlFault, OnWithdrawal, Outbound, OwnCertificate, Place, PoolPer, Protocol,
+    Route, Rule, RunAs, Says, Server, SessionLost, Share, StatefulSessions, TlsVersion,
+    TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamId, UpstreamTls, UpstreamTrust, Who,
+    is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};
@@ -80,6 +84,7 @@ pub struct Config {
     admin: Option<Admin>,
     bundles: Vec<TrustBundle>,
     listeners: Vec<Listener>,
+    rules: Vec<Arc<NamedRules>>,
     routes: Vec<Route>,
     upstreams: Vec<Upstream>,
 }
@@ -180,6 +185,11 @@ impl Config {
     /// The listeners, in the order of the file.
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
+    }
+
+    /// The named lists of rules, in the order of the file.
+    pub fn rules(&self) -> &[Arc<NamedRules>] {
+        &self.rules
     }
 
     /// The routes, in the order of the file, which is the order they are tried in.

@@ -14,12 +14,14 @@ use ipnet::IpNet;
 mod client_policy;
 mod outbound;
 mod peers;
+mod rules;
 
 pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
 pub use outbound::{
     CredentialSource, LayerMode, Outbound, PoolPer, RunAs, SessionLost, StatefulSessions,
 };
-pub use peers::{AcceptedAssertions, Allowed};
+pub use peers::AcceptedAssertions;
+pub use rules::{Callers, NamedRules, Rule, Says, Who, is_within};
 
 /// A value and the place in the file where it was written.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -374,8 +376,12 @@ pub struct Route {
     pub path: String,
     /// Whether a caller without a certificate is refused with 403.
     pub requires_certificate: bool,
+    /// Who may not; looked at first.
+    pub deny: Vec<Rule>,
     /// Who may; `None`: every caller that came this far. Never `Some` of an empty list.
-    pub allow: Option<Vec<Allowed>>,
+    pub allow: Option<Vec<Rule>>,
+    /// `false`: what the route would refuse is noted, and let through.
+    pub enforce: bool,
     /// Where permitted requests go.
     pub upstream: UpstreamId,
 }

@@ -1,5 +1,6 @@
 //! The names that the operator gives to bundles, listeners and upstreams.
 
+use super::model::Place;
 use super::nearest::nearest;
 use super::problem::Problem;
 use super::section::{Field, Read, Reported, Section};
@@ -12,7 +13,8 @@ const LONGEST_NAME: usize = 64;
 /// The names of one kind, with the index of each that is legal.
 pub(super) struct Names {
     kind: &'static str,
-    table: &'static str,
+    /// What to do where a name is not there.
+    declare: String,
     entries: Vec<(String, Option<usize>)>,
 }
 
@@ -25,19 +27,36 @@ impl Names {
         if let Some((_, index)) = self.entries.iter().find(|(name, _)| name == written) {
             return index.ok_or(Reported);
         }
-        let Self { kind, table, .. } = self;
+        let Self { kind, declare, .. } = self;
         let problem = Problem::new(format!("there is no {kind} {}", quoted(written)));
         let known: Vec<&str> = self.entries.iter().map(|(name, _)| name.as_str()).collect();
         Err(field.refuse(match nearest(written, known.iter().copied()) {
             Some(near) => problem.remedy(format!("did you mean \"{near}\"?")),
-            None if known.is_empty() => {
-                problem.remedy(format!("declare it in a table [{table}.NAME]"))
-            }
-            None => problem.remedy(format!(
-                "write {}, or declare it in a table [{table}.NAME]",
-                one_of(&known)
-            )),
+            None if known.is_empty() => problem.remedy(declare),
+            None => problem.remedy(format!("write {}, or {declare}", one_of(&known))),
         }))
+    }
+
+    /// No names yet, of things of this kind; `declare` says how there would be one.
+    pub(super) fn of(kind: &'static str, declare: impl Into<String>) -> Self {
+        Self {
+            kind,
+            declare: declare.into(),
+            entries: Vec::new(),
+        }
+    }
+
+    /// Sees that a name can be one.
+    pub(super) fn check(&self, name: &str, place: Place, field: &Field<'_>) -> Read<()> {
+        match is_illegal(name) {
+            Some(problem) => Err(field.reader.report(problem.of_key(place, field.shown()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a name, and where its thing is; `None`: it is not legal.
+    pub(super) fn add(&mut self, name: &str, index: Option<usize>) {
+        self.entries.push((name.to_owned(), index));
     }
 
     /// Whether everything that was named is legal.
@@ -57,24 +76,18 @@ pub(super) fn named<'r, T>(
     (table, kind): (&'static str, &'static str),
     read: impl Fn(&mut Section<'r>, &str) -> Read<T>,
 ) -> (Vec<T>, Names) {
-    let mut names = Names {
-        kind,
-        table,
-        entries: Vec::new(),
-    };
+    let mut names = Names::of(kind, format!("declare it in a table [{table}.NAME]"));
     let mut things = Vec::new();
     let entries = root.optional(table, |field| field.entries("NAME"));
     for (name, place, field) in entries.ok().flatten().unwrap_or_default() {
-        let illegal = is_illegal(&name).map(|problem| {
-            field.reader.report(problem.of_key(place, field.shown()));
-        });
+        let legal = names.check(&name, place, &field);
         let thing = field.section(|section| read(section, &name));
-        match (thing, illegal) {
-            (Ok(thing), None) => {
-                names.entries.push((name, Some(things.len())));
+        match (thing, legal) {
+            (Ok(thing), Ok(())) => {
+                names.add(&name, Some(things.len()));
                 things.push(thing);
             }
-            _ => names.entries.push((name, None)),
+            _ => names.add(&name, None),
         }
     }
     (things, names)

@@ -1,12 +1,12 @@
 //! Reads `[[routes]]`: which requests go to which upstream, and who may send them.
 
-use crate::identity::{NameKind, NamePattern, PeerPattern};
+use std::sync::Arc;
 
-use super::model::{
-    Allowed, HostPattern, Listener, ListenerId, ListenerTls, Located, Route, UpstreamId,
-};
+use super::fitting;
+use super::model::{HostPattern, Listener, ListenerId, NamedRules, Route, UpstreamId, is_within};
 use super::names::{Names, name};
 use super::problem::Problem;
+use super::rules::rule;
 use super::section::{Field, Read, Section};
 use super::units::quoted;
 use super::values::host_name;
@@ -16,6 +16,8 @@ pub(super) struct Ends<'c> {
     pub(super) listeners: &'c [Listener],
     pub(super) listener_names: &'c Names,
     pub(super) upstream_names: &'c Names,
+    pub(super) rules: &'c [Arc<NamedRules>],
+    pub(super) rule_names: &'c Names,
 }
 
 /// Reads all routes; the second value tells whether every one is legal.
@@ -50,27 +52,28 @@ fn route(section: &mut Section<'_>, member: &Field<'_>, ends: &Ends<'_>) -> Read
     let path = section.defaulted("path", "/".to_owned(), |field| field.parsed(path));
     let client_auth = section.field("client_auth");
     let requires_certificate = client_auth.as_ref().map_or(Ok(false), required);
-    let allow = section.field("allow");
-    let patterns = allow.as_ref().map(|field| field.list(allowed)).transpose();
+    let rules = |field: &Field<'_>| field.list(|member| rule(member, Some(ends)));
+    let deny = section.optional("deny", rules);
+    let allow = section.optional("allow", rules);
+    let enforce = section.defaulted("enforce", true, |field| field.boolean());
     let upstream = section.required("upstream", |field| ends.upstream_names.resolve(field));
-    if let Ok(listener) = listener {
-        for field in [client_auth, allow].iter().flatten() {
-            can_be_satisfied(field, listener, ends)?;
-        }
-        if let Ok(Some(entries)) = &patterns {
-            can_be_spoken_for(section, entries, (listener, ends))?;
-        }
+    if let (Ok(listener), Some(field)) = (listener, &client_auth) {
+        fitting::can_be_asked(field, listener, ends)?;
     }
-    Ok(Route {
+    let route = Route {
         name: name?.unwrap_or_else(|| member.shown().to_owned()),
         place: section.place(),
         listener: listener?,
         host: host?,
         path: path?,
         requires_certificate: requires_certificate?,
-        allow: patterns?,
+        deny: deny?.unwrap_or_default(),
+        allow: allow?,
+        enforce: enforce?,
         upstream: UpstreamId(upstream?),
-    })
+    };
+    fitting::rules_fit(section, &route, ends)?;
+    Ok(route)
 }
 
 /// A route is stricter than its listener or says nothing.
@@ -83,123 +86,6 @@ fn required(field: &Field<'_>) -> Read<bool> {
                 .remedy("write \"require\", or remove it"),
         )),
     }
-}
-
-/// Refuses a demand for certificates where no listener asks for one.
-fn can_be_satisfied(field: &Field<'_>, listener: Option<ListenerId>, ends: &Ends<'_>) -> Read<()> {
-    let here: Vec<&Listener> = match listener {
-        Some(id) => ends.listeners.get(id.0).into_iter().collect(),
-        None if ends.listener_names.all_legal() => ends.listeners.iter().collect(),
-        None => return Ok(()),
-    };
-    let asks = |listener: &&Listener| {
-        let tls = listener.tls.as_ref();
-        tls.is_some_and(ListenerTls::asks_for_certificates)
-    };
-    match here.first() {
-        Some(first) if !here.iter().any(asks) => Err(field.refuse(
-            Problem::new("no listener of this route asks for a certificate")
-                .causes("every caller would be refused")
-                .remedy(format!(
-                    "write client_auth = \"want\" or \"require\" in [listeners.{}.tls], or remove it here",
-                    first.name
-                )),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses entries for callers whom others speak for, where nobody may.
-fn can_be_spoken_for(
-    section: &Section<'_>,
-    entries: &[Allowed],
-    (listener, ends): (Option<ListenerId>, &Ends<'_>),
-) -> Read<()> {
-    let Some(via) = entries.iter().find_map(|entry| entry.via.as_ref()) else {
-        return Ok(());
-    };
-    let accepts = match listener {
-        Some(id) => ends
-            .listeners
-            .get(id.0)
-            .is_none_or(|one| one.accepted.is_some()),
-        None => {
-            !ends.listener_names.all_legal()
-                || ends.listeners.iter().any(|one| one.accepted.is_some())
-        }
-    };
-    if accepts {
-        return Ok(());
-    }
-    let problem = Problem::new("no listener of this route accepts what others say of callers")
-        .causes("this entry would never match")
-        .remedy("write accept_assertions_from and accept_assertions in the listener, or remove it");
-    let path = section.shown("allow");
-    let problem = problem.of_key(via.place, &format!("{path}[].via"));
-    Err(section.reader.report(problem))
-}
-
-/// One entry of `allow`.
-fn allowed(field: &Field<'_>) -> Read<Allowed> {
-    let (caller, via) = entry(field, |section| {
-        section.optional("via", |field| Ok((field.place(), pattern(field)?)))
-    })?;
-    Ok(match via {
-        Some((place, via)) => Allowed {
-            caller,
-            via: Some(Located { value: via, place }),
-        },
-        None => Allowed { caller, via: None },
-    })
-}
-
-/// One entry of a list of peers: all of its names must match.
-pub(super) fn pattern(field: &Field<'_>) -> Read<PeerPattern> {
-    entry(field, |_| Ok(())).map(|(pattern, ())| pattern)
-}
-
-/// The names of an entry, and what else may stand in it.
-fn entry<'r, T>(
-    field: &Field<'r>,
-    other: impl FnOnce(&mut Section<'r>) -> Read<T>,
-) -> Read<(PeerPattern, T)> {
-    if let Some(text) = field.value().as_str() {
-        let kind = if text.contains("://") { "uri" } else { "dns" };
-        let remedy = format!("write {{ {kind} = {} }}", quoted(text));
-        return Err(field.mismatch("a table", Some(remedy)));
-    }
-    let (names, other) = field.section(|section| {
-        let other = other(section);
-        Ok((names(section)?, other?))
-    })?;
-    if names.is_empty() {
-        let problem = Problem::new("the pattern has no name")
-            .remedy("write { uri = \"spiffe://prod.example/*\" }, or dns, subject, fingerprint");
-        return Err(field.refuse(problem));
-    }
-    let pattern =
-        PeerPattern::new(names).map_err(|error| field.refuse(Problem::new(error.to_string())))?;
-    Ok((pattern, other))
-}
-
-fn names(section: &mut Section<'_>) -> Read<Vec<NamePattern>> {
-    const KINDS: [(&str, NameKind); 4] = [
-        ("uri", NameKind::Uri),
-        ("dns", NameKind::Dns),
-        ("subject", NameKind::Subject),
-        ("fingerprint", NameKind::Fingerprint),
-    ];
-    let mut name = |(key, kind)| {
-        section.optional(key, |field| {
-            field.parsed(|text| {
-                NamePattern::parse(kind, text)
-                    .map_err(|error| Problem::new(format!("{}: {error}", quoted(text))))
-            })
-        })
-    };
-    let read = KINDS.map(&mut name);
-    let names: Read<Vec<_>> = read.into_iter().collect();
-    Ok(names?.into_iter().flatten().collect())
 }
 
 fn host(text: &str) -> Result<HostPattern, Problem> {
@@ -291,8 +177,5 @@ fn takes_all_of(earlier: &Route, later: &Route) -> bool {
         }
         (one, other) => one == other,
     };
-    let whole = |path: &str| path == earlier.path;
-    let deeper = later.path.strip_prefix(earlier.path.as_str());
-    let within = deeper.is_some_and(|rest| earlier.path.ends_with('/') || rest.starts_with('/'));
-    listener && host && (whole(&later.path) || within)
+    listener && host && is_within(&earlier.path, &later.path)
 }

@@ -136,6 +136,13 @@ impl<'r> Field<'r> {
         &self.path.pattern
     }
 
+    /// The same field, whose keys the registry has under another table.
+    pub(super) fn described_as(&self, pattern: &'static str) -> Self {
+        let mut field = self.clone();
+        pattern.clone_into(&mut field.path.pattern);
+        field
+    }
+
     pub(super) fn value(&self) -> &'r DeValue<'r> {
         self.value.get_ref()
     }
@@ -158,7 +165,9 @@ impl<'r> Field<'r> {
         let found = describe(self.value());
         let problem = Problem::new(format!("found {found} where {wanted} is wanted"));
         let remedy = remedy.or_else(|| match options::find(&self.path.pattern) {
-            Some(option) if option.key() == "FIELD" => Some(format!("write {}", option.example)),
+            Some(option) if ["FIELD", "NAME"].contains(&option.key()) => {
+                Some(format!("write {}", option.example))
+            }
             Some(option) => Some(format!("write {} = {}", option.key(), option.example)),
             None => None,
         });

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use toml::de::DeValue;
 
 use super::model::{Bind, Endpoint, EndpointAddress, Located, Share};
@@ -157,7 +157,7 @@ impl<'r> Field<'r> {
                     .remedy(format!("write {} = {}", option.key(), option.example)),
                 Some(option) => problem.remedy(format!(
                     "write {} = {}, or remove it: then {}",
-                    option.key(),
+                    option.shown_key(),
                     option.example,
                     option.without
                 )),
@@ -374,10 +374,11 @@ pub(super) fn host_name(text: &str) -> Option<String> {
     (name.len() <= 253 && name.split('.').all(label) && !number).then_some(name)
 }
 
-/// A network such as `10.0.0.0/8`, or one address.
+/// A network such as `10.0.0.0/8`, or one address. IPv4 in the form of IPv6 is
+/// held as IPv4, which is how sources are compared.
 pub(super) fn network(text: &str) -> Result<IpNet, Problem> {
     if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(address.into());
+        return Ok(address.to_canonical().into());
     }
     let network: IpNet = text.parse().map_err(|_| {
         Problem::new(format!("{} is not a network", quoted(text)))
@@ -390,6 +391,12 @@ pub(super) fn network(text: &str) -> Result<IpNet, Problem> {
             network.trunc(),
             network.addr()
         )));
+    }
+    if let (IpAddr::V6(address), prefix @ 96..) = (network.addr(), network.prefix_len())
+        && let Some(address) = address.to_ipv4_mapped()
+        && let Ok(network) = Ipv4Net::new(address, prefix.saturating_sub(96))
+    {
+        return Ok(network.into());
     }
     Ok(network)
 }

@@ -10,6 +10,7 @@ use super::model::{
 use super::names::{Names, named};
 use super::problem::Problem;
 use super::routes::{Ends, routes};
+use super::rules::named_rules;
 use super::section::{Reader, Section};
 use super::upstreams::upstream;
 use super::{Config, defaults, process};
@@ -32,6 +33,7 @@ pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
         admin: None,
         bundles: Vec::new(),
         listeners: Vec::new(),
+        rules: Vec::new(),
         routes: Vec::new(),
         upstreams: Vec::new(),
     };
@@ -66,10 +68,13 @@ fn traffic(root: &mut Section<'_>, config: &mut Config) {
     let (upstreams, upstream_names) = named(root, ("upstreams", "upstream"), |section, name| {
         upstream(section, name, &bundle_names)
     });
+    let (rules, rule_names) = named_rules(root);
     let ends = Ends {
         listeners: &listeners,
         listener_names: &listener_names,
         upstream_names: &upstream_names,
+        rules: &rules,
+        rule_names: &rule_names,
     };
     let (routes, all_legal) = routes(root, &ends);
     report_nothing_to_do(root, &listener_names, all_legal && routes.is_empty());
@@ -78,6 +83,7 @@ fn traffic(root: &mut Section<'_>, config: &mut Config) {
     }
     config.bundles = bundles;
     config.listeners = listeners;
+    config.rules = rules;
     config.routes = routes;
     config.upstreams = upstreams;
 }

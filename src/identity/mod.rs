@@ -31,6 +31,7 @@
 //! strings), RFC 3986 §6.2.2 (URI normalisation), SPIFFE X.509-SVID §2, and
 //! Envoy's documentation of `x-forwarded-client-cert`.
 
+mod anchor;
 mod calendar;
 mod claim;
 mod decoding;
@@ -47,6 +48,7 @@ mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use anchor::AnchorName;
 pub use claim::{Chain, Identity, MalformedStatement, Names, StatedNames};
 pub use decoding::{DecodeError, Decoding};
 pub(crate) use distinguished_name::write as rfc4514;

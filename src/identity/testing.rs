@@ -30,6 +30,12 @@ impl TestLeaf {
         self.rdn(rdn(&[attribute(&[0x55, 4, 3], &value)]))
     }
 
+    /// Adds an RDN with one attribute of this type and text.
+    pub(crate) fn attribute(self, oid: &[u8], text: &str) -> Self {
+        let value = der(0x0c, text.as_bytes());
+        self.rdn(rdn(&[attribute(oid, &value)]))
+    }
+
     pub(crate) fn rdn(mut self, rdn: Vec<u8>) -> Self {
         self.rdns.push(rdn);
         self

@@ -147,7 +147,7 @@ async fn establish(
     let known = prior_knowledge(worker, listener, socket).await;
     let http2 = known.as_ref().is_ok_and(|(_, http2, _)| *http2);
     let downstream = Downstream::plaintext(origin.address, http2);
-    let caller = Caller::new(arrived.proxy(), id, downstream);
+    let caller = Caller::new(arrived.proxy(), id, downstream, None);
     let (socket, http2, ahead) = known.map_err(|ended| record_end(&caller, ended)).ok()?;
     Some(Established {
         under: arrived,
@@ -183,8 +183,9 @@ async fn shake_hands(
             site.metrics().listener(id.0).handshake_accepted(resumed);
             let expires = peer.as_ref().map(|peer| peer.good_until);
             let (identity, known) = peer.map(|peer| (peer.identity, peer.known)).unzip();
+            let anchor = known.as_ref().map(|known| known.anchor_name());
             let downstream = Downstream::tls(origin.address, (identity, server_name), http2);
-            let caller = Caller::new(current.proxy(), id, downstream);
+            let caller = Caller::new(current.proxy(), id, downstream, anchor);
             Some(Established {
                 under: Rc::clone(&current),
                 stream,

@@ -161,17 +161,19 @@ impl Open {
             Some(_) if tls.is_some() != former.downstream().is_tls() => {
                 Some("its listener has changed between TLS and plaintext")
             }
-            Some(id) => {
-                let downstream = Rc::clone(former.downstream());
-                *self.caller.borrow_mut() = Caller::new(current.proxy(), id, downstream);
-                None
-            }
+            Some(_) => None,
         };
         let verdict = match (moved, tls) {
             (Some(_), _) => self.judge_elsewhere(site),
             (None, Some(tls)) => tls.judge(former.downstream().server_name(), self.peer.as_deref()),
             (None, None) => Ok(None),
         };
+        if let (None, Some(id)) = (moved, listener) {
+            // As the bundle in force has just found it.
+            let anchor = self.peer.as_ref().map(|peer| peer.anchor_name());
+            let downstream = Rc::clone(former.downstream());
+            *self.caller.borrow_mut() = Caller::new(current.proxy(), id, downstream, anchor);
+        }
         match verdict {
             Ok(good_until) => {
                 self.expires.set(good_until);

@@ -24,7 +24,7 @@ use super::headers;
 use super::jwt::{AssertedNames, JwtVerifier};
 use super::party::Party;
 use crate::config::{AcceptedAssertions, Config, Files, Problem};
-use crate::identity::{Identity, MalformedStatement, PeerIdentity, StatedNames};
+use crate::identity::{AnchorName, Identity, MalformedStatement, PeerIdentity, StatedNames};
 
 /// What one listener accepts of the peers that it lists. Immutable; workers share it.
 #[derive(Debug)]
@@ -83,9 +83,10 @@ impl Accepted {
         self.config == *config && same_keys
     }
 
-    /// Whether this peer may speak for others.
-    fn lists(&self, peer: &PeerIdentity) -> bool {
-        self.config.from.iter().any(|entry| entry.matches(peer))
+    /// Whether this peer, whose chain rests on `anchor`, may speak for others.
+    pub(super) fn lists(&self, peer: &PeerIdentity, anchor: Option<&AnchorName>) -> bool {
+        let mut entries = self.config.from.iter();
+        entries.any(|entry| entry.matches(peer, anchor))
     }
 
     /// The fields that carry assertions.
@@ -240,18 +241,18 @@ struct Known {
 const MOST_KNOWN: usize = 64;
 
 impl Spoken {
-    /// Of a connection of `speaker`; `None`: it may not speak for others.
+    /// Of a connection of `speaker`, whom `accepted` lists.
     pub(super) fn of(
         accepted: &Arc<Accepted>,
         speaker: &Rc<PeerIdentity>,
         upstreams: usize,
-    ) -> Option<Self> {
-        accepted.lists(speaker).then(|| Self {
+    ) -> Self {
+        Self {
             accepted: Arc::clone(accepted),
             speaker: Rc::clone(speaker),
             upstreams,
             known: RefCell::default(),
-        })
+        }
     }
 
     /// For whom a request with this head is made; `None`: for the speaker

@@ -14,7 +14,7 @@ use super::handle::Proxy;
 use super::party::Party;
 use super::site::Site;
 use crate::config::{Limits, ListenerId};
-use crate::identity::PeerIdentity;
+use crate::identity::{AnchorName, PeerIdentity};
 use crate::tls::ServerTls;
 
 /// One [`Downstream`] connection under one generation. Everything that is the
@@ -29,6 +29,8 @@ pub struct Caller {
     downstream: Rc<Downstream>,
     tls: Option<Arc<ServerTls>>,
     origin: Origin,
+    /// What the chain of the peer itself rests on.
+    anchor: Option<Arc<AnchorName>>,
     /// The peer itself.
     party: Rc<Party>,
     /// Those for whom the peer speaks; `None`: it may not.
@@ -36,8 +38,14 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// `listener`: the one it came to, by its place in the generation of `proxy`.
-    pub fn new(proxy: &Rc<Proxy>, listener: ListenerId, downstream: Rc<Downstream>) -> Rc<Self> {
+    /// `listener`: the one it came to, by its place in the generation of `proxy`;
+    /// `anchor`: what the chain of the connection's peer rests on in it.
+    pub fn new(
+        proxy: &Rc<Proxy>,
+        listener: ListenerId,
+        downstream: Rc<Downstream>,
+        anchor: Option<Arc<AnchorName>>,
+    ) -> Rc<Self> {
         let site = proxy.site();
         let address = downstream.address();
         let trusted = site.config().listener(listener).is_some_and(|config| {
@@ -55,7 +63,9 @@ impl Caller {
             spoken: site
                 .accepted(listener)
                 .zip(downstream.shared_peer())
-                .and_then(|(accepted, peer)| Spoken::of(accepted, peer, upstreams)),
+                .filter(|(accepted, peer)| accepted.lists(peer, anchor.as_deref()))
+                .map(|(accepted, peer)| Spoken::of(accepted, peer, upstreams)),
+            anchor,
             proxy: Rc::clone(proxy),
             downstream,
         })
@@ -90,6 +100,11 @@ impl Caller {
     /// Who is at the other end; `None` is anonymous.
     pub fn peer(&self) -> Option<&PeerIdentity> {
         self.downstream.peer()
+    }
+
+    /// What the chain of whoever is at the other end rests on.
+    pub(super) fn anchor(&self) -> Option<&AnchorName> {
+        self.anchor.as_deref()
     }
 
     /// Whether requests for `host` may come over this connection.

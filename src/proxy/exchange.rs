@@ -15,6 +15,7 @@ use super::fault::{Fault, Kind, Phase, Side};
 use super::ledger::Ledger;
 use super::party::Party;
 use crate::config::{ListenerId, Route, UpstreamId};
+use crate::policy::{Denial, Permit, RuleId};
 use crate::telemetry::access::AccessRecord;
 use crate::telemetry::{ReferenceId, events};
 
@@ -33,13 +34,21 @@ pub(super) struct Exchange {
     route: Option<usize>,
     upstream: Option<UpstreamId>,
     endpoint: Option<usize>,
-    rule: Option<usize>,
+    decided: Option<Decided>,
     asserted: &'static str,
     status: u16,
     received: Rc<Received>,
     sent: u64,
     complete: bool,
     fault: Option<Fault>,
+}
+
+/// What policy made of it.
+enum Decided {
+    Denied(Denial),
+    /// By this rule, or by none; and what would have denied it, were everything
+    /// enforced.
+    Permitted(Option<RuleId>, Option<Denial>),
 }
 
 /// What only the line needs to know.
@@ -72,7 +81,7 @@ impl Exchange {
             route: None,
             upstream: None,
             endpoint: None,
-            rule: None,
+            decided: None,
             asserted: "none",
             status: 0,
             received: Rc::default(),
@@ -123,9 +132,42 @@ impl Exchange {
         self.upstream = Some(route.upstream);
     }
 
-    /// It was permitted, by the entry of `allow` with this index.
-    pub(super) fn permitted(&mut self, rule: Option<usize>) {
-        self.rule = rule;
+    /// It was permitted.
+    pub(super) fn permitted(&mut self, permit: &Permit) {
+        let would_deny = permit.would_deny().cloned();
+        self.decided = Some(Decided::Permitted(permit.rule(), would_deny));
+    }
+
+    /// It was denied.
+    pub(super) fn denied(&mut self, denial: Denial) {
+        self.decided = Some(Decided::Denied(denial));
+    }
+
+    /// The rule that decided, as the log names it.
+    pub(super) fn rule(&self) -> Option<&str> {
+        match self.decided.as_ref()? {
+            Decided::Denied(denial) => Some(denial.rule()),
+            Decided::Permitted(rule, _) => {
+                let rules = self.ledger.policy.route(self.route?)?;
+                Some(rules.label((*rule)?))
+            }
+        }
+    }
+
+    /// What would have denied it, were everything enforced.
+    pub(super) fn would_deny(&self) -> Option<&Denial> {
+        match self.decided.as_ref()? {
+            Decided::Denied(_) => None,
+            Decided::Permitted(_, would_deny) => would_deny.as_ref(),
+        }
+    }
+
+    /// What would have permitted it, were it enforced.
+    pub(super) fn would_allow(&self) -> Option<&str> {
+        match self.decided.as_ref()? {
+            Decided::Denied(denial) => denial.would_allow(),
+            Decided::Permitted(..) => None,
+        }
     }
 
     /// What the upstream will take the caller to be rests on this layer.
@@ -191,7 +233,7 @@ impl Exchange {
     /// reference, and it leads to the cause.
     fn explain(&self) {
         let Some(fault) = &self.fault else {
-            return;
+            return self.explain_shadow();
         };
         let config = &self.ledger.config;
         let route = self.route.and_then(|index| config.routes().get(index));
@@ -204,6 +246,9 @@ impl Exchange {
             r#for = self.spoken_for(),
             status = self.status,
             route = route.map(|route| route.name.as_str()),
+            rule = self.rule(),
+            would_allow = self.would_allow(),
+            would_deny = self.would_deny().map(Denial::rule),
             %fault,
             cause = fault.cause,
             request_id = %self.id,
@@ -215,16 +260,26 @@ impl Exchange {
         self.route
     }
 
-    /// The rule that decided, for the log.
-    pub(super) fn rule(&self) -> Option<String> {
-        match self.fault.as_ref().map(|fault| fault.kind) {
-            Some(Kind::NoRuleMatched) => return Some("none matched".to_owned()),
-            Some(Kind::CertificateRequired) => return Some("certificate required".to_owned()),
-            _ => {}
-        }
-        let route = self.ledger.config.routes().get(self.route?)?;
-        let entry = route.allow.as_ref()?.get(self.rule?)?;
-        Some(entry.to_string())
+    /// Without an access log nothing else would say that it would have been denied.
+    fn explain_shadow(&self) {
+        let Some(denial) = self.would_deny() else {
+            return;
+        };
+        let config = &self.ledger.config;
+        let route = self.route.and_then(|index| config.routes().get(index));
+        let listener = config.listener(self.listener);
+        tracing::info!(
+            event = events::POLICY_WOULD_DENY,
+            listener = listener.map(|listener| listener.name.as_str()),
+            client = %self.downstream,
+            peer = self.downstream.peer().map(crate::identity::PeerIdentity::primary),
+            r#for = self.spoken_for(),
+            status = self.status,
+            route = route.map(|route| route.name.as_str()),
+            rule = denial.rule(),
+            cause = %denial,
+            request_id = %self.id,
+        );
     }
 
     fn write(&self, line: &Line) {
@@ -234,7 +289,8 @@ impl Exchange {
         let endpoint = upstream
             .zip(self.endpoint)
             .and_then(|(upstream, index)| upstream.endpoints.get(index));
-        let rule = self.rule();
+        let would_deny = self.would_deny();
+        let why = would_deny.map(ToString::to_string);
         let host = line
             .uri
             .authority()
@@ -263,7 +319,9 @@ impl Exchange {
             route: route.map(|route| route.name.as_str()),
             upstream: upstream.map(|upstream| upstream.name.as_str()),
             endpoint: endpoint.map(|endpoint| endpoint.text.as_str()),
-            rule: rule.as_deref(),
+            rule: self.rule(),
+            would_allow: self.would_allow(),
+            would_deny: would_deny.map(Denial::rule).zip(why.as_deref()),
             bytes_received: self.received.bytes(),
             bytes_sent: self.sent,
             duration: self.started.elapsed(),

@@ -85,6 +85,8 @@ pub enum Kind {
     Exhausted,
     /// countersign ended it: at its own end, or with the connection it came over.
     Cut,
+    /// A `deny` entry matches the caller or the request.
+    DeniedByRule,
     /// The head breaks a rule of HTTP, or could be read in two ways.
     Malformed,
     /// This method is not served (CONNECT, TRACE).
@@ -131,9 +133,16 @@ impl Fault {
     pub(super) fn denied(denial: &Denial) -> Self {
         let kind = match denial {
             Denial::CertificateRequired { .. } => Kind::CertificateRequired,
+            Denial::DeniedByRule { .. } => Kind::DeniedByRule,
             Denial::NoRuleMatched { .. } => Kind::NoRuleMatched,
         };
         Self::new(Side::Proxy, Phase::Policy, kind, denial.to_string())
+    }
+
+    /// A route whose rules are not there, which cannot be.
+    pub(super) fn undecided() -> Self {
+        let cause = "the route has no rules to decide by";
+        Self::new(Side::Proxy, Phase::Policy, Kind::NoRuleMatched, cause)
     }
 
     /// An upstream that gave no response.
@@ -166,6 +175,7 @@ impl Fault {
             Kind::AssertionMissing
             | Kind::CertificateRequired
             | Kind::CredentialMissing
+            | Kind::DeniedByRule
             | Kind::NoRuleMatched
             | Kind::Withdrawn => StatusCode::FORBIDDEN,
             Kind::AssertionTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -242,6 +252,7 @@ impl Kind {
             Self::CredentialMissing => "credential_missing",
             Self::CredentialRefused => "credential_refused",
             Self::Cut => "cut",
+            Self::DeniedByRule => "denied_by_rule",
             Self::Malformed => "malformed",
             Self::Exhausted => "exhausted",
             Self::MethodNotServed => "method_not_served",

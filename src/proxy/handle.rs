@@ -11,6 +11,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
+use super::admission::facts;
 use super::assertion::Told;
 use super::body::ResponseBody;
 use super::caller::Caller;
@@ -26,7 +27,7 @@ use super::site::Site;
 use super::target::{self, Target};
 use super::{headers, keys, tunnel};
 use crate::config::UpstreamId;
-use crate::policy::{self, Permit};
+use crate::policy::Permit;
 use crate::telemetry::access::AccessLog;
 use crate::upstream::{Answer, Plan, Upstream, UpstreamBody};
 
@@ -226,45 +227,17 @@ impl Proxy {
         ) else {
             return Err(no_route(&target));
         };
-        self.check_other_readings(caller, &target, index)?;
+        let readings = target::other_readings(target.path);
+        self.check_routes(caller, &target, (index, &readings))?;
         exchange.routed(index, route);
-        let speaker = party.spoken_for().and(caller.peer());
-        let permit = policy::decide(route, party.peer(), speaker)
-            .map_err(|denial| Fault::denied(&denial))?;
-        exchange.permitted(permit.rule());
+        let facts = facts((caller, party), &head.method, &target);
+        let permit = self.decide(index, &facts, (&readings, exchange))?;
         let authority = target_authority(&target)?;
         Ok(Admitted::OnItsWay(Way {
             upstream: route.upstream,
             permit,
             authority,
         }))
-    }
-
-    /// A service may undo percent-encoding, merge slashes or drop parameters
-    /// after the route was chosen. Where that would have chosen another route,
-    /// the request is refused: what one route permits must not be served under
-    /// the name of another.
-    fn check_other_readings(
-        &self,
-        caller: &Caller,
-        target: &Target<'_>,
-        index: usize,
-    ) -> Result<(), Fault> {
-        for reading in target::other_readings(target.path) {
-            let routes = self.site.routes();
-            let other = routes.find(
-                self.site.config(),
-                caller.listener(),
-                &target.host,
-                &reading,
-            );
-            if other.map(|(other, _)| other) != Some(index) {
-                return Err(Fault::malformed(
-                    "the path can be read in two ways, and they take different routes",
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// Makes the upstream's response into the one that goes down.

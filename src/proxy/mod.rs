@@ -28,6 +28,7 @@
 //! RFC 9110, RFC 9112 (HTTP/1.1), RFC 9113 (HTTP/2), RFC 7239 (Forwarded).
 
 mod accepted;
+mod admission;
 mod assertion;
 mod authentication;
 mod body;

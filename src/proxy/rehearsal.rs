@@ -22,6 +22,10 @@ pub struct Rehearsal {
     pub route: Option<usize>,
     /// The rule that decided, as the access log names it.
     pub rule: Option<String>,
+    /// The rule that would have denied, were it enforced, and the cause in words.
+    pub would_deny: Option<(String, String)>,
+    /// The rule that would have permitted, were it enforced.
+    pub would_allow: Option<String>,
     /// For whom the peer of its connection speaks; `None`: for itself.
     pub spoken_for: Option<String>,
     /// Where it would go, or why it would not.
@@ -76,7 +80,11 @@ impl Caller {
         }
         Rehearsal {
             route: exchange.route(),
-            rule: exchange.rule(),
+            rule: exchange.rule().map(ToOwned::to_owned),
+            would_deny: exchange
+                .would_deny()
+                .map(|denial| (denial.rule().to_owned(), denial.to_string())),
+            would_allow: exchange.would_allow().map(ToOwned::to_owned),
             spoken_for: exchange.spoken_for().map(ToOwned::to_owned),
             outcome,
         }

@@ -1,6 +1,6 @@
 //! Which route a request takes.
 
-use crate::config::{Config, HostPattern, ListenerId, Route};
+use crate::config::{Config, HostPattern, ListenerId, Route, is_within};
 
 /// The routes of each listener, in the order of the config.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Routes {
     ) -> Option<(usize, &'c Route)> {
         self.by_listener.get(listener.0)?.iter().find_map(|&index| {
             let route = config.routes().get(index)?;
-            (host_matches(route.host.as_ref(), host) && path_matches(&route.path, path))
+            (host_matches(route.host.as_ref(), host) && is_within(&route.path, path))
                 .then_some((index, route))
         })
     }
@@ -51,17 +51,6 @@ fn host_matches(pattern: Option<&HostPattern>, host: &str) -> bool {
         Some(HostPattern::Wildcard(suffix)) => host
             .split_once('.')
             .is_some_and(|(label, rest)| !label.is_empty() && rest == suffix),
-    }
-}
-
-/// Whether `prefix` ends where a segment of `path` ends: `/api` and `/api/`
-/// both match `/api` and `/api/orders`, and neither matches `/apiary`.
-fn path_matches(prefix: &str, path: &str) -> bool {
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    match path.strip_prefix(prefix) {
-        // `*` (OPTIONS) belongs to the whole server.
-        None => false,
-        Some(rest) => rest.is_empty() || rest.starts_with('/') || prefix.is_empty(),
     }
 }
 
@@ -84,7 +73,7 @@ mod tests {
             ("/api", "*", false),
             ("/api/v1", "/api", false),
         ] {
-            assert_eq!(path_matches(prefix, path), matches, "{prefix} {path}");
+            assert_eq!(is_within(prefix, path), matches, "{prefix} {path}");
         }
     }
 

@@ -32,6 +32,11 @@ events! {
     CONNECTION_WITHDRAWN = "connection.withdrawn";
     /// A request ended, well or in a fault. These are the lines of the access log.
     REQUEST_END = "request.end";
+    /// A request was permitted that would have been denied, were everything
+    /// enforced. Said where there is no access log.
+    POLICY_WOULD_DENY = "policy.would_deny";
+    /// The rules of a route are legal, and something about them is odd.
+    POLICY_UNUSUAL = "policy.unusual";
     /// An upstream's endpoint is left out of the choice because it failed.
     ENDPOINT_EJECTED = "endpoint.ejected";
     /// An endpoint that was left out takes part again.

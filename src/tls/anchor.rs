@@ -10,12 +10,14 @@ use x509_parser::nom::Parser;
 
 use super::trust_path::{Facts, Issuer};
 use crate::identity::der::{self, NotDer, tag};
-use crate::identity::{CertificateNames, Fingerprint, UnreadableCertificate};
+use crate::identity::{AnchorName, CertificateNames, Fingerprint, UnreadableCertificate};
 use crate::telemetry::metrics::Uses;
 
 /// One trust anchor, as the operator knows it.
 #[derive(Debug)]
 pub struct Anchor {
+    /// What it is called where somebody decides by it.
+    pub name: Arc<AnchorName>,
     /// RFC 4514.
     pub subject: String,
     /// SHA-256 of the certificate.
@@ -166,6 +168,10 @@ pub(super) fn read(
         .to_owned();
     Ok(ReadAnchor {
         anchor: Anchor {
+            name: Arc::new(AnchorName {
+                subject: names.subject().to_owned(),
+                fingerprint: *names.fingerprint(),
+            }),
             subject: names.subject().to_owned(),
             fingerprint: *names.fingerprint(),
             not_before: facts.not_before,

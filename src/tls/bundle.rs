@@ -18,7 +18,7 @@ use super::pem;
 use super::revocation::{Lookup, Note, Revocation, seconds, unix_time};
 use super::trust_path::TrustPath;
 use crate::config::{self, CrlCheck, Files, Located, OnCrlFault, Problem};
-use crate::identity::Fingerprint;
+use crate::identity::{AnchorName, Fingerprint};
 
 pub use shrinkage::Shrinkage;
 
@@ -39,6 +39,8 @@ pub struct Verdict {
     pub session_until: i64,
     /// The path. Ask a later bundle by [`Bundle::judge`] whether it still stands.
     pub path: Arc<TrustPath>,
+    /// What the anchor at the end of the path is called in this bundle.
+    pub anchor: Arc<AnchorName>,
     /// What was let pass although no current revocation list cleared it, where
     /// the bundle says `log`. The log was told.
     pub notes: Vec<Note>,
@@ -432,9 +434,8 @@ impl Bundle {
     /// Whether a path whose signatures are in order ends here, is within its
     /// dates and not revoked.
     fn stands(&self, path: &Arc<TrustPath>, now: UnixTime) -> Result<Verdict, webpki::Error> {
-        if !self.places.contains_key(path.anchor()) {
-            return Err(webpki::Error::UnknownIssuer);
-        }
+        let anchor = self.anchor(path.anchor());
+        let anchor = anchor.ok_or(webpki::Error::UnknownIssuer)?;
         // webpki looks at the dates of certificates, but not at the anchor's.
         if seconds(now) > path.not_after() {
             return Err(webpki::Error::CertExpired {
@@ -453,6 +454,7 @@ impl Bundle {
             good_until: path.not_after(),
             session_until: path.not_after().min(clearance.until),
             path: Arc::clone(path),
+            anchor: Arc::clone(&anchor.name),
             notes: clearance.notes,
         })
     }

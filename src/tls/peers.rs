@@ -18,7 +18,7 @@ use super::own_certificate::unix_now;
 use super::refusal::Refusal;
 use super::verifier::library_error;
 use super::words;
-use crate::identity::{Chain, Fingerprint, PeerIdentity};
+use crate::identity::{AnchorName, Chain, Fingerprint, PeerIdentity};
 
 /// For how long a peer is known after its last connection has ended.
 const REMEMBERED: i64 = 24 * 3600;
@@ -276,6 +276,12 @@ impl KnownPeer {
     /// The fingerprint of the anchor that it rests on, or rested on last.
     pub fn anchor(&self) -> Fingerprint {
         *self.standing().verdict.path.anchor()
+    }
+
+    /// What the bundle that was asked last, or the last one that found it good,
+    /// calls that anchor.
+    pub fn anchor_name(&self) -> Arc<AnchorName> {
+        Arc::clone(&self.standing().verdict.anchor)
     }
 
     /// What its chain takes.

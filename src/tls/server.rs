@@ -25,7 +25,7 @@ use crate::identity::canonical_dns;
 
 pub(super) use policy::{Demand, Trust};
 use policy::{Policies, Policy};
-pub use rehearsal::{Rehearsal, TriedPath, client_chain};
+pub use rehearsal::{Rehearsal, RehearsedPeer, TriedPath, client_chain};
 
 mod policy;
 mod rehearsal;

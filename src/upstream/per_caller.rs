@@ -38,7 +38,7 @@ impl PerCaller {
     /// What is sent for this caller, if anything is known for it.
     pub fn for_caller(&self, caller: &PeerIdentity) -> Option<&HeaderValue> {
         let mut entries = self.0.iter();
-        let (_, value) = entries.find(|(pattern, _)| pattern.matches(caller))?;
+        let (_, value) = entries.find(|(pattern, _)| pattern.matches(caller, None))?;
         Some(value)
     }
 

@@ -18,7 +18,7 @@ use crate::support::upstream::{Received, Reply, Upstream};
 
 /// How many cases; the first that fails names its number, and is the same in
 /// every run.
-const CASES: u64 = 400;
+const CASES: u64 = 480;
 const SEED: u64 = 0x00C0_FFEE;
 
 /// The policies: a listener of each.
@@ -47,6 +47,24 @@ trusted_proxies = ['127.0.0.0/8']
 accept_assertions_from = [{ uri = 'spiffe://prod.example/edge' }]
 accept_assertions = ['xfcc']
 tls = { certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }, { chain = 'apps.pem', key = 'apps.key' }], client_auth = 'want', trust = 'partners' }
+[listeners.named]
+bind = '127.0.0.1:0'
+[listeners.named.tls]
+certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }, { chain = 'apps.pem', key = 'apps.key' }]
+client_auth = 'want'
+trust = 'partners'
+[listeners.named.tls.names.'*.apps.test']
+client_auth = 'require'
+trust = 'listed'
+[listeners.strict]
+bind = '127.0.0.1:0'
+[listeners.strict.tls]
+certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }, { chain = 'apps.pem', key = 'apps.key' }]
+client_auth = 'none'
+unknown_sni = 'strictest'
+[listeners.strict.tls.names.'one.apps.test']
+client_auth = 'require'
+trust = 'clients'
 [listeners.open]
 bind = '127.0.0.1:0'
 jwks_path = '/keys.json'
@@ -56,8 +74,9 @@ bind = '127.0.0.1:0'
 ";
 
 /// Some are met more often than others.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 12] = [
     "public", "public", "public", "listed", "listed", "wanting", "wanting", "stale", "open",
+    "named", "named", "strict",
 ];
 
 /// The routes and their upstreams, all of which are the same service.
@@ -66,6 +85,8 @@ fn routes([service, second, third]: &[Upstream; 3]) -> String {
     let third = third.endpoint();
     format!(
         "
+[rules]
+staff = [{{ name = 'web', uri = 'spiffe://prod.example/web', methods = ['GET', 'HEAD'] }}, {{ uri = 'spiffe://prod.example/*', methods = ['GET'] }}]
 [[routes]]
 name = 'billing'
 path = '/billing/'
@@ -74,7 +95,8 @@ upstream = 'orders'
 [[routes]]
 name = 'team'
 path = '/team'
-allow = [{{ dns = '*.batch.example' }}, {{ uri = 'spiffe://prod.example/*' }}, {{ subject = 'CN=nameless' }}]
+deny = [{{ name = 'no-edge', uri = 'spiffe://prod.example/edge' }}, {{ methods = ['DELETE'] }}]
+allow = [{{ dns = '*.batch.example' }}, {{ rule = 'staff', path = '/team/' }}, {{ subject = 'CN=nameless', from = ['127.0.0.0/8'] }}, {{ email = '*@prod.example', from = ['10.0.0.0/8'] }}]
 upstream = 'basic'
 [[routes]]
 name = 'apps'
@@ -104,6 +126,9 @@ upstream = 'mutual'
 [[routes]]
 name = 'anybody'
 path = '/anybody'
+enforce = false
+deny = [{{ anonymous = true, methods = ['HEAD'] }}]
+allow = [{{ anchor = 'CN=Partners' }}, {{ anonymous = true, path = '/anybody/x' }}]
 upstream = 'orders'
 
 [upstreams.mutual]
@@ -272,6 +297,8 @@ impl Case {
             3 => Some("unknown.test"),
             _ => Some(PROXY_NAME),
         };
+        // Whoever gets another certificate than that which was asked for goes away.
+        let sni = sni.filter(|name| listener != "strict" || *name != "unknown.test");
         let usual = sni.unwrap_or(PROXY_NAME);
         let host = match choices.next() % 10 {
             0 => choices.of(&[
@@ -332,7 +359,7 @@ impl Case {
                     "URI=spiffe://prod.example/billing",
                 ),
             ),
-            (7, ("x-forwarded-client-cert", "nonsense")),
+            (4, ("x-forwarded-client-cert", "nonsense")),
             (4, ("x-forwarded-for", "203.0.113.7")),
             (4, ("X-SSL-Client-S-DN", "CN=forged")),
             (5, ("cookie", "a=b")),
@@ -552,6 +579,8 @@ impl Scene {
             (&told["caller"]["peer"], "peer"),
             (&told["caller"]["spoken_for"], "for"),
             (&told["upstream"]["name"], "upstream"),
+            (&told["would_allow"], "would_allow"),
+            (&told["would_deny"]["rule"], "would_deny"),
         ] {
             let line = line.get(said).unwrap_or(&Value::Null);
             assert_eq!(told, line, "{said}: {}", context());
@@ -681,7 +710,7 @@ async fn explain_and_the_live_proxy_agree_on_every_generated_case() {
 }
 
 /// What some case comes to, so that nothing is left out unseen.
-const WANTED: [&str; 24] = [
+const WANTED: [&str; 25] = [
     "answered",
     "assertion",
     "bad_signature",
@@ -698,6 +727,7 @@ const WANTED: [&str; 24] = [
     "proxy/outbound/assertion_missing",
     "proxy/outbound/credential_missing",
     "proxy/policy/certificate_required",
+    "proxy/policy/denied_by_rule",
     "proxy/policy/no_rule_matched",
     "proxy/route/authority_not_served",
     "proxy/route/no_route",

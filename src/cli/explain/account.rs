@@ -11,7 +11,7 @@ use crate::identity::PeerIdentity;
 use crate::proxy;
 use crate::proxy::{Caller, Destination, Downstream, Fault, Proxy, Sent};
 use crate::telemetry::{AccessLog, Metrics};
-use crate::tls::{RefusedHandshake, Rehearsal};
+use crate::tls::{RefusedHandshake, Rehearsal, RehearsedPeer};
 use crate::upstream::Plan;
 
 /// What came of a question: of the handshake, and of the request if it came
@@ -152,13 +152,14 @@ impl<'a> Account<'a> {
 fn caller(
     case: &Case,
     loaded: &Loaded,
-    (peer, handshake): (Option<PeerIdentity>, Option<Option<String>>),
+    (peer, handshake): (Option<RehearsedPeer>, Option<Option<String>>),
 ) -> Rc<Caller> {
     let site = loaded.site(1, Metrics::new(loaded.metric_names()));
     let proxy = Proxy::new(site, &AccessLog::disabled(), None);
+    let (identity, anchor) = peer.map(|peer| (peer.identity, peer.anchor)).unzip();
     let downstream = match handshake {
-        Some(name) => Downstream::tls(case.from, (peer, name), case.http2),
+        Some(name) => Downstream::tls(case.from, (identity, name), case.http2),
         None => Downstream::plaintext(case.from, case.http2),
     };
-    Caller::new(&proxy, case.listener, downstream)
+    Caller::new(&proxy, case.listener, downstream, anchor)
 }

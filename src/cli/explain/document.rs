@@ -49,6 +49,9 @@ pub(super) fn of(account: &Account<'_>) -> String {
             "name": route.name, "index": index, "line": route.place.line,
         })),
         "rule": account.request().and_then(|request| request.rule.as_deref()),
+        "would_deny": account.request().and_then(|request| request.would_deny.as_ref())
+            .map(|(rule, cause)| json!({ "rule": rule, "cause": cause })),
+        "would_allow": account.request().and_then(|request| request.would_allow.as_deref()),
         "upstream": upstream(account),
         "request_line": account.sent().map(fields::request_line),
         "fields": account.sent().map(|sent| {

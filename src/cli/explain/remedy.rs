@@ -25,6 +25,9 @@ pub(super) fn of(account: &Account<'_>, kind: Kind) -> String {
         Kind::CredentialMissing => format!(
             "provide a credential for this caller, or write basic_authentication = \"supported\" in [upstreams.{upstream}.outbound]"
         ),
+        Kind::DeniedByRule => {
+            "if the caller is meant to be served, narrow the rule of `deny` that is named, or take it out".to_owned()
+        }
         Kind::Malformed => "send a request that can be read in one way only".to_owned(),
         Kind::MethodNotServed => "use another method".to_owned(),
         Kind::NoRoute => {

@@ -51,7 +51,7 @@ fn refused_at(account: &Account<'_>) -> &'static str {
         Some(Kind::AssertionRefused) => "spoken_for",
         Some(Kind::AuthorityNotServed) => "host",
         Some(Kind::NoRoute) => "route",
-        Some(Kind::CertificateRequired | Kind::NoRuleMatched) => "rule",
+        Some(Kind::CertificateRequired | Kind::DeniedByRule | Kind::NoRuleMatched) => "rule",
         Some(Kind::CredentialMissing) => "message_layer",
         Some(Kind::AssertionMissing | Kind::AssertionTooLarge | Kind::AssertionUnsigned) => {
             "attribute_layer"

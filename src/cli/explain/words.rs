@@ -5,7 +5,9 @@ use std::sync::Arc;
 use rustls_pki_types::UnixTime;
 
 use super::account::Account;
-use crate::config::{CredentialSource, HostPattern, LayerMode, Protocol, Route, RunAs, Upstream};
+use crate::config::{
+    CredentialSource, HostPattern, LayerMode, Protocol, Route, Rule, RunAs, Upstream,
+};
 use crate::generation::moment;
 use crate::identity::{CertificateNames, Names};
 use crate::tls::{ListStatus, Lookup, RevocationListFacts, describe};
@@ -129,20 +131,51 @@ pub(super) fn route((index, route): (usize, &Route)) -> String {
 
 /// What permits.
 pub(super) fn rule(account: &Account<'_>, route: &Route) -> String {
-    let rule = account.request().and_then(|it| it.rule.clone());
-    match (rule, &route.allow) {
-        (Some(rule), _) => rule,
+    let Some(request) = account.request() else {
+        return String::new();
+    };
+    if let Some((_, cause)) = &request.would_deny {
+        return format!("permitted, since it is not enforced; else: {cause}");
+    }
+    match (&request.rule, &route.allow) {
+        (Some(rule), _) => match written(route, rule) {
+            Some(written) => format!("{rule} = {written}"),
+            None => rule.clone(),
+        },
         (None, Some(_)) => "permitted".to_owned(),
         (None, None) if route.requires_certificate => "every caller with a certificate".to_owned(),
         (None, None) => "every caller that the listener accepts".to_owned(),
     }
 }
 
-/// What would have permitted.
+/// The rule that logs name so, as the config has it; `None`: the name is that of
+/// a rule that it refers to.
+fn written(route: &Route, label: &str) -> Option<String> {
+    let mut all = rules(route);
+    let (_, rule) = all.find(|(place, rule)| rule.name.as_ref().unwrap_or(place) == label)?;
+    Some(rule.to_string())
+}
+
+/// The rules of a route and their places, in the order in which they are asked.
+fn rules(route: &Route) -> impl Iterator<Item = (String, &Rule)> {
+    let deny = route.deny.iter().enumerate();
+    let deny = deny.map(|(index, rule)| (format!("deny[{index}]"), rule));
+    let allow = route.allow.iter().flatten().enumerate();
+    deny.chain(allow.map(|(index, rule)| (format!("allow[{index}]"), rule)))
+}
+
+/// All rules of a route, one line each, and what those say that they refer to.
 pub(super) fn entries(route: &Route) -> Vec<String> {
-    let all = route.allow.iter().flatten().enumerate();
-    all.map(|(index, entry)| format!("allow[{index}] = {entry}"))
-        .collect()
+    let mut lines = Vec::new();
+    for (place, rule) in rules(route) {
+        lines.push(format!("{place} = {rule}"));
+        if let Some(named) = &rule.any_of {
+            let others = named.rules.iter().enumerate();
+            let name = &named.name;
+            lines.extend(others.map(|(index, rule)| format!("rules.{name}[{index}] = {rule}")));
+        }
+    }
+    lines
 }
 
 /// Where it goes.

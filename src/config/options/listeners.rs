@@ -1,6 +1,7 @@
 //! The options of listeners.
 
 use super::Default::{Is, Required, Unset};
+use super::rules::SPEAKERS;
 use super::{Opt, Table};
 
 pub(super) const TABLES: &[Table] = &[
@@ -95,55 +96,6 @@ const LISTENER: Table = Table {
                 "listeners.NAME.assertion_jwt.jwks",
             ],
             example: "[\"xfcc\", \"jwt\"]",
-        },
-    ],
-};
-
-const SPEAKERS: Table = Table {
-    path: "listeners.NAME.accept_assertions_from[]",
-    header: "",
-    left_out: false,
-    summary: "One pattern, as in [`allow`](#routesallow-1); where it has several names, all must match.",
-    options: &[
-        Opt {
-            path: "listeners.NAME.accept_assertions_from[].uri",
-            value: "a pattern for a URI name",
-            default: Unset,
-            summary: "Matches a URI in the peer's certificate, such as a SPIFFE ID.",
-            protects: "Write out as much as you can: each peer that matches can claim to be anybody.",
-            without: "URI names make no difference",
-            see: &["routes[].allow[].uri"],
-            example: "\"spiffe://edge.example/proxy\"",
-        },
-        Opt {
-            path: "listeners.NAME.accept_assertions_from[].dns",
-            value: "a pattern for a DNS name",
-            default: Unset,
-            summary: "Matches a DNS name in the peer's certificate.",
-            protects: "Write out as much as you can: each peer that matches can claim to be anybody.",
-            without: "DNS names make no difference",
-            see: &["routes[].allow[].dns"],
-            example: "\"edge.example\"",
-        },
-        Opt {
-            path: "listeners.NAME.accept_assertions_from[].subject",
-            value: "a pattern for a distinguished name in the form of RFC 4514",
-            default: Unset,
-            summary: "Matches the subject of the peer's certificate.",
-            protects: "Authorities check alternative names more carefully than subjects: prefer `uri` and `dns`.",
-            without: "the subject makes no difference",
-            see: &["routes[].allow[].subject"],
-            example: "\"CN=edge,O=Example\"",
-        },
-        Opt {
-            path: "listeners.NAME.accept_assertions_from[].fingerprint",
-            value: "the SHA-256 fingerprint of a certificate, 64 hexadecimal digits",
-            default: Unset,
-            summary: "Matches this one certificate.",
-            protects: "Its successor may not speak for others until the config names it too.",
-            without: "the fingerprint makes no difference",
-            see: &["routes[].allow[].fingerprint"],
-            example: "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
         },
     ],
 };

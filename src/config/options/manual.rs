@@ -30,17 +30,10 @@ fn option(option: &Opt) -> String {
         option.path,
         option.summary,
         option.value,
-        shown_key(option),
+        option.shown_key(),
         option.example,
         option.protects,
         option.without,
         see.join(", "),
     )
-}
-
-fn shown_key(option: &Opt) -> &'static str {
-    match option.key() {
-        "FIELD" => "\"X-Client-Subject\"",
-        key => key,
-    }
 }

@@ -10,6 +10,7 @@ mod manual;
 mod process;
 mod reference;
 mod routes;
+mod rules;
 mod upstreams;
 
 pub use manual::manual;
@@ -65,6 +66,15 @@ impl Opt {
         self.path.rsplit('.').next().unwrap_or(self.path)
     }
 
+    /// The key where a name of the operator's choice stands for it.
+    pub(super) fn shown_key(&self) -> &'static str {
+        match self.key() {
+            "FIELD" => "\"X-Client-Subject\"",
+            "NAME" => "staff",
+            key => key,
+        }
+    }
+
     /// Whether it must be written.
     pub(super) fn is_required(&self) -> bool {
         matches!(self.default, Default::Required)
@@ -83,6 +93,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
         process::TABLES,
         listeners::TABLES,
         routes::TABLES,
+        rules::TABLES,
         upstreams::TABLES,
         assertions::TABLES,
     ];

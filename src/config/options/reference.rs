@@ -74,7 +74,7 @@ fn lines(option: &Opt, off: bool) -> String {
         comment(&summary),
         default.unwrap_or_default(),
         if off { "#" } else { "" },
-        option.key(),
+        option.shown_key(),
         option.example
     )
 }

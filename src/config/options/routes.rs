@@ -3,7 +3,7 @@
 use super::Default::{Is, Required, Unset};
 use super::{Opt, Table};
 
-pub(super) const TABLES: &[Table] = &[ROUTES, ALLOW, VIA];
+pub(super) const TABLES: &[Table] = &[ROUTES];
 
 const ROUTES: Table = Table {
     path: "routes[]",
@@ -62,14 +62,34 @@ const ROUTES: Table = Table {
             example: "\"require\"",
         },
         Opt {
-            path: "routes[].allow",
-            value: "a list of patterns, of which one must match; never empty",
+            path: "routes[].deny",
+            value: "a list of rules; never empty",
             default: Unset,
-            summary: "Who may; anybody else gets 403, also an anonymous caller.",
+            summary: "Who may not, or what nobody may: the first rule that matches refuses the request with 403, whatever `allow` says.",
+            protects: "A rule that names no caller is for everybody, anonymous callers too. Who is not denied is not permitted by that: `allow` says who is.",
+            without: "nothing is excepted from `allow`",
+            see: &["routes[].allow", "routes[].allow[].uri"],
+            example: "[{ name = \"changes\", rule = \"staff\", methods = [\"DELETE\"], from = [\"203.0.113.0/24\"], enforce = false }]",
+        },
+        Opt {
+            path: "routes[].allow",
+            value: "a list of rules, of which one must match; never empty",
+            default: Unset,
+            summary: "Who may; anybody else gets 403, also an anonymous caller that no rule with `anonymous` lets in.",
             protects: "Trust says whose certificates are genuine, `allow` says whose are wanted here.",
             without: "everybody may whom the listener lets in",
             see: &["routes[].allow[].uri", "listeners.NAME.tls.trust"],
             example: "[{ uri = \"spiffe://prod.example/*\" }, { dns = \"*.partners.example\", via = { uri = \"spiffe://edge.example/*\" } }]",
+        },
+        Opt {
+            path: "routes[].enforce",
+            value: "`true` or `false`",
+            default: Is("true"),
+            summary: "With `false` the whole policy of the route (`client_auth`, `deny`, `allow`) is decided, counted and logged as `would_deny`, and lets everything through.",
+            protects: "Shows whom a policy would refuse before it does. As long as it is `false` the route is open to everybody whom the listener lets in.",
+            without: "the policy is in force",
+            see: &["routes[].allow[].enforce", "routes[].allow"],
+            example: "true",
         },
         Opt {
             path: "routes[].upstream",
@@ -80,114 +100,6 @@ const ROUTES: Table = Table {
             without: "requests would have nowhere to go",
             see: &["upstreams.NAME.endpoints"],
             example: "\"orders\"",
-        },
-    ],
-};
-
-const ALLOW: Table = Table {
-    path: "routes[].allow[]",
-    header: "",
-    left_out: false,
-    summary: "One pattern; where it has several names, all must match. `*` stands for anything up to the next separator.",
-    options: &[
-        Opt {
-            path: "routes[].allow[].uri",
-            value: "a pattern for a URI name",
-            default: Unset,
-            summary: "Matches a URI in the certificate's subject alternative names, such as a SPIFFE ID.",
-            protects: "`*` stops at `/`: `spiffe://prod.example/*` does not match `spiffe://prod.example/a/b`.",
-            without: "URI names make no difference",
-            see: &["routes[].allow"],
-            example: "\"spiffe://prod.example/*\"",
-        },
-        Opt {
-            path: "routes[].allow[].dns",
-            value: "a pattern for a DNS name",
-            default: Unset,
-            summary: "Matches a DNS name in the certificate's subject alternative names.",
-            protects: "`*` stops at `.`: `*.partners.example` does not match `a.b.partners.example`.",
-            without: "DNS names make no difference",
-            see: &["routes[].allow"],
-            example: "\"*.partners.example\"",
-        },
-        Opt {
-            path: "routes[].allow[].subject",
-            value: "a pattern for a distinguished name in the form of RFC 4514",
-            default: Unset,
-            summary: "Matches the certificate's subject.",
-            protects: "Authorities check alternative names more carefully than subjects: prefer `uri` and `dns`.",
-            without: "the subject makes no difference",
-            see: &["routes[].allow"],
-            example: "\"CN=billing,O=Example\"",
-        },
-        Opt {
-            path: "routes[].allow[].fingerprint",
-            value: "the SHA-256 fingerprint of a certificate, 64 hexadecimal digits",
-            default: Unset,
-            summary: "Matches this one certificate.",
-            protects: "Its successor is refused until the config names it too.",
-            without: "the fingerprint makes no difference",
-            see: &["routes[].allow"],
-            example: "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
-        },
-        Opt {
-            path: "routes[].allow[].via",
-            value: "a pattern, as an entry of `allow`, but without `via`",
-            default: Unset,
-            summary: "Matches a caller for whom another peer speaks (`accept_assertions_from`), if that peer matches this.",
-            protects: "A caller that comes by itself is not matched.",
-            without: "it makes no difference whether a caller comes by itself, or which of the accepted peers speaks for it",
-            see: &["listeners.NAME.accept_assertions_from"],
-            example: "{ uri = \"spiffe://edge.example/*\" }",
-        },
-    ],
-};
-
-const VIA: Table = Table {
-    path: "routes[].allow[].via",
-    header: "",
-    left_out: false,
-    summary: "The peer that speaks for the caller.",
-    options: &[
-        Opt {
-            path: "routes[].allow[].via.uri",
-            value: "a pattern for a URI name",
-            default: Unset,
-            summary: "Matches a URI in the speaker's certificate, such as a SPIFFE ID.",
-            protects: "The speaker itself has proved this name in the handshake.",
-            without: "URI names make no difference",
-            see: &["routes[].allow[].uri"],
-            example: "\"spiffe://edge.example/*\"",
-        },
-        Opt {
-            path: "routes[].allow[].via.dns",
-            value: "a pattern for a DNS name",
-            default: Unset,
-            summary: "Matches a DNS name in the speaker's certificate.",
-            protects: "The speaker itself has proved this name in the handshake.",
-            without: "DNS names make no difference",
-            see: &["routes[].allow[].dns"],
-            example: "\"edge.example\"",
-        },
-        Opt {
-            path: "routes[].allow[].via.subject",
-            value: "a pattern for a distinguished name in the form of RFC 4514",
-            default: Unset,
-            summary: "Matches the subject of the speaker's certificate.",
-            protects: "Authorities check alternative names more carefully than subjects: prefer `uri` and `dns`.",
-            without: "the subject makes no difference",
-            see: &["routes[].allow[].subject"],
-            example: "\"CN=edge,O=Example\"",
-        },
-        Opt {
-            path: "routes[].allow[].via.fingerprint",
-            value: "the SHA-256 fingerprint of a certificate, 64 hexadecimal digits",
-            default: Unset,
-            summary: "Matches this one certificate of a speaker.",
-            protects: "Its successor is not matched until the config names it too.",
-            without: "the fingerprint makes no difference",
-            see: &["routes[].allow[].fingerprint"],
-            example: "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
         },
     ],
 };

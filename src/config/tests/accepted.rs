@@ -576,7 +576,11 @@ upstream = "orders"
 
 #[test]
 fn a_route_takes_only_what_lies_below_its_whole_segments() {
-    for (earlier, later) in [("/api", "/apis"), ("/api/", "/api"), ("/api/v1", "/api")] {
+    for (earlier, later) in [
+        ("/api", "/apis"),
+        ("/api/v1", "/api"),
+        ("/api/v1/", "/api/"),
+    ] {
         let first = format!("[[routes]]\npath = \"{earlier}\"\nupstream = \"orders\"\n");
         let second = format!("{first}[[routes]]\npath = \"{later}\"");
         assert_eq!(accepted(&with("[[routes]]", &second)).routes().len(), 2);

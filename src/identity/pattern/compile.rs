@@ -4,7 +4,24 @@ use super::glob::Step;
 use super::units::{Symbol, unescape};
 use super::{NameKind, PatternError};
 use crate::identity::distinguished_name::canonical_attribute_type;
+use crate::identity::fingerprint::MalformedFingerprint;
 use crate::identity::sans::{canonical_dns, canonical_uri};
+
+/// Compiles a pattern of a kind that has wildcards.
+pub(super) fn pattern(kind: NameKind, text: &str) -> Result<Vec<Step>, PatternError> {
+    match kind {
+        NameKind::Dns => dns(text),
+        NameKind::Email => email(text),
+        NameKind::Uri => uri(text),
+        NameKind::CommonName | NameKind::Organization | NameKind::OrganizationalUnit => {
+            value(kind, text)
+        }
+        NameKind::Anchor | NameKind::Issuer | NameKind::Subject => subject(text),
+        NameKind::Fingerprint | NameKind::Spki => {
+            Err(PatternError::Fingerprint(MalformedFingerprint))
+        }
+    }
+}
 
 pub(super) fn dns(text: &str) -> Result<Vec<Step>, PatternError> {
     check_printable(NameKind::Dns, text)?;
@@ -18,6 +35,33 @@ pub(super) fn dns(text: &str) -> Result<Vec<Step>, PatternError> {
 pub(super) fn uri(text: &str) -> Result<Vec<Step>, PatternError> {
     check_printable(NameKind::Uri, text)?;
     plain(&canonical_uri(text).ok_or(PatternError::Scheme)?)
+}
+
+pub(super) fn email(text: &str) -> Result<Vec<Step>, PatternError> {
+    check_printable(NameKind::Email, text)?;
+    let (local, host) = text.rsplit_once('@').ok_or(PatternError::EmailAddress)?;
+    if text.bytes().all(|byte| matches!(byte, b'*' | b'@' | b'.')) {
+        return Err(PatternError::Everybody {
+            kind: NameKind::Email,
+        });
+    }
+    plain(&format!("{local}@{}", host.to_ascii_lowercase()))
+}
+
+/// Compiles the text of one attribute of a subject. Escapes may be written as in
+/// a whole subject, and need not be.
+pub(super) fn value(kind: NameKind, text: &str) -> Result<Vec<Step>, PatternError> {
+    if text.bytes().all(|byte| byte == b'*') {
+        return Err(PatternError::Everybody { kind });
+    }
+    let mut compiler = SubjectCompiler {
+        rest: text,
+        steps: Vec::new(),
+    };
+    while !compiler.rest.is_empty() {
+        compiler.unit()?;
+    }
+    Ok(compiler.steps)
 }
 
 /// Compiles an RFC 4514 string in which wildcards may stand for whole RDNs, for

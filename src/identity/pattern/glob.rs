@@ -14,6 +14,8 @@ use super::units::{Symbol, Unit};
 pub(super) struct Glob {
     /// What the name begins with.
     prefix: Box<[Symbol]>,
+    /// The same as bytes, where nothing in it is escaped.
+    literal: Box<[u8]>,
     /// What follows; begins with a wildcard, or is empty.
     steps: Box<[Step]>,
 }
@@ -42,7 +44,30 @@ impl Glob {
         if prefix.len() > MAX_PREFIX || steps.len() > MAX_STEPS {
             return Err(PatternError::TooLong);
         }
-        Ok(Self { prefix, steps })
+        let literal: Option<Box<[u8]>> = prefix
+            .iter()
+            .map(|symbol| match symbol {
+                Symbol::Byte(byte) => Some(*byte),
+                Symbol::Structure(_) | Symbol::Wild => None,
+            })
+            .collect();
+        Ok(Self {
+            prefix,
+            literal: literal.unwrap_or_default(),
+            steps,
+        })
+    }
+
+    /// Whether a name whose units are its bytes can match: most patterns of a
+    /// long list are told apart by their beginnings.
+    pub(super) fn may_match(&self, name: &str) -> bool {
+        name.as_bytes().starts_with(&self.literal)
+    }
+
+    /// Its steps, the literal beginning included.
+    pub(super) fn all_steps(&self) -> impl Iterator<Item = Step> {
+        let literal = self.prefix.iter().copied().map(Step::One);
+        literal.chain(self.steps.iter().copied())
     }
 
     /// Tells whether the whole name matches.

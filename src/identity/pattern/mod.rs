@@ -1,4 +1,4 @@
-//! The entries of a route's `allow`.
+//! Whom an entry of a route's `allow` or `deny` matches.
 //!
 //! # Wildcards
 //!
@@ -9,21 +9,28 @@
 //! |---|---|
 //! | `uri` | `/` `?` `#`; in the authority also `.` `:` `@`; without an authority also `:` |
 //! | `dns` | `.` |
-//! | `subject` | an unescaped `,` or `+` |
-//! | `fingerprint` | no wildcards |
+//! | `email` | `@`; behind it also `.` |
+//! | `subject`, `issuer`, `anchor` | an unescaped `,` or `+` |
+//! | `cn`, `ou`, `o` | none: it stays within the value |
+//! | `fingerprint`, `spki`, a fingerprint in `anchor` | no wildcards |
 //!
 //! A pattern that is only `*` or `**` is refused: it would permit everybody who
 //! has a name of that kind, which a route says by leaving `allow` out and
 //! requiring a certificate. The scheme of a URI is written out. A literal `*`
-//! can be written in a subject only, as `\*` or `\2A`.
+//! can be written in a subject and its attributes only, as `\*` or `\2A`.
 //!
 //! Patterns are brought to the form of the names they are compared with, so
 //! `DNS` case, a final dot, `cn=` and `\2C` for `\,` make no difference.
+//!
+//! `cn`, `ou` and `o` look at the text of every attribute of that type, however
+//! it is escaped in the subject; a value that is no text is never matched.
 
 use std::fmt;
 
+use super::anchor::AnchorName;
 use super::claim::Names;
 use super::fingerprint::{Fingerprint, MalformedFingerprint};
+use super::names::CertificateNames;
 use super::peer::PeerIdentity;
 
 mod compile;
@@ -47,10 +54,25 @@ pub struct NamePattern {
 /// Which name of a peer a condition is about.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum NameKind {
+    /// The trust anchor that its chain rests on: the anchor's subject, or its
+    /// SHA-256 fingerprint.
+    Anchor,
+    /// A common name in the subject; any one may match.
+    CommonName,
     /// A DNS name; any one may match.
     Dns,
+    /// An email address; any one may match.
+    Email,
     /// The SHA-256 fingerprint of the leaf.
     Fingerprint,
+    /// The issuer of the leaf, as an RFC 4514 string.
+    Issuer,
+    /// An organization in the subject; any one may match.
+    Organization,
+    /// An organizational unit in the subject; any one may match.
+    OrganizationalUnit,
+    /// The SHA-256 fingerprint of the leaf's SubjectPublicKeyInfo.
+    Spki,
     /// The subject, as an RFC 4514 string.
     Subject,
     /// A URI name; any one may match.
@@ -60,6 +82,12 @@ pub enum NameKind {
 /// Why a text is not a pattern.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PatternError {
+    /// The text is neither a fingerprint nor a distinguished name.
+    #[error(
+        "an anchor is named by the SHA-256 fingerprint of its certificate (64 hex digits) or by a pattern for its subject, such as `CN=Example Root,O=Example`"
+    )]
+    Anchor,
+
     /// The type of a subject's attribute is not known.
     #[error(
         "`{written}` is not an attribute type; write one of CN, OU, O, L, ST, C, STREET, DC, UID, emailAddress, serialNumber, SN, GN, title, postalCode, organizationIdentifier or a dotted OID, without spaces around it"
@@ -69,9 +97,15 @@ pub enum PatternError {
         written: String,
     },
 
+    /// An email pattern has no `@`.
+    #[error(
+        "an email address has an `@`, so this would never match; write such as `*@example.com`"
+    )]
+    EmailAddress,
+
     /// The pattern is only `*` or `**`.
     #[error(
-        "this would permit every caller that has a {kind} name; to permit every caller with a certificate, leave `allow` out and set client_auth = \"require\""
+        "this would match every caller that has any {kind} name; to permit every caller with a certificate, leave `allow` out and set client_auth = \"require\""
     )]
     Everybody {
         /// The kind of name.
@@ -89,7 +123,10 @@ pub enum PatternError {
     LooseEscape,
 
     /// There is no condition, or the text of one is empty.
-    #[error("nothing is written; an entry needs at least one of uri, dns, subject and fingerprint")]
+    #[error(
+        "nothing is written; an entry needs at least one of {}",
+        NameKind::all_keys()
+    )]
     Nothing,
 
     /// A URI pattern has no scheme, or one with a wildcard.
@@ -142,12 +179,27 @@ impl PeerPattern {
         Ok(Self(conditions))
     }
 
-    /// Tells whether every condition holds for this peer. Allocates nothing; the
-    /// time is at most linear in the length of the names for a given pattern.
-    pub fn matches(&self, peer: &PeerIdentity) -> bool {
-        self.0
-            .iter()
-            .all(|condition| condition.matches(peer.names()))
+    /// Tells whether every condition holds for this peer, whose chain rests on
+    /// `anchor`; `None`: it is not known on which. Allocates nothing; the time is
+    /// at most linear in the length of the names for a given pattern.
+    pub fn matches(&self, peer: &PeerIdentity, anchor: Option<&AnchorName>) -> bool {
+        let mut conditions = self.0.iter();
+        conditions.all(|condition| condition.matches(peer.names(), anchor))
+    }
+
+    /// Whether everybody whom `other` matches is matched by this. A `false` may
+    /// be wrong where both have wildcards, a `true` never is.
+    pub fn covers(&self, other: &Self) -> bool {
+        let is_implied = |condition: &NamePattern| {
+            let mut others = other.0.iter();
+            others.any(|narrower| condition.covers(narrower))
+        };
+        self.0.iter().all(is_implied)
+    }
+
+    /// Its conditions; there is at least one.
+    pub fn conditions(&self) -> &[NamePattern] {
+        &self.0
     }
 }
 
@@ -175,19 +227,20 @@ impl NamePattern {
         }
         if text == "*" || text == "**" {
             return Err(match kind {
-                NameKind::Fingerprint => PatternError::Fingerprint(MalformedFingerprint),
-                NameKind::Dns | NameKind::Subject | NameKind::Uri => {
-                    PatternError::Everybody { kind }
+                NameKind::Fingerprint | NameKind::Spki => {
+                    PatternError::Fingerprint(MalformedFingerprint)
                 }
+                _ => PatternError::Everybody { kind },
             });
         }
+        let fingerprint = || text.parse().map_err(PatternError::Fingerprint);
         let matcher = match kind {
-            NameKind::Fingerprint => {
-                Matcher::Fingerprint(text.parse().map_err(PatternError::Fingerprint)?)
+            NameKind::Fingerprint | NameKind::Spki => Matcher::Fingerprint(fingerprint()?),
+            // A distinguished name has a `=`, and a fingerprint has none.
+            NameKind::Anchor if !text.contains('=') => {
+                Matcher::Fingerprint(fingerprint().map_err(|_| PatternError::Anchor)?)
             }
-            NameKind::Dns => Matcher::Glob(Glob::new(compile::dns(text)?)?),
-            NameKind::Subject => Matcher::Glob(Glob::new(compile::subject(text)?)?),
-            NameKind::Uri => Matcher::Glob(Glob::new(compile::uri(text)?)?),
+            _ => Matcher::Glob(Glob::new(compile::pattern(kind, text)?)?),
         };
         Ok(Self {
             kind,
@@ -196,27 +249,68 @@ impl NamePattern {
         })
     }
 
-    fn matches(&self, names: &Names) -> bool {
+    /// Which name it is about.
+    pub fn kind(&self) -> NameKind {
+        self.kind
+    }
+
+    fn matches(&self, names: &Names, anchor: Option<&AnchorName>) -> bool {
         match &self.matcher {
-            Matcher::Fingerprint(fingerprint) => names.fingerprint() == Some(fingerprint),
-            Matcher::Glob(glob) => self.matches_text(glob, names),
+            Matcher::Fingerprint(wanted) => {
+                let found = match self.kind {
+                    NameKind::Anchor => anchor.map(|anchor| &anchor.fingerprint),
+                    NameKind::Spki => names.certificate().map(CertificateNames::spki),
+                    _ => names.fingerprint(),
+                };
+                found == Some(wanted)
+            }
+            Matcher::Glob(glob) => self.matches_text(glob, names, anchor),
         }
     }
 
-    fn matches_text(&self, glob: &Glob, names: &Names) -> bool {
+    fn matches_text(&self, glob: &Glob, names: &Names, anchor: Option<&AnchorName>) -> bool {
+        let subject = |subject: &str| glob.matches(units::subject(subject));
+        let value = |kind: &str| {
+            let subject = names.subject().unwrap_or_default();
+            units::values(subject, kind).any(|value| glob.matches(units::value(value)))
+        };
         match self.kind {
-            NameKind::Dns => names
-                .dns()
-                .iter()
-                .any(|name| glob.matches(units::dns(name))),
-            NameKind::Uri => names
-                .uri()
-                .iter()
-                .any(|name| glob.matches(units::uri(name))),
-            NameKind::Subject => names
-                .subject()
-                .is_some_and(|subject| glob.matches(units::subject(subject))),
-            NameKind::Fingerprint => false,
+            NameKind::Anchor => anchor.is_some_and(|anchor| subject(&anchor.subject)),
+            NameKind::CommonName => value("CN"),
+            NameKind::Dns => {
+                let mut all = names.dns().iter();
+                all.any(|name| glob.may_match(name) && glob.matches(units::dns(name)))
+            }
+            NameKind::Email => {
+                let mut all = names.email().iter();
+                all.any(|name| glob.matches(units::email(name)))
+            }
+            NameKind::Issuer => names
+                .certificate()
+                .is_some_and(|certificate| subject(certificate.issuer())),
+            NameKind::Organization => value("O"),
+            NameKind::OrganizationalUnit => value("OU"),
+            NameKind::Subject => names.subject().is_some_and(subject),
+            NameKind::Uri => {
+                let mut all = names.uri().iter();
+                all.any(|name| glob.may_match(name) && glob.matches(units::uri(name)))
+            }
+            NameKind::Fingerprint | NameKind::Spki => false,
+        }
+    }
+
+    /// Whether each name that `other` matches is matched by this; see
+    /// [`PeerPattern::covers`].
+    fn covers(&self, other: &Self) -> bool {
+        if self.kind != other.kind {
+            return false;
+        }
+        match (&self.matcher, &other.matcher) {
+            (Matcher::Fingerprint(one), Matcher::Fingerprint(other)) => one == other,
+            (Matcher::Glob(wide), Matcher::Glob(narrow)) => {
+                wide == narrow || wide.matches(units::of_steps(self.kind, narrow.all_steps()))
+            }
+            _ => false,
         }
     }
 }
@@ -235,15 +329,48 @@ impl fmt::Display for NamePattern {
     }
 }
 
+impl NameKind {
+    /// All kinds, in the order in which the config is read and shown.
+    pub const ALL: [Self; 11] = [
+        Self::Uri,
+        Self::Dns,
+        Self::Email,
+        Self::Subject,
+        Self::CommonName,
+        Self::OrganizationalUnit,
+        Self::Organization,
+        Self::Issuer,
+        Self::Fingerprint,
+        Self::Spki,
+        Self::Anchor,
+    ];
+
+    /// The key of the config.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Anchor => "anchor",
+            Self::CommonName => "cn",
+            Self::Dns => "dns",
+            Self::Email => "email",
+            Self::Fingerprint => "fingerprint",
+            Self::Issuer => "issuer",
+            Self::Organization => "o",
+            Self::OrganizationalUnit => "ou",
+            Self::Spki => "spki",
+            Self::Subject => "subject",
+            Self::Uri => "uri",
+        }
+    }
+
+    fn all_keys() -> String {
+        Self::ALL.map(Self::key).join(", ")
+    }
+}
+
 impl fmt::Display for NameKind {
     /// Writes the key of the config.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Dns => "dns",
-            Self::Fingerprint => "fingerprint",
-            Self::Subject => "subject",
-            Self::Uri => "uri",
-        })
+        f.write_str(self.key())
     }
 }
 

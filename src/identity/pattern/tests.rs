@@ -260,7 +260,9 @@ fn an_entry_matches_when_all_conditions_do_and_any_of_several_names() {
         let parsed = conditions
             .iter()
             .map(|(kind, text)| NamePattern::parse(*kind, text).unwrap());
-        PeerPattern::new(parsed.collect()).unwrap().matches(&peer)
+        PeerPattern::new(parsed.collect())
+            .unwrap()
+            .matches(&peer, None)
     };
 
     assert!(entry(&[(NameKind::Dns, "b.example")]));
@@ -324,7 +326,9 @@ fn pattern_of_what_is_not_known_of_a_peer_does_not_match() {
     let peer = PeerIdentity::asserted(Identity::stated(names).unwrap(), &edge);
     let matches = |kind, text: &str| {
         let pattern = NamePattern::parse(kind, text).unwrap();
-        PeerPattern::new(vec![pattern]).unwrap().matches(&peer)
+        PeerPattern::new(vec![pattern])
+            .unwrap()
+            .matches(&peer, None)
     };
 
     assert!(matches(NameKind::Uri, "spiffe://prod.example/*"));
@@ -340,10 +344,10 @@ proptest! {
         text in prop_oneof![".{0,40}", "[CNO=,+\\\\*# 0-9a-fü]{0,20}", "[a-z]{1,3}:[/*.:@a-z]{0,20}"],
     ) {
         let peer = TestLeaf::new().subject(&text).dns("a.example").uri("x://a/b").identity();
-        for kind in [NameKind::Dns, NameKind::Fingerprint, NameKind::Subject, NameKind::Uri] {
+        for kind in NameKind::ALL {
             if let Ok(pattern) = NamePattern::parse(kind, &text) {
-                prop_assert!(!pattern.matches(TestLeaf::new().identity().names()));
-                pattern.matches(peer.names());
+                prop_assert!(!pattern.matches(TestLeaf::new().identity().names(), None));
+                pattern.matches(peer.names(), None);
             }
         }
     }

@@ -4,6 +4,8 @@
 //! In a subject, an escape sequence is one unit, so a wildcard can neither end
 //! in the middle of one nor take an escaped comma for a separator.
 
+use super::NameKind;
+use super::glob::Step;
 use crate::identity::sans::uri_authority;
 
 /// One character of a name.
@@ -21,6 +23,9 @@ pub(super) enum Symbol {
     Byte(u8),
     /// In a subject: an unescaped `,` or `+`, or the `#` that begins a hex value.
     Structure(u8),
+    /// What stands for a wildcard when a pattern is compared with a pattern;
+    /// no name has it.
+    Wild,
 }
 
 /// The units of a canonical DNS name.
@@ -47,6 +52,75 @@ pub(super) fn uri(uri: &str) -> impl Iterator<Item = Unit> {
     })
 }
 
+/// The units of an email address: `@` separates, and so does `.` behind the last
+/// one. What stands there is a host, so its case makes no difference.
+pub(super) fn email(address: &str) -> impl Iterator<Item = Unit> {
+    let host = address.rfind('@').unwrap_or(address.len());
+    address.bytes().enumerate().map(move |(index, byte)| {
+        let in_host = index > host;
+        Unit {
+            symbol: Symbol::Byte(if in_host {
+                byte.to_ascii_lowercase()
+            } else {
+                byte
+            }),
+            is_separator: byte == b'@' || (in_host && byte == b'.'),
+        }
+    })
+}
+
+/// The values of the attributes of one type in an RFC 4514 string as
+/// [`crate::identity`] writes them, still escaped; those that are no text are
+/// left out.
+pub(super) fn values<'n>(subject: &'n str, kind: &'n str) -> impl Iterator<Item = &'n str> {
+    let mut rest = Some(subject);
+    std::iter::from_fn(move || {
+        loop {
+            let (attribute, after) = first_attribute(rest?);
+            rest = after;
+            if let Some((of, value)) = attribute.split_once('=')
+                && of == kind
+                && !value.starts_with('#')
+            {
+                return Some(value);
+            }
+        }
+    })
+}
+
+/// Splits at the first separator that is not escaped.
+fn first_attribute(names: &str) -> (&str, Option<&str>) {
+    let mut escaped = false;
+    for (index, byte) in names.bytes().enumerate() {
+        match byte {
+            // The second digit of a byte written in hex is no separator either.
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b',' | b'+' => {
+                let (attribute, after) = names.split_at(index);
+                return (attribute, after.get(1..));
+            }
+            _ => {}
+        }
+    }
+    (names, None)
+}
+
+/// The units of an escaped value; nothing in it separates.
+pub(super) fn value(escaped: &str) -> impl Iterator<Item = Unit> {
+    let mut bytes = escaped.bytes();
+    std::iter::from_fn(move || {
+        let byte = match bytes.next()? {
+            b'\\' => unescape(&mut bytes)?,
+            other => other,
+        };
+        Some(Unit {
+            symbol: Symbol::Byte(byte),
+            is_separator: false,
+        })
+    })
+}
+
 /// The units of an RFC 4514 string as [`crate::identity`] writes them.
 pub(super) fn subject(subject: &str) -> impl Iterator<Item = Unit> {
     let mut bytes = subject.bytes();
@@ -70,6 +144,45 @@ pub(super) fn subject(subject: &str) -> impl Iterator<Item = Unit> {
             symbol,
             is_separator,
         })
+    })
+}
+
+/// The units of a pattern, as of the shortest name that it matches, with
+/// [`Symbol::Wild`] for each wildcard. One that may stand for separators is one.
+///
+/// A pattern that matches these matches whatever the wildcards stand for: of a
+/// URI, what the pattern writes behind its authority is behind it in each name.
+pub(super) fn of_steps(
+    kind: NameKind,
+    steps: impl Iterator<Item = Step>,
+) -> impl Iterator<Item = Unit> {
+    let steps: Vec<Step> = steps.collect();
+    let text: String = steps
+        .iter()
+        .map(|step| match step {
+            Step::One(Symbol::Byte(byte)) => char::from(*byte),
+            _ => '*',
+        })
+        .collect();
+    let separates: Vec<bool> = match kind {
+        NameKind::Dns => dns(&text).map(|unit| unit.is_separator).collect(),
+        NameKind::Email => email(&text).map(|unit| unit.is_separator).collect(),
+        NameKind::Uri => uri(&text).map(|unit| unit.is_separator).collect(),
+        _ => Vec::new(),
+    };
+    let mut separates = separates.into_iter();
+    steps.into_iter().map(move |step| {
+        let written = separates.next().unwrap_or(false);
+        let (symbol, is_separator) = match step {
+            Step::One(symbol @ Symbol::Structure(byte)) => (symbol, byte != b'#'),
+            Step::One(symbol) => (symbol, written),
+            Step::Segment => (Symbol::Wild, false),
+            Step::Anything => (Symbol::Wild, true),
+        };
+        Unit {
+            symbol,
+            is_separator,
+        }
     })
 }
 

@@ -19,6 +19,7 @@ use tokio::task::spawn_local;
 
 use super::Proxy;
 use crate::config::{self, Files, ListenerId};
+use crate::policy::Policy;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::{Caller, Downstream, Fault, Kind, Phase, Side, Site};
 use crate::telemetry::{AccessLog, MetricNames, Metrics};
@@ -38,6 +39,7 @@ fn site(number: u64, upstreams: &[(&str, &Service, Option<&Arc<Plan>>)]) -> Arc<
     let config = config::parse(&text, Path::new("config.toml"))
         .finish(Vec::new())
         .unwrap();
+    let policy = Policy::compile(&config).unwrap();
     let loaded = load(&config, &Files::new(), None, &[]).unwrap();
     let plans = loaded
         .into_iter()
@@ -53,7 +55,7 @@ fn site(number: u64, upstreams: &[(&str, &Service, Option<&Arc<Plan>>)]) -> Arc<
     });
     Arc::new(Site::new(
         number,
-        Arc::new(config),
+        (Arc::new(config), Arc::new(policy)),
         plans,
         (vec![None], Vec::new(), vec![None]),
         metrics,
@@ -86,7 +88,7 @@ impl Client {
     async fn connect(proxy: &Rc<Proxy>, protocol: &str) -> Self {
         let http2 = protocol == "h2";
         let downstream = Downstream::plaintext(None, http2);
-        let caller = Caller::new(proxy, ListenerId(0), Rc::clone(&downstream));
+        let caller = Caller::new(proxy, ListenerId(0), Rc::clone(&downstream), None);
         let caller = Rc::new(RefCell::new(caller));
         let (near, far) = tokio::io::duplex(64 * 1024);
         let service = service_fn({
@@ -117,7 +119,7 @@ impl Client {
 
     /// The connection goes on under another generation.
     fn comes_under(&self, proxy: &Rc<Proxy>) {
-        let caller = Caller::new(proxy, ListenerId(0), Rc::clone(&self.downstream));
+        let caller = Caller::new(proxy, ListenerId(0), Rc::clone(&self.downstream), None);
         self.caller.replace(caller);
     }
 
@@ -280,7 +282,7 @@ fn request_belongs_to_the_generation_it_began_under_and_holds_nothing_of_it_afte
 fn fault_of_abandoned(service: &Service, state: impl FnOnce(&Downstream, &Proxy)) -> Fault {
     let former = proxy_to(service);
     let downstream = Downstream::plaintext(None, false);
-    let caller = Caller::new(&former, ListenerId(0), Rc::clone(&downstream));
+    let caller = Caller::new(&former, ListenerId(0), Rc::clone(&downstream), None);
     let (head, ()) = Request::new(()).into_parts();
     let exchange = Exchange::begin(&caller, &head);
     state(

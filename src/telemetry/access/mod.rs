@@ -66,6 +66,10 @@ pub struct AccessRecord<'a> {
     pub endpoint: Option<&'a str>,
     /// The rule that permitted or denied.
     pub rule: Option<&'a str>,
+    /// The rule that would have permitted, were it enforced.
+    pub would_allow: Option<&'a str>,
+    /// The rule that would have denied, were it enforced, and why.
+    pub would_deny: Option<(&'a str, &'a str)>,
     /// Bytes of the request's body.
     pub bytes_received: u64,
     /// Bytes of the response's body.
@@ -226,6 +230,13 @@ impl AccessRecord<'_> {
         line.field("upstream", word(self.upstream));
         line.field("endpoint", word(self.endpoint));
         line.field("rule", wire(self.rule, TEXT_LIMIT));
+        if self.would_allow.is_some() {
+            line.field("would_allow", wire(self.would_allow, TEXT_LIMIT));
+        }
+        if let Some((rule, why)) = self.would_deny {
+            line.field("would_deny", wire(Some(rule), TEXT_LIMIT));
+            line.field("would_deny_cause", wire(Some(why), TEXT_LIMIT));
+        }
         line.field("asserted", wire(self.asserted, TEXT_LIMIT));
         line.field("fault", self.fault.map_or(Value::Absent, Value::Shown));
         line.field("cause", wire(self.cause, TEXT_LIMIT));

@@ -18,6 +18,7 @@ impl Collector for All {
         self.encode_handshakes(out)?;
         self.encode_connections(out)?;
         self.encode_requests(out)?;
+        self.encode_decisions(out)?;
         self.encode_durations(out)?;
         self.encode_upstreams(out)?;
         let in_force = self.in_force.state();
@@ -104,6 +105,28 @@ impl All {
                     ("fault_side", side),
                 ];
                 counter(&mut family, &labels, count)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_decisions(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = out.encode_descriptor(
+            "countersign_policy_decisions",
+            "Decisions by route, rule and what was decided",
+            None,
+            MetricType::Counter,
+        )?;
+        for (route, counters) in self.routes.each().iter() {
+            for (rule, counters) in counters.rules.each().iter() {
+                for (decision, count) in counters.each() {
+                    let labels = [
+                        ("route", route.as_str()),
+                        ("rule", rule.as_str()),
+                        ("decision", decision),
+                    ];
+                    counter(&mut family, &labels, count)?;
+                }
             }
         }
         Ok(())

@@ -74,7 +74,32 @@ pub struct ListenerMetrics {
 pub struct RouteMetrics {
     outcomes: Outcomes,
     durations: DurationHistogram,
+    rules: Named<RuleMetrics>,
 }
+
+/// Counts what one rule of a route decided.
+#[derive(Debug, Default)]
+pub struct RuleMetrics([Count; DECISIONS.len()]);
+
+/// What a rule made of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Decision {
+    /// It was permitted.
+    Permitted,
+    /// It was denied.
+    Denied,
+    /// It would have been permitted, were the rule enforced.
+    WouldAllow,
+    /// It would have been denied, were the rule or its route enforced.
+    WouldDeny,
+}
+
+const DECISIONS: [(Decision, &str); 4] = [
+    (Decision::Permitted, "permitted"),
+    (Decision::Denied, "denied"),
+    (Decision::WouldAllow, "would_allow"),
+    (Decision::WouldDeny, "would_deny"),
+];
 
 /// Counts the connections to one upstream, and the requests that go over them.
 #[derive(Debug, Default)]
@@ -266,6 +291,32 @@ impl RouteMetrics {
     pub fn request(&self, status: u16, fault_side: Option<&'static str>, duration: Duration) {
         self.outcomes.add(status, fault_side);
         self.durations.add(duration);
+    }
+}
+
+impl RouteMetrics {
+    /// The counters of the rule with this label, to be kept: finding them takes
+    /// a lock.
+    pub fn rule(&self, label: &str) -> Arc<RuleMetrics> {
+        self.rules.of_name(label.to_owned())
+    }
+}
+
+impl RuleMetrics {
+    /// It decided.
+    pub fn decided(&self, decision: Decision) {
+        let mut counts = DECISIONS.iter().zip(&self.0);
+        if let Some((_, count)) = counts.find(|((known, _), _)| *known == decision) {
+            count.add();
+        }
+    }
+
+    /// What it has decided so far.
+    fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = DECISIONS.iter().zip(&self.0);
+        counts
+            .map(|((_, word), count)| (*word, count.get()))
+            .filter(|(_, count)| *count > 0)
     }
 }
 

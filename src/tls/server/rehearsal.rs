@@ -9,7 +9,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::{ServerTls, Trust, refused_by, unknown_name};
 use crate::config::Files;
-use crate::identity::{CertificateNames, Fingerprint, PeerIdentity, canonical_dns};
+use crate::identity::{AnchorName, CertificateNames, Fingerprint, PeerIdentity, canonical_dns};
 use crate::tls::bundle::Bundle;
 use crate::tls::handshake::{RefusedHandshake, VerifiedChain};
 use crate::tls::pem;
@@ -35,7 +35,16 @@ pub struct Rehearsal {
     /// The paths that were found, in the order in which they were tried.
     pub paths: Vec<TriedPath>,
     /// Who the client would be; `None`: anonymous.
-    pub outcome: Result<Option<PeerIdentity>, RefusedHandshake>,
+    pub outcome: Result<Option<RehearsedPeer>, RefusedHandshake>,
+}
+
+/// A client whose chain is good.
+#[derive(Debug)]
+pub struct RehearsedPeer {
+    /// What its leaf says of it.
+    pub identity: PeerIdentity,
+    /// What its chain rests on.
+    pub anchor: Arc<AnchorName>,
 }
 
 /// A path from a leaf to an anchor whose signatures are in order.
@@ -120,8 +129,9 @@ impl Rehearsal {
                     verdict,
                     chain,
                 };
-                let (identity, _, _) = verified.attest();
-                Ok(Some(identity))
+                let (identity, verdict, _) = verified.attest();
+                let anchor = verdict.anchor;
+                Ok(Some(RehearsedPeer { identity, anchor }))
             }
             Err(objection) => {
                 let reason = Refusal::of(&objection.error);

@@ -1,0 +1,121 @@
+//! Whether a request may take its route, in every reading of its path.
+//!
+//! A service may undo percent-encoding, merge slashes or drop parameters after
+//! countersign has decided. So a path that can be read in several ways must take
+//! one route, and be decided in one way, in all of them; else it is refused:
+//! what is permitted in one reading must not be served in another.
+
+use http::Method;
+
+use super::caller::Caller;
+use super::exchange::Exchange;
+use super::fault::Fault;
+use super::handle::Proxy;
+use super::party::Party;
+use super::target::Target;
+use crate::policy::{self, Denial, Facts, Permit, RouteRules};
+use crate::telemetry::metrics::Decision;
+
+/// What a decision on a request is made from.
+pub(super) fn facts<'a>(
+    (caller, party): (&'a Caller, &'a Party),
+    method: &'a Method,
+    target: &'a Target<'_>,
+) -> Facts<'a> {
+    let listener = caller.site().config().listener(caller.listener());
+    let address = caller.downstream().address();
+    Facts {
+        caller: party.peer(),
+        speaker: party.spoken_for().and(caller.peer()),
+        anchor: caller.anchor(),
+        method: method.as_str(),
+        path: target.path,
+        host: &target.host,
+        source: address.map(|address| address.ip().to_canonical()),
+        listener: listener.map_or("-", |listener| &listener.name),
+    }
+}
+
+impl Proxy {
+    /// Sees that every other reading of the path takes the route with this index.
+    pub(super) fn check_routes(
+        &self,
+        caller: &Caller,
+        target: &Target<'_>,
+        (index, readings): (usize, &[String]),
+    ) -> Result<(), Fault> {
+        let (site, listener) = (self.site(), caller.listener());
+        for reading in readings {
+            let other = site
+                .routes()
+                .find(site.config(), listener, &target.host, reading);
+            if other.map(|(other, _)| other) != Some(index) {
+                return Err(Fault::malformed(
+                    "the path can be read in two ways, and they take different routes",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The decision on the route with this index. It is counted, and the line of
+    /// the request says who made it.
+    pub(super) fn decide(
+        &self,
+        index: usize,
+        facts: &Facts<'_>,
+        (readings, exchange): (&[String], &mut Exchange),
+    ) -> Result<Permit, Fault> {
+        let Some(rules) = self.site().policy().route(index) else {
+            return Err(Fault::undecided());
+        };
+        let decision = policy::decide(rules, facts);
+        for reading in readings {
+            let other = policy::decide(
+                rules,
+                &Facts {
+                    path: reading,
+                    ..*facts
+                },
+            );
+            if other.is_ok() != decision.is_ok() {
+                return Err(Fault::malformed(
+                    "the path can be read in two ways, and policy permits one of them",
+                ));
+            }
+        }
+        self.count(index, rules, &decision);
+        match decision {
+            Ok(permit) => {
+                exchange.permitted(&permit);
+                Ok(permit)
+            }
+            Err(denial) => {
+                let fault = Fault::denied(&denial);
+                exchange.denied(denial);
+                Err(fault)
+            }
+        }
+    }
+
+    fn count(&self, index: usize, rules: &RouteRules, decision: &Result<Permit, Denial>) {
+        let count = |rule, decision| self.site().count(index, rule, decision);
+        match decision {
+            Ok(permit) => {
+                if let Some(rule) = permit.rule() {
+                    count(rule, Decision::Permitted);
+                }
+                if let Some(denial) = permit.would_deny() {
+                    count(rules.id_of(denial), Decision::WouldDeny);
+                }
+            }
+            Err(denial) => {
+                count(rules.id_of(denial), Decision::Denied);
+                let would_allow = denial.would_allow();
+                if let Some(rule) = would_allow.and_then(|label| rules.id_of_label(label)) {
+                    count(rule, Decision::WouldAllow);
+                }
+            }
+        }
+    }
+}
