@@ -61,7 +61,7 @@ fn hello(extensions: &[Vec<u8>]) -> Vec<u8> {
         extension(23, &[]),
         extension(0xff01, &[0]),
     ];
-    let suites = [0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x2c, 0xc0, 0x30];
+    let suites = [0x13, 0x01, 0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x2c, 0xc0, 0x30];
     let body = [
         &[3, 3][..],
         &[7; 32],
@@ -257,5 +257,43 @@ async fn encrypted_hello_and_other_grease_say_nothing_of_the_name() {
             let hello = records(&hello(&extensions), usize::MAX);
             assert_eq!(demand(&proxy, &hello, usize::MAX).await, demanded, "{name}");
         }
+    }
+}
+
+/// A ClientHello of TLS 1.3 with these key shares (RFC 9846 §4.2.8).
+fn hello_with_shares(name: &str, shares: &[u8]) -> Vec<u8> {
+    let own = [
+        sni(name),
+        extension(43, &[2, 3, 4]),
+        extension(51, &prefixed(shares)),
+    ];
+    records(&hello(&own), usize::MAX)
+}
+
+#[tokio::test]
+async fn hello_that_is_asked_for_again_cannot_come_back_with_another_name() {
+    let scene = Scene::new().await;
+    let proxy = scene.setup().with(NAMES).start().await;
+    let share = [&[0x00, 0x1d][..], &prefixed(&[9; 32])].concat();
+    for (second, goes_on) in [("open.test", true), ("partner.test", false)] {
+        let exchange = async {
+            let mut stream = TcpStream::connect(proxy.public()).await.unwrap();
+            let first = hello_with_shares("open.test", &[]);
+            stream.write_all(&first).await.unwrap();
+            let mut head = [0; 5];
+            stream.read_exact(&mut head).await.unwrap();
+            assert_eq!(head[0], 0x16, "HelloRetryRequest");
+            let again = hello_with_shares(second, &share);
+            stream.write_all(&again).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            // However the server leaves, what it said before counts.
+            stream.read_to_end(&mut answer).await.ok();
+            answer
+        };
+        let answer = within("the server's answer", exchange).await;
+        // Encrypted records follow on a ServerHello alone.
+        let encrypted = answer.windows(3).any(|part| part == [0x17, 3, 3]);
+        assert_eq!(encrypted, goes_on, "{second}: {answer:?}");
     }
 }

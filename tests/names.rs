@@ -94,67 +94,47 @@ async fn each_name_is_for_those_that_its_own_policy_trusts() {
     let scene = Scene::new().await;
     let proxy = scene.setup().with(NAMES).start().await;
     let (staff, partner) = (scene.staff(), scene.partner());
+    let (staff, partner) = (Some(&staff), Some(&partner));
+    let unknown = Err(AlertDescription::UnknownCA);
+    let missing = Err(AlertDescription::CertificateRequired);
     for (name, leaf, outcome) in [
-        ("staff.test", Some(&staff), Ok(Some("staff"))),
-        (
-            "staff.test",
-            Some(&partner),
-            Err(AlertDescription::UnknownCA),
-        ),
-        (
-            "staff.test",
-            None,
-            Err(AlertDescription::CertificateRequired),
-        ),
-        ("partner.test", Some(&partner), Ok(Some("them"))),
-        (
-            "partner.test",
-            Some(&staff),
-            Err(AlertDescription::UnknownCA),
-        ),
-        (
-            "partner.test",
-            None,
-            Err(AlertDescription::CertificateRequired),
-        ),
+        ("staff.test", staff, Ok(Some("staff"))),
+        ("staff.test", partner, unknown),
+        ("staff.test", None, missing),
+        ("partner.test", partner, Ok(Some("them"))),
+        ("partner.test", staff, unknown),
+        ("partner.test", None, missing),
         ("open.test", None, Ok(None)),
         // It is not asked for, so it is not shown.
-        ("open.test", Some(&partner), Ok(None)),
+        ("open.test", partner, Ok(None)),
         ("any.wild.test", None, Ok(None)),
-        ("any.wild.test", Some(&staff), Ok(Some("staff"))),
-        (
-            "any.wild.test",
-            Some(&partner),
-            Err(AlertDescription::UnknownCA),
-        ),
-        ("exact.wild.test", Some(&partner), Ok(Some("them"))),
-        (
-            "exact.wild.test",
-            None,
-            Err(AlertDescription::CertificateRequired),
-        ),
+        ("any.wild.test", staff, Ok(Some("staff"))),
+        ("any.wild.test", partner, unknown),
+        ("exact.wild.test", partner, Ok(Some("them"))),
+        ("exact.wild.test", None, missing),
     ] {
         let client = scene.client(name);
         let client = leaf.map_or(client.clone(), |leaf| client.presenting(leaf));
         for client in client.in_every_version() {
             let before = scene.upstream.requests().len();
-            match (client.send(proxy.public(), host(name)).await, outcome) {
-                (Ok(answer), Ok(told)) => {
-                    assert_eq!(answer.status, 200, "{name}");
-                    let request = &scene.upstream.requests()[before];
-                    match (request.header(XFCC), told) {
-                        (Some(text), Some(told)) => assert!(text.contains(told), "{name}: {text}"),
-                        (found, told) => assert_eq!(found, told, "{name}"),
-                    }
-                }
-                (Err(refusal), Err(alert)) => {
-                    // TLS 1.2 has no word of its own for this one.
-                    let missing = alert == AlertDescription::CertificateRequired;
-                    let seen = refusal.alert();
-                    let old = missing && seen == AlertDescription::HandshakeFailure;
-                    assert!(seen == alert || old, "{name}: {seen:?}");
-                }
-                (found, _) => panic!("{name}: {found:?}, not {outcome:?}"),
+            let answer = client.send(proxy.public(), host(name)).await;
+            let alert = answer.map_err(|refusal| match refusal.alert() {
+                // TLS 1.2 has no word of its own for a missing certificate.
+                AlertDescription::HandshakeFailure => AlertDescription::CertificateRequired,
+                alert => alert,
+            });
+            let requests = scene.upstream.requests();
+            let told = alert.map(|answer| {
+                assert_eq!(answer.status, 200, "{name}");
+                requests[before].header(XFCC)
+            });
+            let is_told = |whom: &'static str| {
+                let text = told.as_ref().ok().copied().flatten();
+                text.is_some_and(|text| text.contains(whom))
+            };
+            match outcome {
+                Ok(Some(whom)) => assert!(is_told(whom), "{name}: {told:?}"),
+                nothing => assert_eq!(told, nothing, "{name}"),
             }
         }
     }
@@ -212,6 +192,24 @@ async fn request_for_a_name_with_another_policy_gets_421_and_its_connection_goes
                 }
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn line_of_a_misdirected_request_says_whether_its_host_is_unknown_or_has_another_policy() {
+    let scene = Scene::new().await;
+    let proxy = scene.setup().with(NAMES).start().await;
+    let client = scene.client("open.test");
+    let mut session = client.connect(proxy.public()).await.unwrap();
+    for (name, cause) in [
+        ("partner.test", "demands other client certificates"),
+        ("unknown.test", "no certificate of this listener covers"),
+    ] {
+        assert_eq!(ask(&mut session, name).await, 421);
+        let is_ours = |line: &Value| line["host"] == name;
+        let line = proxy.access_line_where(is_ours).await;
+        assert!(line.to_string().contains(cause), "{line}");
+        assert!(line.to_string().contains("authority_not_served"), "{line}");
     }
 }
 

@@ -64,7 +64,9 @@ pub(crate) use pem::private_key;
 pub use purpose::WrongPurpose;
 pub use refusal::Refusal;
 pub use revocation::{ListStatus, Lookup, Note};
-pub use server::{Rehearsal, RehearsedPeer, ServerTls, TriedPath, client_chain, linger};
+pub use server::{
+    Misdirected, Rehearsal, RehearsedPeer, ServerTls, TriedPath, client_chain, linger,
+};
 pub use sessions::TicketKeys;
 pub use stream::{Socket, Stream};
 pub use trust_path::TrustPath;

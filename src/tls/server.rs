@@ -40,6 +40,15 @@ pub struct ServerTls {
     policies: Policies,
 }
 
+/// Why a host may not be asked for over a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Misdirected {
+    /// What is demanded of its clients is not what was demanded of this one.
+    AnotherPolicy,
+    /// The listener does not serve it at all.
+    NotServed,
+}
+
 impl ServerTls {
     /// Puts a listener's settings together. `demand` says what each policy of
     /// [`ListenerTls::policies`], by its place there, is made of.
@@ -89,17 +98,23 @@ impl ServerTls {
         Some(&policy.trust.as_ref()?.bundle)
     }
 
-    /// Whether requests for `host` (lower case, no port, no final dot) may come
-    /// over a connection whose client asked for `server_name`; else they get 421
-    /// (RFC 9110 §15.5.20).
+    /// Sees whether requests for `host` (lower case, no port, no final dot) may
+    /// come over a connection whose client asked for `server_name`.
     ///
     /// They may if a client that had asked for `host` would have come under the
     /// very same policy. An address cannot be asked for in a handshake (RFC 6066
     /// §3), so it goes with no name.
-    pub fn covers(&self, host: &str, server_name: Option<&str>) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// They may not, and why; they get 421 (RFC 9110 §15.5.20).
+    pub fn covers(&self, host: &str, server_name: Option<&str>) -> Result<(), Misdirected> {
         let name = Some(host).filter(|host| host.parse::<IpAddr>().is_err());
-        let place = self.place_of(name);
-        place.is_some() && place == self.place_of_open(server_name)
+        match self.place_of(name) {
+            None => Err(Misdirected::NotServed),
+            place if place == self.place_of_open(server_name) => Ok(()),
+            Some(_) => Err(Misdirected::AnotherPolicy),
+        }
     }
 
     /// Which policy holds for a client that asks for `name`. `None`: it is refused.
