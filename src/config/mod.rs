@@ -33,6 +33,7 @@ mod problem;
 mod process;
 mod routes;
 mod run_as;
+mod scoped;
 mod section;
 mod signed;
 mod stateful;

@@ -30,6 +30,9 @@ events! {
     CONNECTION_FAULT = "connection.fault";
     /// An open connection is being ended since its peer is no longer trusted.
     CONNECTION_WITHDRAWN = "connection.withdrawn";
+    /// An open connection stays though its peer is no longer trusted, since
+    /// `enforce_withdrawal = false`.
+    CONNECTION_WOULD_END = "connection.would_end";
     /// A request ended, well or in a fault. These are the lines of the access log.
     REQUEST_END = "request.end";
     /// An upstream's endpoint is left out of the choice because it failed.
@@ -76,6 +79,9 @@ events! {
     /// A certificate was accepted although there is no revocation list of its
     /// issuer, since `crl_missing = "log"`.
     CRL_MISSING = "crl.missing";
+    /// A certificate was accepted that the revocation lists would refuse, since
+    /// `enforce_crl = false`.
+    CRL_WOULD_REFUSE = "crl.would_refuse";
     /// Lines of the access log were dropped because their reader is too slow or gone.
     ACCESS_LOG_DROPPED = "access_log.dropped";
     /// Lines of this log were dropped because their reader is too slow or gone.

@@ -9,9 +9,8 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, Objection};
 use super::handshake;
-use super::words;
 use crate::identity::CertificateNames;
 
 /// Checks client certificates against one bundle and leaves what it read in
@@ -54,13 +53,18 @@ impl ClientCertVerifier for ClientVerifier {
         let verdict = self
             .bundle
             .verify(end_entity, intermediates, KeyUsage::client_auth(), now)
-            .map_err(|cause| {
-                handshake::note_objection(&words::of_verdict(&cause, self.bundle.name()));
-                library_error(cause)
+            .map_err(|objection| {
+                let cause = objection.cause(self.bundle.name());
+                handshake::note_objection(&cause, objection.remedy());
+                match objection {
+                    Objection::Path(cause) => library_error(cause),
+                    // Of this leaf its authority may not speak (unknown_ca).
+                    Objection::Scope(_) => CertificateError::UnknownIssuer.into(),
+                }
             })?;
         // A verified chain whose names cannot be read has no identity to tell.
         let names = CertificateNames::read(end_entity).map_err(|cause| {
-            handshake::note_objection(&cause);
+            handshake::note_objection(&cause, None);
             Error::from(CertificateError::BadEncoding)
         })?;
         handshake::note_verified(names, verdict);
@@ -115,11 +119,19 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.bundle
+        let verdict = self
+            .bundle
             .verify(end_entity, intermediates, KeyUsage::server_auth(), now)
-            .and_then(|_good_until| EndEntityCert::try_from(end_entity))
+            .map_err(|objection| match objection {
+                Objection::Path(cause) => library_error(cause),
+                Objection::Scope(fault) => Error::InvalidCertificate(CertificateError::Other(
+                    rustls::OtherError(Arc::new(fault)),
+                )),
+            })?;
+        EndEntityCert::try_from(end_entity)
             .and_then(|leaf| leaf.verify_is_valid_for_subject_name(server_name))
             .map_err(library_error)?;
+        self.bundle.note_unenforced(&verdict);
         Ok(ServerCertVerified::assertion())
     }
 
