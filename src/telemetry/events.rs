@@ -69,6 +69,8 @@ events! {
     CERTIFICATE_EXPIRING = "certificate.expiring";
     /// A certificate of countersign's own says that it is meant for something else.
     CERTIFICATE_UNUSUAL = "certificate.unusual";
+    /// Something in the config is legal, and likely a mistake.
+    CONFIG_UNUSUAL = "config.unusual";
     /// A revocation list is to be replaced soon: its `nextUpdate` is near.
     CRL_EXPIRING = "crl.expiring";
     /// The `nextUpdate` of a revocation list has passed.

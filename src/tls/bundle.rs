@@ -1,5 +1,6 @@
 //! A trust bundle as it is in force: anchors, revocation lists, and the verdict on a chain.
 
+mod hints;
 mod objection;
 mod shrinkage;
 mod verdict;
@@ -308,11 +309,6 @@ impl Bundle {
     /// How many would have been refused if revocation lists were acted on, by reason.
     pub fn would_refuse(&self) -> &Arc<ReasonCounts> {
         &self.would_refuse
-    }
-
-    /// The names sent to clients as a hint which certificate to present.
-    pub(super) fn subjects(&self) -> &[DistinguishedName] {
-        &self.subjects
     }
 
     /// Judges a peer's chain at `now`: one rule for clients and for upstreams,

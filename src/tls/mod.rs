@@ -32,6 +32,7 @@ mod anchor;
 mod bundle;
 mod choices;
 mod client;
+mod doubts;
 mod expiry;
 mod first_flight;
 pub mod handshake;
