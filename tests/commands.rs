@@ -116,7 +116,7 @@ async fn check_warns_of_a_certificate_that_is_not_meant_for_its_use() {
     let setup = Setup::to(&pki, "https://127.0.0.1:1")
         .certificate("ours", &pki.client())
         .with(
-            "upstreams.orders.tls = { trust = 'clients', certificate = { chain = 'ours.pem', key = 'ours.key' } }",
+            "upstreams.orders.tls = { trust = 'clients', server_name = 'orders.internal', certificate = { chain = 'ours.pem', key = 'ours.key' } }",
         );
     let found = checked(&setup).await;
     assert!(!found.contains("warning"), "{found}");

@@ -36,6 +36,7 @@ mod process;
 mod routes;
 mod rules;
 mod run_as;
+mod scoped;
 mod section;
 mod signed;
 mod stateful;

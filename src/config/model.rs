@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::identity::{Assertable, TrustDomain};
+
 mod client_policy;
 mod outbound;
 mod peers;
@@ -152,12 +154,20 @@ pub struct TrustBundle {
     pub crl_missing: OnCrlFault,
     /// Where an issuer's list is past its `nextUpdate`; has a meaning only with `crl`.
     pub crl_stale: OnCrlFault,
+    /// Whether what the lists say is acted on, and not only noted.
+    pub enforce_crl: bool,
+    /// What the anchors may vouch for; `None`: whatever they sign.
+    pub may_assert: Option<Assertable>,
+    /// The trust domain whose X.509-SVIDs alone are accepted.
+    pub spiffe_trust_domain: Option<TrustDomain>,
     /// The share of the anchors in force that a new set may drop without being confirmed.
     pub max_shrink: Share,
     /// What becomes of open connections whose peer is no longer trusted.
     pub on_withdrawal: OnWithdrawal,
     /// With [`OnWithdrawal::Drain`]: how long requests in flight have.
     pub withdrawal_grace: Duration,
+    /// Whether open connections are ended, and it is not only noted that they would be.
+    pub enforce_withdrawal: bool,
 }
 
 /// Which certificates of a chain are looked up in revocation lists.

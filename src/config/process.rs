@@ -8,6 +8,7 @@ use super::model::{
     Admin, CrlCheck, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Server, TrustBundle,
 };
 use super::problem::Problem;
+use super::scoped;
 use super::section::{Read, Section};
 use crate::telemetry;
 
@@ -80,6 +81,9 @@ pub(super) fn bundle(section: &mut Section<'_>, name: &str) -> Read<TrustBundle>
     ];
     let crl_missing = of_lists(section, "crl_missing", &faults, has_lists);
     let crl_stale = of_lists(section, "crl_stale", &faults, has_lists);
+    let enforce_crl = scoped::enforce_crl(section, has_lists);
+    let may_assert = scoped::may_assert(section);
+    let spiffe_trust_domain = scoped::trust_domain(section);
     let max_shrink = section.defaulted("max_shrink", defaults::MAX_SHRINK, |field| field.share());
     let on_withdrawal = section.defaulted("on_withdrawal", OnWithdrawal::Drain, |field| {
         field.choice(&[
@@ -90,6 +94,7 @@ pub(super) fn bundle(section: &mut Section<'_>, name: &str) -> Read<TrustBundle>
     });
     let grace = defaults::WITHDRAWAL_GRACE;
     let withdrawal_grace = section.defaulted("withdrawal_grace", grace, |field| field.duration());
+    let enforce_withdrawal = section.defaulted("enforce_withdrawal", true, |field| field.boolean());
     if name == "system" {
         return Err(section.refuse(taken_name()));
     }
@@ -101,9 +106,13 @@ pub(super) fn bundle(section: &mut Section<'_>, name: &str) -> Read<TrustBundle>
         crl_check: crl_check?,
         crl_missing: crl_missing?,
         crl_stale: crl_stale?,
+        enforce_crl: enforce_crl?,
+        may_assert: may_assert?,
+        spiffe_trust_domain: spiffe_trust_domain?,
         max_shrink: max_shrink?,
         on_withdrawal: on_withdrawal?,
         withdrawal_grace: withdrawal_grace?,
+        enforce_withdrawal: enforce_withdrawal?,
     })
 }
 

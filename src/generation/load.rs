@@ -85,7 +85,7 @@ impl Loaded {
             .filter_map(|expiry| {
                 let text = expiry.warning()?;
                 let (kind, name, index) = (expiry.kind, &expiry.name, expiry.index);
-                let ended = text.contains(" ago");
+                let ended = text.contains(" ago: ");
                 Some(Warning {
                     key: format!("{kind} {name} {index} {} {ended}", expiry.not_after),
                     event: events::CERTIFICATE_EXPIRING,
@@ -99,6 +99,15 @@ impl Loaded {
                 key: text.clone(),
                 event: events::CERTIFICATE_UNUSUAL,
                 text,
+            }
+        }));
+        let file = self.config.path();
+        all.extend(material.doubts.iter().map(|doubt| {
+            Warning {
+                // Where it stands changes with what is written above it.
+                key: doubt.what().to_owned(),
+                event: events::CONFIG_UNUSUAL,
+                text: doubt.in_one_line(file),
             }
         }));
         all.extend(self.exposed.iter().map(|exposed| {

@@ -10,7 +10,7 @@ use crate::listener::{
     Address, Life, ListenerBindError, Published, Publisher, SocketPlan, Sockets, Workers,
 };
 use crate::telemetry::metrics::{
-    AnchorUse, CertificateExpiry, CertificateKind, RevocationListExpiry,
+    AnchorUse, CertificateExpiry, CertificateKind, RevocationListExpiry, UnenforcedLists,
 };
 use crate::telemetry::{AccessLog, LogControl, Metrics, events};
 use crate::tls::{Material, Peers};
@@ -164,6 +164,12 @@ fn describe(metrics: &Metrics, loaded: &Loaded) {
     metrics.certificates(certificates.collect());
     metrics.revocation_lists(revocation_lists(material));
     metrics.anchors(anchors(material));
+    let bundles = material.bundles.iter();
+    let unenforced = bundles.map(|bundle| UnenforcedLists {
+        bundle: bundle.name().to_owned(),
+        would_refuse: Arc::clone(bundle.would_refuse()),
+    });
+    metrics.unenforced_lists(unenforced.collect());
 }
 
 fn revocation_lists(material: &Material) -> Vec<RevocationListExpiry> {

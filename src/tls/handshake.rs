@@ -30,8 +30,8 @@ pub(super) struct Record {
     server_name: Option<String>,
     /// The chain that the peer presented, its leaf first.
     presented: Vec<CertificateDer<'static>>,
-    /// Why it was refused.
-    objection: Option<String>,
+    /// Why it was refused, and what would make it pass.
+    objection: Option<(String, Option<String>)>,
     /// What it was found to be.
     verified: Option<(CertificateNames, Verdict)>,
     /// What came of the tickets that it offered, and of those it gets.
@@ -91,6 +91,8 @@ pub struct RefusedHandshake {
     pub reason: Refusal,
     /// The exact cause, in words.
     pub cause: String,
+    /// What would make the chain pass; `None`: what the reason says.
+    pub remedy: Option<String>,
     /// The name the client asked for, if it came that far.
     pub server_name: Option<String>,
     /// What the certificate that was presented says of itself. Not verified.
@@ -106,6 +108,7 @@ impl RefusedHandshake {
         Self {
             reason,
             cause: cause.into(),
+            remedy: None,
             server_name: None,
             presented: None,
             socket: None,
@@ -173,10 +176,11 @@ impl Record {
 
     /// Completes a refusal with what was learnt.
     pub(super) fn complete(self, mut refused: RefusedHandshake) -> RefusedHandshake {
-        if let Some(objection) = self.objection
+        if let Some((cause, remedy)) = self.objection
             && refused.reason != Refusal::Timeout
         {
-            refused.cause = objection;
+            refused.cause = cause;
+            refused.remedy = remedy;
         }
         refused.server_name = self.server_name;
         refused.presented = self
@@ -210,9 +214,10 @@ pub(super) fn note_presented(leaf: &CertificateDer<'_>, intermediates: &[Certifi
     });
 }
 
-/// Notes why it was refused.
-pub(super) fn note_objection(cause: &dyn Display) {
-    with_record(|record| record.objection = Some(cause.to_string()));
+/// Notes why it was refused, and what would make it pass, if that is known.
+pub(super) fn note_objection(cause: &dyn Display, remedy: Option<&str>) {
+    let objection = (cause.to_string(), remedy.map(str::to_owned));
+    with_record(|record| record.objection = Some(objection));
 }
 
 /// Notes that it was verified.

@@ -18,6 +18,8 @@
 //!   This room adds what webpki leaves open: which anchors cannot be used
 //!   (`anchor`), their dates, and `revocation`, which is asked of each path
 //!   that webpki finds.
+//! * Whom a chain names is no part of whether it is good; `scope` says for whom
+//!   the anchors of a bundle may vouch, and is asked of each leaf after that.
 //! * A path that stood under one bundle is asked of the next by difference: is
 //!   its anchor there, are its dates in order, does no list revoke it.
 //!
@@ -30,6 +32,7 @@ mod anchor;
 mod bundle;
 mod choices;
 mod client;
+mod doubts;
 mod expiry;
 mod first_flight;
 pub mod handshake;
@@ -42,6 +45,7 @@ mod pem;
 mod purpose;
 mod refusal;
 mod revocation;
+mod scope;
 mod server;
 mod sessions;
 mod sni;
@@ -53,7 +57,7 @@ mod verifier;
 mod words;
 
 pub use anchor::{Anchor, AnchorUse};
-pub use bundle::{Bundle, BundleWarning, RevocationListFacts, Shrinkage, Verdict};
+pub use bundle::{Bundle, BundleWarning, Objection, RevocationListFacts, Shrinkage, Verdict};
 pub use client::{ClientTls, UpstreamHandshake, UpstreamHandshakeError};
 pub use expiry::Expiry;
 pub use handshake::{Handshaken, Peer, RefusedHandshake};
@@ -64,6 +68,7 @@ pub(crate) use pem::private_key;
 pub use purpose::WrongPurpose;
 pub use refusal::Refusal;
 pub use revocation::{ListStatus, Lookup, Note};
+pub use scope::OutOfScope;
 pub use server::{
     Misdirected, Rehearsal, RehearsedPeer, ServerTls, TriedPath, client_chain, linger,
 };

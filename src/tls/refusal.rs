@@ -4,6 +4,8 @@ use std::fmt;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
+use super::verifier::library_error;
+
 /// Why a handshake did not end in a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refusal {
@@ -105,6 +107,11 @@ impl Refusal {
     /// level. Probes are only counted.
     pub fn is_noteworthy(self) -> bool {
         self != Self::Probe
+    }
+
+    /// Sorts what is wrong with a chain.
+    pub(super) fn of_chain(cause: webpki::Error) -> Self {
+        Self::of(&library_error(cause))
     }
 
     /// Sorts an error of the TLS library.

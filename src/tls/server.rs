@@ -87,6 +87,7 @@ impl ServerTls {
             None => Err(Withdrawal {
                 reason: Refusal::UnknownName,
                 cause: unknown_name(server_name),
+                remedy: None,
             }),
         }
     }

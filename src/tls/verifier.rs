@@ -9,10 +9,8 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::bundle::{Bundle, Verdict};
+use super::bundle::{Bundle, Objection, Tried, Verdict};
 use super::handshake;
-use super::trust_path::TrustPath;
-use super::words;
 use crate::identity::CertificateNames;
 
 /// Checks client certificates against one bundle and leaves what it read in
@@ -53,11 +51,11 @@ impl ClientCertVerifier for ClientVerifier {
         // Noted before it is judged, so that a refusal can say who was refused.
         handshake::note_presented(end_entity, intermediates);
         let chain = (end_entity, intermediates);
-        let (names, verdict) =
-            judge_client(&self.bundle, chain, now, &|_, _| {}).map_err(|objection| {
-                handshake::note_objection(&objection.cause);
-                objection.error
-            })?;
+        let judged = judge_client(&self.bundle, chain, now, &|_, _| {});
+        let (names, verdict) = judged.map_err(|refused| {
+            handshake::note_objection(&refused.cause, refused.remedy.as_deref());
+            refused.error
+        })?;
         self.bundle.tell(&verdict, now);
         handshake::note_verified(names, verdict);
         Ok(ClientCertVerified::assertion())
@@ -87,15 +85,16 @@ impl ClientCertVerifier for ClientVerifier {
 }
 
 /// Why a client's chain is refused.
-pub(super) struct Objection {
+pub(super) struct RefusedChain {
     /// The exact cause, in words.
     pub(super) cause: String,
+    /// What would make it pass, where that is more than the reason says.
+    pub(super) remedy: Option<String>,
     /// What the TLS library is told, which makes the alert of it.
     pub(super) error: Error,
 }
 
 /// Judges the chain of a client at `now`, and reads the names of its leaf.
-/// `tried` is told of each path that was found, and whether it stands.
 ///
 /// # Errors
 ///
@@ -104,17 +103,23 @@ pub(super) fn judge_client(
     bundle: &Bundle,
     (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
     now: UnixTime,
-    tried: &dyn Fn(&TrustPath, Result<(), &webpki::Error>),
-) -> Result<(CertificateNames, Verdict), Objection> {
+    tried: &Tried<'_>,
+) -> Result<(CertificateNames, Verdict), RefusedChain> {
     let verdict = bundle
         .search((leaf, intermediates), KeyUsage::client_auth(), now, tried)
-        .map_err(|cause| Objection {
-            cause: words::of_verdict(&cause, bundle.name()),
-            error: library_error(cause),
+        .map_err(|objection| RefusedChain {
+            cause: objection.cause(bundle.name()),
+            remedy: objection.remedy().map(ToOwned::to_owned),
+            error: match objection {
+                Objection::Path(cause) => library_error(cause),
+                // Of this leaf its authority may not speak (unknown_ca).
+                Objection::Scope(_) => CertificateError::UnknownIssuer.into(),
+            },
         })?;
     // A verified chain whose names cannot be read has no identity to tell.
-    let names = CertificateNames::read(leaf).map_err(|cause| Objection {
+    let names = CertificateNames::read(leaf).map_err(|cause| RefusedChain {
         cause: cause.to_string(),
+        remedy: None,
         error: CertificateError::BadEncoding.into(),
     })?;
     Ok((names, verdict))
@@ -145,11 +150,19 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.bundle
+        let verdict = self
+            .bundle
             .verify(end_entity, intermediates, KeyUsage::server_auth(), now)
-            .and_then(|_good_until| EndEntityCert::try_from(end_entity))
+            .map_err(|objection| match objection {
+                Objection::Path(cause) => library_error(cause),
+                Objection::Scope(fault) => Error::InvalidCertificate(CertificateError::Other(
+                    rustls::OtherError(Arc::new(fault)),
+                )),
+            })?;
+        EndEntityCert::try_from(end_entity)
             .and_then(|leaf| leaf.verify_is_valid_for_subject_name(server_name))
             .map_err(library_error)?;
+        self.bundle.note_unenforced(&verdict);
         Ok(ServerCertVerified::assertion())
     }
 

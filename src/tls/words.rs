@@ -4,9 +4,10 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerInco
 use rustls_pki_types::UnixTime;
 
 use super::own_certificate::describe;
+use super::scope::OutOfScope;
 
-/// Why a client's chain was refused, by the trust bundle of this name.
-pub(super) fn of_verdict(cause: &webpki::Error, bundle: &str) -> String {
+/// Why no path of a chain stands, by the trust bundle of this name.
+pub(super) fn of_path(cause: &webpki::Error, bundle: &str) -> String {
     use webpki::Error as Cause;
     match cause {
         Cause::CertExpired { time, not_after } => ended(*time, *not_after),
@@ -86,6 +87,10 @@ fn of_certificate(cause: &CertificateError) -> String {
         }
         CertificateError::ExpiredContext { time, not_after } => ended(*time, *not_after),
         CertificateError::NotValidYetContext { time, not_before } => begins(*time, *not_before),
+        CertificateError::Other(other) => match other.0.downcast_ref::<OutOfScope>() {
+            Some(fault) => format!("{fault}; {}", fault.remedy()),
+            None => format!("the certificate is refused: {cause}"),
+        },
         other => format!("the certificate is refused: {other}"),
     }
 }
@@ -164,7 +169,7 @@ mod tests {
             not_after: at(200 * 86_400),
         };
         assert_eq!(
-            of_verdict(&cause, "partners"),
+            of_path(&cause, "partners"),
             "a certificate of the chain, or its authority, expired 100 days ago"
         );
     }
@@ -184,7 +189,7 @@ mod tests {
             webpki::Error::UnknownRevocationStatus,
             webpki::Error::InvalidSignatureForPublicKey,
         ] {
-            assert!(of_verdict(&cause, "partners").contains("trust.partners"));
+            assert!(of_path(&cause, "partners").contains("trust.partners"));
         }
     }
 }

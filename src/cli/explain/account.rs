@@ -134,7 +134,10 @@ impl<'a> Account<'a> {
                 fault: None,
                 status: None,
                 cause: refused.cause.clone(),
-                remedy: refused.reason.remedy().to_owned(),
+                remedy: match &refused.remedy {
+                    Some(remedy) => remedy.clone(),
+                    None => refused.reason.remedy().to_owned(),
+                },
             });
         }
         let fault = self.fault()?;

@@ -28,10 +28,12 @@ mod counters;
 mod exposition;
 mod in_force;
 
+pub use counters::ReasonCounts;
 use counters::{Count, DurationHistogram, Outcomes, Reasons};
 use in_force::InForce;
 pub use in_force::{
-    AnchorUse, CertificateExpiry, CertificateKind, ReloadOutcome, RevocationListExpiry, Uses,
+    AnchorUse, CertificateExpiry, CertificateKind, ReloadOutcome, RevocationListExpiry,
+    UnenforcedLists, Uses,
 };
 
 /// The names by which things are counted, in the order of their indices.
@@ -65,6 +67,7 @@ pub struct ListenerMetrics {
     refused: Reasons,
     not_tls: Reasons,
     withdrawn: Reasons,
+    would_end: Reasons,
     opened: Count,
     closed: Count,
 }
@@ -197,6 +200,12 @@ impl Metrics {
         self.all.in_force.anchors(anchors);
     }
 
+    /// Notes the counts of each bundle of the generation in force, all of them:
+    /// what was given before is forgotten. They are asked at each scrape.
+    pub fn unenforced_lists(&self, lists: Vec<UnenforcedLists>) {
+        self.all.in_force.unenforced_lists(lists);
+    }
+
     /// Notes which generation is in force, and since when.
     ///
     /// That is a success as well ([`ReloadOutcome::Success`]), though not a
@@ -264,6 +273,12 @@ impl ListenerMetrics {
     /// [`ListenerMetrics::handshake_refused`].
     pub fn connection_withdrawn(&self, reason: &'static str) {
         self.withdrawn.add(reason);
+    }
+
+    /// An open connection stays though its peer is no longer trusted. `reason`
+    /// is a word from the code, as for [`ListenerMetrics::connection_withdrawn`].
+    pub fn connection_would_end(&self, reason: &'static str) {
+        self.would_end.add(reason);
     }
 
     /// A connection was accepted. Each call is followed by one of

@@ -98,6 +98,7 @@ fn chain(name: &str, key: &[u8]) -> OwnChain {
     let key = aws_lc_rs::sign::any_supported_type(&key.into()).unwrap();
     OwnChain {
         names: CertificateNames::read(certificate.der()).unwrap(),
+        sooner: None,
         key: Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key)),
     }
 }

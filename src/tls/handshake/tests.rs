@@ -45,7 +45,7 @@ async fn refusal_is_completed_with_what_was_learnt() {
         let record = Record::new();
         recorded(Rc::clone(&record), async {
             note_presented(&leaf.chain[0], &[]);
-            note_objection(&"because");
+            note_objection(&"because", None);
         })
         .await;
         let mut record = record.take();

@@ -172,11 +172,13 @@ impl Policy {
             (Some(trust), None) if trust.required => Err(Withdrawal {
                 reason: Refusal::NoCertificate,
                 cause: "the listener demands a certificate now, and none was presented".to_owned(),
+                remedy: None,
             }),
             (Some(_), None) => Ok(None),
             (None, Some(_)) => Err(Withdrawal {
                 reason: Refusal::Untrusted,
                 cause: "the listener asks for no certificate any more, and has nothing to check one against".to_owned(),
+                remedy: None,
             }),
         }
     }
@@ -192,6 +194,7 @@ impl Trust {
     pub(super) fn admit(&self, peer: VerifiedChain) -> Peer {
         let (mut identity, verdict, chain) = peer.attest();
         self.bundle.note_use(&verdict.path, UnixTime::now());
+        self.bundle.note_unenforced(&verdict);
         let good_until = verdict.good_until;
         let known = self.peers.connect(&self.bundle, &identity, chain, verdict);
         identity.share_chain(known.shared_chain());

@@ -133,9 +133,10 @@ impl Rehearsal {
                 let anchor = verdict.anchor;
                 Ok(Some(RehearsedPeer { identity, anchor }))
             }
-            Err(objection) => {
-                let reason = Refusal::of(&objection.error);
-                let mut refused = RefusedHandshake::early(reason, objection.cause);
+            Err(chain) => {
+                let reason = Refusal::of(&chain.error);
+                let mut refused = RefusedHandshake::early(reason, chain.cause);
+                refused.remedy = chain.remedy;
                 refused.presented = CertificateNames::read(leaf).ok().map(Box::new);
                 Err(refused)
             }
@@ -153,7 +154,7 @@ impl TriedPath {
             lookups: bundle.lookups(path),
             fault: outcome
                 .err()
-                .map(|cause| words::of_verdict(cause, bundle.name())),
+                .map(|cause| words::of_path(cause, bundle.name())),
         }
     }
 }

@@ -37,7 +37,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::KeyUsage;
 
 use self::content::Content;
-use super::bundle::Bundle;
+use super::bundle::{Bundle, Objection};
 use super::handshake::{self, Record, VerifiedChain};
 use crate::config::{ClientAuth, ListenerTls};
 use crate::identity::CertificateNames;
@@ -94,8 +94,8 @@ struct Claim {
 enum Declined {
     #[error("an anonymous session cannot be resumed where a certificate is required")]
     Anonymous,
-    #[error("its chain is not valid any more: {0}")]
-    Chain(webpki::Error),
+    #[error("its chain is not accepted any more: {}", .0.reason())]
+    Chain(Objection),
     #[error("its session has ended")]
     Ended,
     #[error("it is not a ticket of this listener and server name, or its key is gone")]
