@@ -45,6 +45,7 @@ mod renewal;
 mod reuse;
 mod revocation;
 mod routes;
+mod rules;
 mod run_as;
 mod scoped;
 mod sessions;

@@ -21,6 +21,7 @@
 mod accepted;
 mod algorithms;
 mod defaults;
+mod doubts;
 mod encodings;
 mod files;
 mod fitting;
@@ -201,6 +202,11 @@ impl Config {
     /// The upstreams, in the order of the file.
     pub fn upstreams(&self) -> &[Upstream] {
         &self.upstreams
+    }
+
+    /// What is legal and likely wrong, such as rules that are never reached.
+    pub fn doubts(&self) -> Problems {
+        doubts::doubts(self)
     }
 
     /// The bundle of an id of this config; `None` for one of another.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::secrets::{self, Exposed};
 use crate::config::{self, Config, Files, Problems, Seen};
-use crate::policy::Policy;
 use crate::proxy::{self, Accepted, Site};
 use crate::telemetry::{MetricNames, Metrics, events};
 use crate::tls::{self, Material, RevocationListFacts, describe, unix_now};
@@ -19,7 +18,6 @@ pub struct Loaded {
     material: Material,
     plans: Vec<Arc<Plan>>,
     accepted: Vec<Option<Arc<Accepted>>>,
-    policy: Arc<Policy>,
     exposed: Vec<Exposed>,
 }
 
@@ -50,7 +48,7 @@ impl Loaded {
     pub(crate) fn site(&self, generation: u64, metrics: Arc<Metrics>) -> Arc<Site> {
         Arc::new(Site::new(
             generation,
-            (Arc::clone(&self.config), Arc::clone(&self.policy)),
+            Arc::clone(&self.config),
             self.plans.clone(),
             (
                 self.material.servers.clone(),
@@ -69,11 +67,6 @@ impl Loaded {
             routes: config.routes().iter().map(|r| r.name.clone()).collect(),
             upstreams: config.upstreams().iter().map(|u| u.name.clone()).collect(),
         }
-    }
-
-    /// The rules of the routes, ready to be decided by.
-    pub fn policy(&self) -> &Arc<Policy> {
-        &self.policy
     }
 
     /// What will cease to be valid soon, or has, and what is odd about it.
@@ -115,6 +108,14 @@ impl Loaded {
             Warning {
                 key: text.clone(),
                 event: events::SECRET_EXPOSED,
+                text,
+            }
+        }));
+        all.extend(self.config.doubts().each().into_iter().map(|text| {
+            let text = text.replace("\n ", ";");
+            Warning {
+                key: text.clone(),
+                event: events::POLICY_UNUSUAL,
                 text,
             }
         }));
@@ -321,9 +322,6 @@ fn load_through(
     let accepted = proxy::load(&draft.config, files, former_accepted)
         .map_err(|found| problems.extend(found))
         .ok();
-    let policy = Policy::compile(&draft.config)
-        .map_err(|found| problems.extend(found))
-        .ok();
     let config = Arc::new(draft.finish(problems)?);
     let exposed = secrets::exposed(&config, files);
     Ok(Loaded {
@@ -332,6 +330,5 @@ fn load_through(
         material: material.unwrap_or_default(),
         plans: plans.unwrap_or_default(),
         accepted: accepted.unwrap_or_default(),
-        policy: Arc::new(policy.unwrap_or_default()),
     })
 }

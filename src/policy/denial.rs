@@ -1,6 +1,8 @@
 //! Why a caller may not use a route.
 
-use super::route::RuleId;
+use super::facts::Facts;
+use super::rule::RuleId;
+use crate::config::{Route, Rule};
 
 /// Why a caller may not use a route.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -30,7 +32,7 @@ pub enum Denial {
     },
 
     /// No rule of `allow` matches.
-    #[error("none of the {rules} `allow` entries of route `{route}` matches {}{}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), would(would_allow.as_deref()))]
+    #[error("none of the {rules} `allow` entries of route `{route}` matches {}{}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), would(would_allow.as_ref()))]
     NoRuleMatched {
         /// The route's name.
         route: Box<str>,
@@ -41,11 +43,14 @@ pub enum Denial {
         /// That of the peer who speaks for it, where one does.
         speaker: Option<Box<str>>,
         /// The first rule that matches and is not enforced.
-        would_allow: Option<Box<str>>,
+        would_allow: Option<(RuleId, Box<str>)>,
     },
 }
 
 impl Denial {
+    /// What names a denial that no rule made.
+    pub const WITHOUT_RULE: [&str; 2] = [CERTIFICATE_REQUIRED, NONE_MATCHED];
+
     /// The rule, as logs and metrics name it: its name or `deny[0]`, or what
     /// else denied.
     pub fn rule(&self) -> &str {
@@ -59,8 +64,40 @@ impl Denial {
     /// The rule that would have permitted it, were it enforced.
     pub fn would_allow(&self) -> Option<&str> {
         match self {
-            Self::NoRuleMatched { would_allow, .. } => would_allow.as_deref(),
+            Self::NoRuleMatched { would_allow, .. } => {
+                would_allow.as_ref().map(|(_, label)| &**label)
+            }
             Self::CertificateRequired { .. } | Self::DeniedByRule { .. } => None,
+        }
+    }
+
+    pub(super) fn by_rule((route, id, rule): (&Route, RuleId, &Rule), facts: &Facts<'_>) -> Self {
+        Self::DeniedByRule {
+            route: route.name.as_str().into(),
+            rule: id,
+            label: id.label(route).into(),
+            written: rule.to_string().into(),
+            peer: facts.caller.map(|caller| caller.primary().into()),
+            speaker: facts.speaker.map(|speaker| speaker.primary().into()),
+        }
+    }
+
+    pub(super) fn for_want_of_certificate(route: &Route) -> Self {
+        Self::CertificateRequired {
+            route: route.name.as_str().into(),
+        }
+    }
+
+    pub(super) fn no_rule(
+        (route, rules, would_allow): (&Route, usize, Option<RuleId>),
+        facts: &Facts<'_>,
+    ) -> Self {
+        Self::NoRuleMatched {
+            route: route.name.as_str().into(),
+            rules,
+            peer: facts.caller.map(|caller| caller.primary().into()),
+            speaker: facts.speaker.map(|speaker| speaker.primary().into()),
+            would_allow: would_allow.map(|id| (id, id.label(route).into())),
         }
     }
 }
@@ -76,13 +113,13 @@ fn spoken_for(speaker: Option<&str>) -> String {
     speaker.map_or_else(String::new, |by| format!(", for whom `{by}` speaks"))
 }
 
-fn would(rule: Option<&str>) -> String {
-    rule.map_or_else(String::new, |rule| {
-        format!("; `{rule}` does, and is not enforced")
+fn would(rule: Option<&(RuleId, Box<str>)>) -> String {
+    rule.map_or_else(String::new, |(_, label)| {
+        format!("; `{label}` does, and is not enforced")
     })
 }
 
 /// What names a denial for want of a certificate, where a rule's name would stand.
-pub(super) const CERTIFICATE_REQUIRED: &str = "certificate required";
+const CERTIFICATE_REQUIRED: &str = "certificate required";
 /// What names a denial since no rule matched.
-pub(super) const NONE_MATCHED: &str = "none matched";
+const NONE_MATCHED: &str = "none matched";

@@ -16,21 +16,15 @@
 
 mod denial;
 mod facts;
-mod route;
+mod rule;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{Config, Problem};
+use crate::config::{Callers, Route, Rule};
 
 pub use denial::Denial;
 pub use facts::Facts;
-pub use route::{RouteRules, RuleId};
-
-/// The rules of all routes of a config, ready to be decided by.
-#[derive(Debug, Default)]
-pub struct Policy {
-    routes: Vec<RouteRules>,
-}
+pub use rule::{List, RuleId};
 
 /// The right to send one request to the upstream of a route, as often as it
 /// takes.
@@ -39,23 +33,6 @@ pub struct Policy {
 pub struct Permit {
     rule: Option<RuleId>,
     would_deny: Option<Box<Denial>>,
-}
-
-impl Policy {
-    /// Makes the rules of a config ready.
-    ///
-    /// # Errors
-    ///
-    /// A problem for each rule that cannot be decided by.
-    pub fn compile(config: &Config) -> Result<Self, Vec<Problem>> {
-        let routes = config.routes().iter().map(RouteRules::compile).collect();
-        Ok(Self { routes })
-    }
-
-    /// The rules of the route with this index in the config.
-    pub fn route(&self, index: usize) -> Option<&RouteRules> {
-        self.routes.get(index)
-    }
 }
 
 impl Permit {
@@ -79,12 +56,53 @@ impl Permit {
 /// # Errors
 ///
 /// A [`Denial`] that names the route, and the rule or what was missing.
-pub fn decide(rules: &RouteRules, facts: &Facts<'_>) -> Result<Permit, Denial> {
-    match rules.judge(facts) {
-        Err(denial) if !rules.is_enforced() => Ok(Permit {
+pub fn decide(route: &Route, facts: &Facts<'_>) -> Result<Permit, Denial> {
+    match as_if_enforced(route, facts) {
+        Err(denial) if !route.enforce => Ok(Permit {
             rule: None,
             would_deny: Some(Box::new(denial)),
         }),
         decision => decision,
     }
+}
+
+/// The decision, as if the route were enforced.
+fn as_if_enforced(route: &Route, facts: &Facts<'_>) -> Result<Permit, Denial> {
+    let mut would_deny = None;
+    for (id, rule) in rule::matching(List::Deny, route, facts) {
+        let denial = || Denial::by_rule((route, id, rule), facts);
+        if rule.enforce {
+            return Err(denial());
+        }
+        if would_deny.is_none() {
+            would_deny = Some(Box::new(denial()));
+        }
+    }
+    if facts.caller.is_none() && route.requires_certificate {
+        return Err(Denial::for_want_of_certificate(route));
+    }
+    let rule = match &route.allow {
+        None => None,
+        Some(allow) => Some(permitted_by((route, allow), facts)?),
+    };
+    Ok(Permit { rule, would_deny })
+}
+
+fn permitted_by((route, allow): (&Route, &[Rule]), facts: &Facts<'_>) -> Result<RuleId, Denial> {
+    let mut would_allow = None;
+    for (id, rule) in rule::matching(List::Allow, route, facts) {
+        if rule.enforce {
+            return Ok(id);
+        }
+        would_allow.get_or_insert(id);
+    }
+    if facts.caller.is_none() && !allow.iter().any(is_for_anonymous) {
+        return Err(Denial::for_want_of_certificate(route));
+    }
+    Err(Denial::no_rule((route, allow.len(), would_allow), facts))
+}
+
+fn is_for_anonymous(rule: &Rule) -> bool {
+    let mut parts = rule.ways().flatten().flatten();
+    parts.any(|part| part.callers == Callers::Anonymous)
 }

@@ -13,8 +13,8 @@ use super::fault::Fault;
 use super::handle::Proxy;
 use super::party::Party;
 use super::target::Target;
-use crate::policy::{self, Denial, Facts, Permit, RouteRules};
-use crate::telemetry::metrics::Decision;
+use crate::config::Route;
+use crate::policy::{self, Facts, Permit};
 
 /// What a decision on a request is made from.
 pub(super) fn facts<'a>(
@@ -62,29 +62,25 @@ impl Proxy {
     /// the request says who made it.
     pub(super) fn decide(
         &self,
-        index: usize,
+        (index, route): (usize, &Route),
         facts: &Facts<'_>,
         (readings, exchange): (&[String], &mut Exchange),
     ) -> Result<Permit, Fault> {
-        let Some(rules) = self.site().policy().route(index) else {
-            return Err(Fault::undecided());
-        };
-        let decision = policy::decide(rules, facts);
+        let decision = policy::decide(route, facts);
         for reading in readings {
-            let other = policy::decide(
-                rules,
-                &Facts {
-                    path: reading,
-                    ..*facts
-                },
-            );
-            if other.is_ok() != decision.is_ok() {
+            let facts = Facts {
+                path: reading,
+                ..*facts
+            };
+            if policy::decide(route, &facts).is_ok() != decision.is_ok() {
                 return Err(Fault::malformed(
                     "the path can be read in two ways, and policy permits one of them",
                 ));
             }
         }
-        self.count(index, rules, &decision);
+        if let Some(tally) = self.site().tally(index) {
+            tally.count(&decision);
+        }
         match decision {
             Ok(permit) => {
                 exchange.permitted(&permit);
@@ -94,27 +90,6 @@ impl Proxy {
                 let fault = Fault::denied(&denial);
                 exchange.denied(denial);
                 Err(fault)
-            }
-        }
-    }
-
-    fn count(&self, index: usize, rules: &RouteRules, decision: &Result<Permit, Denial>) {
-        let count = |rule, decision| self.site().count(index, rule, decision);
-        match decision {
-            Ok(permit) => {
-                if let Some(rule) = permit.rule() {
-                    count(rule, Decision::Permitted);
-                }
-                if let Some(denial) = permit.would_deny() {
-                    count(rules.id_of(denial), Decision::WouldDeny);
-                }
-            }
-            Err(denial) => {
-                count(rules.id_of(denial), Decision::Denied);
-                let would_allow = denial.would_allow();
-                if let Some(rule) = would_allow.and_then(|label| rules.id_of_label(label)) {
-                    count(rule, Decision::WouldAllow);
-                }
             }
         }
     }

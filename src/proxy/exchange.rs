@@ -1,6 +1,7 @@
 //! One request from its head to the end of its response, and the line that is
 //! written when it has ended, however it ended.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::rc::Rc;
 
@@ -144,12 +145,12 @@ impl Exchange {
     }
 
     /// The rule that decided, as the log names it.
-    pub(super) fn rule(&self) -> Option<&str> {
+    pub(super) fn rule(&self) -> Option<Cow<'_, str>> {
         match self.decided.as_ref()? {
-            Decided::Denied(denial) => Some(denial.rule()),
+            Decided::Denied(denial) => Some(denial.rule().into()),
             Decided::Permitted(rule, _) => {
-                let rules = self.ledger.policy.route(self.route?)?;
-                Some(rules.label((*rule)?))
+                let route = self.ledger.config.routes().get(self.route?)?;
+                Some((*rule)?.label(route))
             }
         }
     }
@@ -246,7 +247,7 @@ impl Exchange {
             r#for = self.spoken_for(),
             status = self.status,
             route = route.map(|route| route.name.as_str()),
-            rule = self.rule(),
+            rule = self.rule().as_deref(),
             would_allow = self.would_allow(),
             would_deny = self.would_deny().map(Denial::rule),
             %fault,
@@ -289,6 +290,7 @@ impl Exchange {
         let endpoint = upstream
             .zip(self.endpoint)
             .and_then(|(upstream, index)| upstream.endpoints.get(index));
+        let rule = self.rule();
         let would_deny = self.would_deny();
         let why = would_deny.map(ToString::to_string);
         let host = line
@@ -319,7 +321,7 @@ impl Exchange {
             route: route.map(|route| route.name.as_str()),
             upstream: upstream.map(|upstream| upstream.name.as_str()),
             endpoint: endpoint.map(|endpoint| endpoint.text.as_str()),
-            rule: self.rule(),
+            rule: rule.as_deref(),
             would_allow: self.would_allow(),
             would_deny: would_deny.map(Denial::rule).zip(why.as_deref()),
             bytes_received: self.received.bytes(),

@@ -139,12 +139,6 @@ impl Fault {
         Self::new(Side::Proxy, Phase::Policy, kind, denial.to_string())
     }
 
-    /// A route whose rules are not there, which cannot be.
-    pub(super) fn undecided() -> Self {
-        let cause = "the route has no rules to decide by";
-        Self::new(Side::Proxy, Phase::Policy, Kind::NoRuleMatched, cause)
-    }
-
     /// An upstream that gave no response.
     pub(super) fn unanswered(fault: &SendFault) -> Self {
         let (side, phase, kind) = match fault.kind {

@@ -232,7 +232,7 @@ impl Proxy {
         self.check_routes(caller, &target, (index, &readings))?;
         exchange.routed(index, route);
         let facts = facts((caller, party), &head.method, &target);
-        let permit = self.decide(index, &facts, (&readings, exchange))?;
+        let permit = self.decide((index, route), &facts, (&readings, exchange))?;
         let authority = target_authority(&target)?;
         Ok(Admitted::OnItsWay(Way {
             upstream: route.upstream,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::site::Site;
 use crate::config::Config;
-use crate::policy::Policy;
 use crate::telemetry::ReferenceIds;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::Metrics;
@@ -19,7 +18,6 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct Ledger {
     pub(super) generation: u64,
     pub(super) config: Arc<Config>,
-    pub(super) policy: Arc<Policy>,
     pub(super) references: ReferenceIds,
     pub(super) access: AccessLog,
     pub(super) metrics: Arc<Metrics>,
@@ -33,7 +31,6 @@ impl Ledger {
         Rc::new(Self {
             generation: site.generation(),
             config: Arc::clone(site.config()),
-            policy: Arc::clone(site.policy()),
             references: ReferenceIds::new(),
             access,
             metrics: Arc::clone(site.metrics()),

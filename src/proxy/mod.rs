@@ -50,6 +50,7 @@ mod rehearsal;
 mod request_body;
 mod route;
 mod site;
+mod tally;
 mod target;
 mod tunnel;
 

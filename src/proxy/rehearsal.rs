@@ -1,5 +1,6 @@
 //! What would become of a request, told without sending it.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use http::request;
@@ -80,7 +81,7 @@ impl Caller {
         }
         Rehearsal {
             route: exchange.route(),
-            rule: exchange.rule().map(ToOwned::to_owned),
+            rule: exchange.rule().map(Cow::into_owned),
             would_deny: exchange
                 .would_deny()
                 .map(|denial| (denial.rule().to_owned(), denial.to_string())),

@@ -7,11 +7,10 @@ use http::header::AUTHORIZATION;
 
 use super::accepted::Accepted;
 use super::route::Routes;
+use super::tally::Tally;
 use crate::config::{Config, ListenerId, TrustBundle};
 use crate::identity::IdentityFields;
-use crate::policy::{Policy, RuleId};
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::{Decision, RuleMetrics};
 use crate::tls::{Bundle, ServerTls};
 use crate::upstream::Plan;
 use crate::upstream::assertion::{self, Asserter};
@@ -21,9 +20,8 @@ use crate::upstream::assertion::{self, Asserter};
 pub struct Site {
     generation: u64,
     config: Arc<Config>,
-    policy: Arc<Policy>,
-    /// For each route, and each rule of it: what it decided.
-    rules: Vec<Vec<Arc<RuleMetrics>>>,
+    /// For each route: what its rules decided.
+    tallies: Vec<Tally>,
     routes: Routes,
     /// Apart, since an upload needs nothing else of it and may take long.
     identity_fields: Arc<IdentityFields>,
@@ -45,12 +43,12 @@ pub type Sides = (
 );
 
 impl Site {
-    /// Puts a generation together. `policy` is made of the config, `plans`, `servers` and `bundles` stand in the
+    /// Puts a generation together. `plans`, `servers` and `bundles` stand in the
     /// order of the config's upstreams, listeners and bundles, `accepted` in that
     /// of the listeners, and `metrics` count by the same places.
     pub fn new(
         generation: u64,
-        (config, policy): (Arc<Config>, Arc<Policy>),
+        config: Arc<Config>,
         plans: Vec<Arc<Plan>>,
         (servers, bundles, accepted): Sides,
         metrics: Arc<Metrics>,
@@ -71,18 +69,13 @@ impl Site {
         let identity_fields = Arc::new(IdentityFields::new(names));
         let key_set = assertion::key_set(asserters().map(Asserter::keys)).into();
         let routes = Routes::new(&config);
-        let rules = (0..config.routes().len()).map(|index| {
-            let counters = metrics.route(index);
-            let rules = policy.route(index).into_iter();
-            let labels = rules.flat_map(|rules| rules.labels());
-            labels.map(|label| counters.rule(label)).collect()
-        });
-        let rules = rules.collect();
+        let tallies = config.routes().iter().enumerate();
+        let tallies = tallies.map(|(index, route)| Tally::new(route, metrics.route(index)));
+        let tallies = tallies.collect();
         Self {
             generation,
             config,
-            policy,
-            rules,
+            tallies,
             routes,
             identity_fields,
             plans,
@@ -104,17 +97,9 @@ impl Site {
         &self.config
     }
 
-    /// The rules of the routes, ready to be decided by.
-    pub fn policy(&self) -> &Arc<Policy> {
-        &self.policy
-    }
-
-    /// Counts what a rule of a route decided.
-    pub(super) fn count(&self, route: usize, rule: RuleId, decision: Decision) {
-        let rules = self.rules.get(route);
-        if let Some(counters) = rules.and_then(|rules| rules.get(rule.0)) {
-            counters.decided(decision);
-        }
+    /// Counts what the rules of a route decided.
+    pub(super) fn tally(&self, route: usize) -> Option<&Tally> {
+        self.tallies.get(route)
     }
 
     /// The TLS side of a listener; `None` for a plaintext one.

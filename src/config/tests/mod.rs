@@ -2,6 +2,7 @@
 
 mod accepted;
 mod documents;
+mod doubts;
 mod equality;
 mod refused;
 

@@ -19,7 +19,6 @@ use tokio::task::spawn_local;
 
 use super::Proxy;
 use crate::config::{self, Files, ListenerId};
-use crate::policy::Policy;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::{Caller, Downstream, Fault, Kind, Phase, Side, Site};
 use crate::telemetry::{AccessLog, MetricNames, Metrics};
@@ -39,7 +38,6 @@ fn site(number: u64, upstreams: &[(&str, &Service, Option<&Arc<Plan>>)]) -> Arc<
     let config = config::parse(&text, Path::new("config.toml"))
         .finish(Vec::new())
         .unwrap();
-    let policy = Policy::compile(&config).unwrap();
     let loaded = load(&config, &Files::new(), None, &[]).unwrap();
     let plans = loaded
         .into_iter()
@@ -55,7 +53,7 @@ fn site(number: u64, upstreams: &[(&str, &Service, Option<&Arc<Plan>>)]) -> Arc<
     });
     Arc::new(Site::new(
         number,
-        (Arc::new(config), Arc::new(policy)),
+        Arc::new(config),
         plans,
         (vec![None], Vec::new(), vec![None]),
         metrics,

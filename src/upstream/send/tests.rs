@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::Upstream;
 use crate::config::{self, Files};
-use crate::policy::{self, Facts, Policy};
+use crate::policy::{self, Facts};
 use crate::telemetry::{MetricNames, Metrics};
 use crate::upstream::testing::{Pieces, Service, eventually, in_both_protocols, on_a_worker};
 use crate::upstream::{Answer, SendFault, UpstreamRequest, load};
@@ -51,8 +51,7 @@ fn config_of(address: SocketAddr, protocol: &str) -> config::Config {
 /// A request as it goes up in `protocol`.
 fn request(protocol: &str, path: &str, body: Pieces) -> UpstreamRequest<Pieces> {
     let config = config_of("127.0.0.1:1".parse().unwrap(), protocol);
-    let policy = Policy::compile(&config).unwrap();
-    let permit = policy::decide(policy.route(0).unwrap(), &Facts::default()).unwrap();
+    let permit = policy::decide(&config.routes()[0], &Facts::default()).unwrap();
     let upgrade = path == "/switch";
     let mut request = Request::builder().method("POST");
     if upgrade {
