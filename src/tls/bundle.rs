@@ -19,7 +19,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use super::anchor::{self, Anchor, AnchorUse, ReadAnchor, UnusableAnchor};
 use super::pem;
 use super::refusal::Refusal;
-use super::revocation::{Lookup, Note, Revocation, seconds, unix_time};
+use super::revocation::{Lookup, Note, Revocation, RevocationListFacts, seconds, unix_time};
 use super::scope::Scope;
 use super::trust_path::TrustPath;
 use super::words;
@@ -39,24 +39,6 @@ pub(super) type Tried<'a> = dyn Fn(&TrustPath, Result<(), &webpki::Error>) + 'a;
 /// the search for a path grows much faster than their number: five intermediates
 /// of one name take a millisecond at worst, nine half a second.
 const MAX_CHAIN: usize = 6;
-
-/// A revocation list of a bundle, for display.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RevocationListFacts {
-    /// Its issuer, as an RFC 4514 string.
-    pub issuer: String,
-    /// Its number (RFC 5280 §5.2.3): decimal, or hex after `0x` where it has
-    /// more than 128 bits.
-    pub number: Option<String>,
-    /// When it was issued, in seconds since 1970.
-    pub this_update: i64,
-    /// From when on it is stale, in seconds since 1970.
-    pub next_update: i64,
-    /// How many certificates it names.
-    pub entries: usize,
-    /// The file it came from.
-    pub source: PathBuf,
-}
 
 /// A named set of trust anchors and the revocation lists that go with it.
 ///

@@ -57,7 +57,7 @@ mod verifier;
 mod words;
 
 pub use anchor::{Anchor, AnchorUse};
-pub use bundle::{Bundle, BundleWarning, Objection, RevocationListFacts, Shrinkage, Verdict};
+pub use bundle::{Bundle, BundleWarning, Objection, Shrinkage, Verdict};
 pub use client::{ClientTls, UpstreamHandshake, UpstreamHandshakeError};
 pub use expiry::Expiry;
 pub use handshake::{Handshaken, Peer, RefusedHandshake};
@@ -67,7 +67,7 @@ pub use peers::{Connected, KnownPeer, Peers, Withdrawal, verify};
 pub(crate) use pem::private_key;
 pub use purpose::WrongPurpose;
 pub use refusal::Refusal;
-pub use revocation::{ListStatus, Lookup, Note};
+pub use revocation::{ListStatus, Lookup, Note, RevocationListFacts};
 pub use scope::OutOfScope;
 pub use server::{
     Misdirected, Rehearsal, RehearsedPeer, ServerTls, TriedPath, client_chain, linger,

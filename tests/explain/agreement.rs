@@ -359,7 +359,7 @@ impl Case {
                     "URI=spiffe://prod.example/billing",
                 ),
             ),
-            (4, ("x-forwarded-client-cert", "nonsense")),
+            (3, ("x-forwarded-client-cert", "nonsense")),
             (4, ("x-forwarded-for", "203.0.113.7")),
             (4, ("X-SSL-Client-S-DN", "CN=forged")),
             (5, ("cookie", "a=b")),

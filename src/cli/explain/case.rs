@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use http::header::HOST;
 use http::{HeaderName, HeaderValue, Method, Request, Version, request};
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, DnsName, UnixTime};
 
 use super::{Question, instant};
 use crate::cli::terminal::shown;
@@ -62,7 +62,17 @@ impl Case {
         };
         let server_name = match question.sni.as_deref() {
             Some("") => None,
-            Some(name) => Some(name.to_owned()),
+            Some(name) => {
+                // No client could ask for anything else.
+                let legal = DnsName::try_from(name).is_ok() && name.parse::<IpAddr>().is_err();
+                let name = legal.then(|| name.to_owned());
+                Some(name.ok_or_else(|| {
+                    format!(
+                        "--sni: \"{}\" is not the name of a host",
+                        shown(question.sni.as_deref().unwrap_or_default())
+                    )
+                })?)
+            }
             None => name_in(&host),
         };
         if server.is_some() && certificate.is_some() {
@@ -188,7 +198,7 @@ fn name_in(host: &str) -> Option<String> {
         return None;
     }
     let name = host.split(':').next().unwrap_or(host);
-    let is_name = !name.is_empty() && name.parse::<IpAddr>().is_err();
+    let is_name = DnsName::try_from(name).is_ok() && name.parse::<IpAddr>().is_err();
     is_name.then(|| name.to_owned())
 }
 

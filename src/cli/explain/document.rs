@@ -82,6 +82,7 @@ fn handshake(account: &Account<'_>) -> Option<Value> {
         "trust": handshake.trust.as_ref().map(|(bundle, _)| bundle.name()),
         "presented": names.as_ref().map(certificate),
         "paths": paths,
+        "would_refuse": handshake.would_refuse,
     }))
 }
 

@@ -85,11 +85,12 @@ fn content(
         let from = format!("signed with {}", display(key));
         let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
         let token = text.rsplit(' ').next().unwrap_or_default();
-        return secret(value, (from, claims(token)));
+        let scheme = signed.scheme.as_deref();
+        return secret(value, scheme, (from, claims(token)));
     }
     let is_secret = *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION || *name == COOKIE;
     if is_secret || value.is_sensitive() {
-        return secret(value, (origin(name, upstream), None));
+        return secret(value, None, (origin(name, upstream), None));
     }
     let text = value.as_bytes().escape_ascii().to_string();
     Content::Plain(
@@ -115,19 +116,25 @@ fn display(path: Option<&Path>) -> String {
     path.map_or("-".to_owned(), |path| path.display().to_string())
 }
 
-/// `from`: where it comes from, and what it says besides.
-fn secret(value: &HeaderValue, (from, claims): (String, Option<Value>)) -> Content {
+/// `own`: a scheme of this upstream's; `from`: where it comes from, and what it
+/// says besides.
+fn secret(
+    value: &HeaderValue,
+    own: Option<&str>,
+    (from, claims): (String, Option<Value>),
+) -> Content {
     let bytes = value.as_bytes();
     // What stands before a space is a scheme only if it is one of these: it
     // may as well be the beginning of a secret.
-    let scheme = SCHEMES.iter().find(|scheme| {
+    let mut known = own.into_iter().chain(SCHEMES);
+    let scheme = known.find(|scheme| {
         let start = bytes.get(..scheme.len());
         let is_it = start.is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()));
         is_it && bytes.get(scheme.len()) == Some(&b' ')
     });
     let before = scheme.map_or(0, |scheme| scheme.len() + 1);
     Content::Secret(Secret {
-        scheme: scheme.map_or_else(String::new, |scheme| (*scheme).to_owned()),
+        scheme: scheme.map_or_else(String::new, ToOwned::to_owned),
         bytes: bytes.len().saturating_sub(before),
         from,
         claims,

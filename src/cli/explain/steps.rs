@@ -153,7 +153,11 @@ impl Way<'_, '_> {
         };
         self.step("client_certificate", format!("{policy}; {presented}"));
         for path in &handshake.paths {
-            self.path(path);
+            self.path(path, handshake.would_refuse.is_some());
+        }
+        if let Some(cause) = &handshake.would_refuse {
+            let text = format!("would refuse, but is not acted on (enforce_crl): {cause}");
+            self.remark("revocation", text);
         }
         // Where no path was found there is nothing else to say.
         if matches!(&account.end, End::Handshake(_)) {
@@ -161,11 +165,13 @@ impl Way<'_, '_> {
         }
     }
 
-    fn path(&mut self, path: &TriedPath) {
+    fn path(&mut self, path: &TriedPath, stands_anyhow: bool) {
         let way = path.issuers.iter().map(|name| format!("\"{name}\""));
         let way = way.collect::<Vec<_>>().join(", issued by ");
         let passed_over = match &path.fault {
-            Some(fault) if self.refused_at.is_none() => format!("; passed over: {fault}"),
+            Some(fault) if !matches!(self.account.end, End::Handshake(_)) && !stands_anyhow => {
+                format!("; passed over: {fault}")
+            }
             _ => String::new(),
         };
         let text = format!(

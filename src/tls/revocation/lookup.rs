@@ -1,10 +1,29 @@
 //! Which lists were looked at for a path, and what they say, for people.
 
+use std::path::PathBuf;
+
 use data_encoding::HEXLOWER;
 
 use super::{CrlCheck, HeldList, Revocation, Status, text_of_name};
-use crate::tls::bundle::RevocationListFacts;
 use crate::tls::trust_path::TrustPath;
+
+/// A revocation list of a bundle, for display.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RevocationListFacts {
+    /// Its issuer, as an RFC 4514 string.
+    pub issuer: String,
+    /// Its number (RFC 5280 §5.2.3): decimal, or hex after `0x` where it has
+    /// more than 128 bits.
+    pub number: Option<String>,
+    /// When it was issued, in seconds since 1970.
+    pub this_update: i64,
+    /// From when on it is stale, in seconds since 1970.
+    pub next_update: i64,
+    /// How many certificates it names.
+    pub entries: usize,
+    /// The file it came from.
+    pub source: PathBuf,
+}
 
 /// What the revocation lists of a bundle say of one certificate of a path.
 #[derive(Clone, Debug, Eq, PartialEq)]

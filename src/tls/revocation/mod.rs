@@ -36,7 +36,7 @@ use rustls_pki_types::{SignatureVerificationAlgorithm, UnixTime};
 use super::trust_path::{Issuer, Link, TrustPath};
 use crate::config::{CrlCheck, OnCrlFault};
 pub(super) use list::{RevocationList, text_of_name};
-pub use lookup::{ListStatus, Lookup};
+pub use lookup::{ListStatus, Lookup, RevocationListFacts};
 pub use note::Note;
 use note::Told;
 pub(super) use scope::{DistributionPoints, distribution_points};

@@ -14,7 +14,7 @@ use crate::tls::bundle::Bundle;
 use crate::tls::handshake::{RefusedHandshake, VerifiedChain};
 use crate::tls::pem;
 use crate::tls::refusal::Refusal;
-use crate::tls::revocation::Lookup;
+use crate::tls::revocation::{Lookup, Note};
 use crate::tls::trust_path::TrustPath;
 use crate::tls::verifier::judge_client;
 use crate::tls::words;
@@ -34,6 +34,9 @@ pub struct Rehearsal {
     pub trust: Option<(Arc<Bundle>, bool)>,
     /// The paths that were found, in the order in which they were tried.
     pub paths: Vec<TriedPath>,
+    /// Why revocation lists would have refused the client, in words, where the
+    /// bundle does not act on them.
+    pub would_refuse: Option<String>,
     /// Who the client would be; `None`: anonymous.
     pub outcome: Result<Option<RehearsedPeer>, RefusedHandshake>,
 }
@@ -80,6 +83,7 @@ impl ServerTls {
             shown: shown.and_then(|leaf| CertificateNames::read(leaf).ok()),
             trust: None,
             paths: Vec::new(),
+            would_refuse: None,
             outcome: Ok(None),
             server_name,
         };
@@ -123,6 +127,10 @@ impl Rehearsal {
         let judged = judge_client(&trust.bundle, (leaf, intermediates), now, &tried);
         self.outcome = match judged {
             Ok((names, verdict)) => {
+                self.would_refuse = verdict.notes.iter().find_map(|note| match note {
+                    Note::WouldRefuse { cause, .. } => Some(cause.clone()),
+                    Note::MissingList { .. } | Note::StaleList { .. } => None,
+                });
                 let chain = chain.to_vec();
                 let verified = VerifiedChain {
                     names,
