@@ -31,7 +31,15 @@ async fn version_is_that_of_the_package() {
 async fn help_names_every_command() {
     let finished = countersign(&["--help"]).await;
     finished.expect_code(0);
-    for command in ["run", "check", "demo", "healthcheck", "trust", "reference"] {
+    for command in [
+        "run",
+        "check",
+        "demo",
+        "healthcheck",
+        "explain",
+        "trust",
+        "reference",
+    ] {
         assert!(
             finished.stdout.contains(command),
             "{command} is missing in:\n{}",
@@ -50,6 +58,7 @@ async fn wrong_usage_ends_with_code_2() {
         &["check"],
         &["trust"],
         &["trust", "preview"],
+        &["explain"],
     ] {
         let finished = countersign(arguments).await;
         finished.expect_code(2);
