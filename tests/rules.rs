@@ -600,7 +600,10 @@ async fn check_and_the_log_name_rules_that_are_never_reached_and_lists_that_nobo
         assert!(told.contains(part), "{part} in {told}");
     }
     let proxy = setup.start().await;
-    assert_eq!(proxy.logged("policy.unusual").len(), 2);
+    for part in ["never reached", "no route refers"] {
+        let says = |line: &Value| line.to_string().contains(part);
+        proxy.log_line("policy.unusual", says).await;
+    }
     let good = routes("allow = [{ uri = 'spiffe://a/*' }, { rule = 'staff' }]");
     let setup = Setup::new(&pki, &upstream).with(lists).with(&good);
     let told = setup.run("check").await;

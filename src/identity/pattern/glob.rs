@@ -14,8 +14,8 @@ use super::units::{Symbol, Unit};
 pub(super) struct Glob {
     /// What the name begins with.
     prefix: Box<[Symbol]>,
-    /// The same as bytes, where nothing in it is escaped.
-    literal: Box<[u8]>,
+    /// What a name without escapes begins and ends with.
+    ends: [Box<[u8]>; 2],
     /// What follows; begins with a wildcard, or is empty.
     steps: Box<[Step]>,
 }
@@ -44,24 +44,35 @@ impl Glob {
         if prefix.len() > MAX_PREFIX || steps.len() > MAX_STEPS {
             return Err(PatternError::TooLong);
         }
-        let literal: Option<Box<[u8]>> = prefix
-            .iter()
-            .map(|symbol| match symbol {
-                Symbol::Byte(byte) => Some(*byte),
-                Symbol::Structure(_) | Symbol::Wild => None,
-            })
-            .collect();
+        let first = prefix.iter().filter_map(|symbol| symbol.byte()).collect();
+        let literal = |step: &Step| match step {
+            Step::One(symbol) => symbol.byte(),
+            Step::Segment | Step::Anything => None,
+        };
+        let mut last: Vec<u8> = steps.iter().rev().map_while(literal).collect();
+        last.reverse();
         Ok(Self {
             prefix,
-            literal: literal.unwrap_or_default(),
+            ends: [first, last.into()],
             steps,
         })
     }
 
-    /// Whether a name whose units are its bytes can match: most patterns of a
-    /// long list are told apart by their beginnings.
+    /// Whether a name can match, at little cost: most patterns of a long list
+    /// are told apart by how they begin and end. The case of ASCII is passed over.
     pub(super) fn may_match(&self, name: &str) -> bool {
-        name.as_bytes().starts_with(&self.literal)
+        let [first, last] = &self.ends;
+        let name = name.as_bytes();
+        let begins = name.get(..first.len());
+        let ends = name
+            .len()
+            .checked_sub(last.len())
+            .and_then(|at| name.get(at..));
+        let same = |found: Option<&[u8]>, wanted: &[u8]| {
+            found.is_some_and(|found| found.eq_ignore_ascii_case(wanted))
+        };
+        // What is escaped is longer than what it is compared by.
+        (same(begins, first) && same(ends, last)) || name.contains(&b'\\')
     }
 
     /// Its steps, the literal beginning included.
@@ -77,7 +88,15 @@ impl Glob {
                 return false;
             }
         }
-        let mut alive = States::only_first();
+        if self.steps.len() < 64 {
+            self.runs_through::<1>(units)
+        } else {
+            self.runs_through::<STATE_WORDS>(units)
+        }
+    }
+
+    fn runs_through<const WORDS: usize>(&self, units: impl Iterator<Item = Unit>) -> bool {
+        let mut alive = States::<WORDS>::only_first();
         for unit in units {
             alive = self.advance(&alive, unit);
             if alive.is_empty() {
@@ -87,8 +106,8 @@ impl Glob {
         alive.contains(self.steps.len())
     }
 
-    fn advance(&self, alive: &States, unit: Unit) -> States {
-        let mut next = States::default();
+    fn advance<const WORDS: usize>(&self, alive: &States<WORDS>, unit: Unit) -> States<WORDS> {
+        let mut next = States::none();
         for state in alive.iter() {
             let repeated = state.checked_sub(1).and_then(|done| self.steps.get(done));
             if repeated.is_some_and(|step| step.repeats(unit)) {
@@ -122,12 +141,15 @@ impl Step {
 }
 
 /// A set of states.
-#[derive(Default)]
-struct States([u64; STATE_WORDS]);
+struct States<const WORDS: usize>([u64; WORDS]);
 
-impl States {
+impl<const WORDS: usize> States<WORDS> {
+    fn none() -> Self {
+        Self([0; WORDS])
+    }
+
     fn only_first() -> Self {
-        let mut states = Self::default();
+        let mut states = Self::none();
         states.insert(0);
         states
     }

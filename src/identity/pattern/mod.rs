@@ -271,32 +271,28 @@ impl NamePattern {
     }
 
     fn matches_text(&self, glob: &Glob, names: &Names, anchor: Option<&AnchorName>) -> bool {
-        let subject = |subject: &str| glob.matches(units::subject(subject));
+        let subject =
+            |subject: &str| glob.may_match(subject) && glob.matches(units::subject(subject));
         let value = |kind: &str| {
-            let subject = names.subject().unwrap_or_default();
-            units::values(subject, kind).any(|value| glob.matches(units::value(value)))
+            let mut all = units::values(names.subject().unwrap_or_default(), kind);
+            all.any(|value| glob.may_match(value) && glob.matches(units::value(value)))
+        };
+        let any = |names: &[String], matches: fn(&Glob, &str) -> bool| {
+            let mut names = names.iter();
+            names.any(|name| glob.may_match(name) && matches(glob, name))
         };
         match self.kind {
             NameKind::Anchor => anchor.is_some_and(|anchor| subject(&anchor.subject)),
             NameKind::CommonName => value("CN"),
-            NameKind::Dns => {
-                let mut all = names.dns().iter();
-                all.any(|name| glob.may_match(name) && glob.matches(units::dns(name)))
-            }
-            NameKind::Email => {
-                let mut all = names.email().iter();
-                all.any(|name| glob.matches(units::email(name)))
-            }
+            NameKind::Dns => any(names.dns(), |glob, name| glob.matches(units::dns(name))),
+            NameKind::Email => any(names.email(), |glob, name| glob.matches(units::email(name))),
             NameKind::Issuer => names
                 .certificate()
                 .is_some_and(|certificate| subject(certificate.issuer())),
             NameKind::Organization => value("O"),
             NameKind::OrganizationalUnit => value("OU"),
             NameKind::Subject => names.subject().is_some_and(subject),
-            NameKind::Uri => {
-                let mut all = names.uri().iter();
-                all.any(|name| glob.may_match(name) && glob.matches(units::uri(name)))
-            }
+            NameKind::Uri => any(names.uri(), |glob, name| glob.matches(units::uri(name))),
             NameKind::Fingerprint | NameKind::Spki => false,
         }
     }

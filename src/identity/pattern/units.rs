@@ -28,6 +28,16 @@ pub(super) enum Symbol {
     Wild,
 }
 
+impl Symbol {
+    /// The byte that stands for it where nothing is escaped.
+    pub(super) fn byte(self) -> Option<u8> {
+        match self {
+            Self::Byte(byte) | Self::Structure(byte) => Some(byte),
+            Self::Wild => None,
+        }
+    }
+}
+
 /// The units of a canonical DNS name.
 pub(super) fn dns(name: &str) -> impl Iterator<Item = Unit> {
     name.bytes().map(|byte| Unit {
