@@ -54,13 +54,14 @@ impl ClientCertVerifier for ClientVerifier {
             .bundle
             .verify(end_entity, intermediates, KeyUsage::client_auth(), now)
             .map_err(|objection| {
-                let cause = objection.cause(self.bundle.name());
-                handshake::note_objection(&cause, objection.remedy());
-                match objection {
-                    Objection::Path(cause) => library_error(cause),
+                let error = match &objection {
+                    Objection::Path(cause) => library_error(cause.clone()),
                     // Of this leaf its authority may not speak (unknown_ca).
                     Objection::Scope(_) => CertificateError::UnknownIssuer.into(),
-                }
+                };
+                let cause = objection.cause(self.bundle.name());
+                handshake::note_objection(&cause, Some(objection));
+                error
             })?;
         // A verified chain whose names cannot be read has no identity to tell.
         let names = CertificateNames::read(end_entity).map_err(|cause| {
