@@ -5,7 +5,7 @@ use rustls::AlertDescription;
 
 use crate::support::client::{Client, get};
 use crate::support::everywhere::{Expected, Scene};
-use crate::support::pki::{CLIENT_URI, Leaf, PROXY_NAME, Pki};
+use crate::support::pki::{CLIENT_URI, Leaf, LeafBuilder, PROXY_NAME, Pki};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::trust::{in_force, reconfigure};
 use crate::support::upstream::Upstream;
@@ -67,43 +67,7 @@ async fn every_way_to_claim_more_than_a_bundle_may_assert_is_refused_and_told_ap
     for leaf in good.map(|leaf| leaf.issue()) {
         comes_in(&proxy, &pki, &leaf).await;
     }
-    let bad = [
-        (
-            leaf().uri("spiffe://partner.example/web"),
-            "uri \"spiffe://partner.example/web\"",
-        ),
-        (
-            leaf().uri("spiffe://a.prod.example/web"),
-            "uri \"spiffe://a.prod.example/web\"",
-        ),
-        (
-            leaf().uri("spiffe://prod.example./web"),
-            "uri \"spiffe://prod.example./web\"",
-        ),
-        (
-            leaf().uri("spiffe://prod%2eexample/web"),
-            "uri \"spiffe://prod%2eexample/web\"",
-        ),
-        (
-            leaf().uri("spiffe://prod.example/a/b"),
-            "uri \"spiffe://prod.example/a/b\"",
-        ),
-        (leaf().dns("prod.example"), "dns \"prod.example\""),
-        (
-            leaf().uri(CLIENT_URI).dns("orders.internal"),
-            "dns \"orders.internal\"",
-        ),
-        (
-            leaf().dns("a.prod.example").email("root@prod.example"),
-            "email \"root@prod.example\"",
-        ),
-        (
-            leaf().dns("a.prod.example").upn("root@prod.example"),
-            "upn \"root@prod.example\"",
-        ),
-        (leaf().common_name("billing"), "subject \"CN=billing\""),
-        (leaf(), "no name at all"),
-    ];
+    let bad = beyond_what_is_asserted(&pki);
     for (leaf, claim) in bad {
         let leaf = leaf.issue();
         is_refused(&proxy, &pki, &leaf, &[
@@ -117,7 +81,7 @@ async fn every_way_to_claim_more_than_a_bundle_may_assert_is_refused_and_told_ap
 
 #[tokio::test]
 async fn leaf_of_a_trust_domain_must_be_an_svid_of_it() {
-    use KeyUsagePurpose::{CrlSign, DigitalSignature, KeyCertSign, KeyEncipherment};
+    use KeyUsagePurpose::{DigitalSignature, KeyEncipherment};
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let proxy = Setup::new(&pki, &upstream)
         .with("trust.clients.spiffe_trust_domain = 'prod.example'")
@@ -136,60 +100,7 @@ async fn leaf_of_a_trust_domain_must_be_an_svid_of_it() {
     for leaf in good.map(|leaf| leaf.issue()) {
         comes_in(&proxy, &pki, &leaf).await;
     }
-    let other = |uri: &str| leaf().uri(uri);
-    let bad = [
-        (
-            other("spiffe://partner.example/web"),
-            "trust domain partner.example",
-        ),
-        (
-            other("spiffe://a.prod.example/web"),
-            "trust domain a.prod.example",
-        ),
-        (
-            other("spiffe://prod.example./web"),
-            "trust domain prod.example.",
-        ),
-        (other("spiffe://Prod.Example/web"), "lower-case"),
-        (other("SPIFFE://prod.example/web"), "in lower case"),
-        (other("spiffe://prod%2eexample/web"), "other characters"),
-        (other("spiffe://prod.example:443/web"), "has a port"),
-        (
-            other("spiffe://prod.example@evil.example/web"),
-            "has a user",
-        ),
-        (other("spiffe://prod.example"), "has no path"),
-        (other("spiffe://prod.example/"), "empty path segment"),
-        (other("spiffe://prod.example/a//b"), "empty path segment"),
-        (other("spiffe://prod.example/../web"), "segment of dots"),
-        (other("spiffe://prod.example/w%65b"), "other characters"),
-        (other("spiffe://prod.example/web?x"), "query"),
-        (other("spiffe://prod.example/web#x"), "query or a fragment"),
-        (other("https://prod.example/web"), "spiffe://"),
-        (
-            other(CLIENT_URI).uri("spiffe://partner.example/web"),
-            "2 URI names",
-        ),
-        (other(CLIENT_URI).uri(CLIENT_URI), "2 URI names"),
-        (
-            other(CLIENT_URI).uri("https://prod.example/"),
-            "2 URI names",
-        ),
-        (leaf().dns("prod.example"), "0 URI names"),
-        (other(CLIENT_URI).usages(&[]), "key usage is missing"),
-        (
-            other(CLIENT_URI).usages(&[KeyEncipherment]),
-            "lacks digitalSignature",
-        ),
-        (
-            other(CLIENT_URI).usages(&[DigitalSignature, KeyCertSign]),
-            "keyCertSign",
-        ),
-        (
-            other(CLIENT_URI).usages(&[DigitalSignature, CrlSign]),
-            "cRLSign",
-        ),
-    ];
+    let bad = no_svids(&pki);
     for (leaf, why) in bad {
         let words = [
             why,
@@ -198,7 +109,7 @@ async fn leaf_of_a_trust_domain_must_be_an_svid_of_it() {
         is_refused(&proxy, &pki, &leaf.issue(), &words).await;
     }
     // An authority is refused as one, whatever else it is.
-    let authority = other(CLIENT_URI).authority().issue();
+    let authority = leaf().uri(CLIENT_URI).authority().issue();
     let client = Client::new(&pki).presenting(&authority);
     client.refusal(proxy.public()).await.alert();
     assert_eq!(upstream.requests().len(), 4);
@@ -317,4 +228,106 @@ async fn is_refused(proxy: &Proxy, pki: &Pki, leaf: &Leaf, words: &[&str]) {
     let remedy = line["remedy"].as_str().unwrap();
     assert!(remedy.contains("have "), "{line}");
     assert!(!remedy.contains("add the authority"), "{line}");
+}
+
+/// Leaves that claim more, and the claim.
+fn beyond_what_is_asserted(pki: &Pki) -> Vec<(LeafBuilder, &'static str)> {
+    let leaf = || pki.root().leaf().client();
+    vec![
+        (
+            leaf().uri("spiffe://partner.example/web"),
+            "uri \"spiffe://partner.example/web\"",
+        ),
+        (
+            leaf().uri("spiffe://a.prod.example/web"),
+            "uri \"spiffe://a.prod.example/web\"",
+        ),
+        (
+            leaf().uri("spiffe://prod.example./web"),
+            "uri \"spiffe://prod.example./web\"",
+        ),
+        (
+            leaf().uri("spiffe://prod%2eexample/web"),
+            "uri \"spiffe://prod%2eexample/web\"",
+        ),
+        (
+            leaf().uri("spiffe://prod.example/a/b"),
+            "uri \"spiffe://prod.example/a/b\"",
+        ),
+        (leaf().dns("prod.example"), "dns \"prod.example\""),
+        (
+            leaf().uri(CLIENT_URI).dns("orders.internal"),
+            "dns \"orders.internal\"",
+        ),
+        (
+            leaf().dns("a.prod.example").email("root@prod.example"),
+            "email \"root@prod.example\"",
+        ),
+        (
+            leaf().dns("a.prod.example").upn("root@prod.example"),
+            "upn \"root@prod.example\"",
+        ),
+        (leaf().common_name("billing"), "subject \"CN=billing\""),
+        (leaf(), "no name at all"),
+    ]
+}
+
+/// Leaves that are no X.509-SVIDs of `prod.example`, and why.
+fn no_svids(pki: &Pki) -> Vec<(LeafBuilder, &'static str)> {
+    use KeyUsagePurpose::{CrlSign, DigitalSignature, KeyCertSign, KeyEncipherment};
+    let leaf = || pki.root().leaf().client();
+    let other = |uri: &str| leaf().uri(uri);
+    vec![
+        (
+            other("spiffe://partner.example/web"),
+            "trust domain partner.example",
+        ),
+        (
+            other("spiffe://a.prod.example/web"),
+            "trust domain a.prod.example",
+        ),
+        (
+            other("spiffe://prod.example./web"),
+            "trust domain prod.example.",
+        ),
+        (other("spiffe://Prod.Example/web"), "lower-case"),
+        (other("SPIFFE://prod.example/web"), "in lower case"),
+        (other("spiffe://prod%2eexample/web"), "other characters"),
+        (other("spiffe://prod.example:443/web"), "has a port"),
+        (
+            other("spiffe://prod.example@evil.example/web"),
+            "has a user",
+        ),
+        (other("spiffe://prod.example"), "has no path"),
+        (other("spiffe://prod.example/"), "empty path segment"),
+        (other("spiffe://prod.example/a//b"), "empty path segment"),
+        (other("spiffe://prod.example/../web"), "segment of dots"),
+        (other("spiffe://prod.example/w%65b"), "other characters"),
+        (other("spiffe://prod.example/web?x"), "query"),
+        (other("spiffe://prod.example/web#x"), "query or a fragment"),
+        (other("https://prod.example/web"), "spiffe://"),
+        (
+            other(CLIENT_URI).uri("spiffe://partner.example/web"),
+            "2 URI names",
+        ),
+        (other(CLIENT_URI).uri(CLIENT_URI), "2 URI names"),
+        (
+            other(CLIENT_URI).uri("https://prod.example/"),
+            "2 URI names",
+        ),
+        (leaf().dns("prod.example"), "0 URI names"),
+        (other(CLIENT_URI).usages(&[]), "key usage is missing"),
+        (
+            other(CLIENT_URI).usages(&[KeyEncipherment]),
+            "lacks digitalSignature",
+        ),
+        (
+            other(CLIENT_URI).usages(&[DigitalSignature, KeyCertSign]),
+            "keyCertSign",
+        ),
+        (
+            other(CLIENT_URI).usages(&[DigitalSignature, CrlSign]),
+            "cRLSign",
+        ),
+    ]
 }

@@ -43,7 +43,7 @@ pub(super) fn record(
         issuer = presented.map(CertificateNames::issuer),
         serial = presented.map(CertificateNames::serial),
         fingerprint = presented.map(|names| tracing::field::display(names.fingerprint())),
-        remedy = refused.remedy.as_deref().unwrap_or(refused.reason.remedy()),
+        remedy = refused.remedy(),
     );
 }
 

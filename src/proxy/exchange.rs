@@ -26,7 +26,6 @@ pub(super) struct Exchange {
     downstream: Rc<Downstream>,
     listener: ListenerId,
     id: ReferenceId,
-    head_only: bool,
     started: Instant,
     /// Whether its response has no body, whatever it says (RFC 9110 §9.3.2).
     is_head: bool,
@@ -76,7 +75,6 @@ impl Exchange {
             downstream: Rc::clone(caller.downstream()),
             listener: caller.listener(),
             id: ledger.references.next(),
-            head_only: head.method == Method::HEAD,
             started: Instant::now(),
             is_head: head.method == Method::HEAD,
             line,

@@ -113,6 +113,7 @@ impl Bundle {
             self.warnings
                 .extend(bare.map(|anchor| BundleWarning::AnchorWithoutList {
                     subject: anchor.subject.clone(),
+                    enforced: config.enforce_crl,
                 }));
         }
     }

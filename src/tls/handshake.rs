@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
-use super::bundle::Verdict;
+use super::bundle::{Objection, Verdict};
 use super::peers::Connected;
 use super::refusal::Refusal;
 use super::sessions::Progress;
@@ -30,8 +30,8 @@ pub(super) struct Record {
     server_name: Option<String>,
     /// The chain that the peer presented, its leaf first.
     presented: Vec<CertificateDer<'static>>,
-    /// Why it was refused, and what would make it pass.
-    objection: Option<(String, Option<String>)>,
+    /// Why it was refused, in words, and what the bundle objects to in the chain.
+    objection: Option<(String, Option<Box<Objection>>)>,
     /// What it was found to be.
     verified: Option<(CertificateNames, Verdict)>,
     /// What came of the tickets that it offered, and of those it gets.
@@ -91,8 +91,9 @@ pub struct RefusedHandshake {
     pub reason: Refusal,
     /// The exact cause, in words.
     pub cause: String,
-    /// What would make the chain pass; `None`: what the reason says.
-    pub remedy: Option<String>,
+    /// What the trust bundle objects to in the chain that was presented, if
+    /// that is why.
+    pub objection: Option<Box<Objection>>,
     /// The name the client asked for, if it came that far.
     pub server_name: Option<String>,
     /// What the certificate that was presented says of itself. Not verified.
@@ -108,11 +109,19 @@ impl RefusedHandshake {
         Self {
             reason,
             cause: cause.into(),
-            remedy: None,
+            objection: None,
             server_name: None,
             presented: None,
             socket: None,
         }
+    }
+}
+
+impl RefusedHandshake {
+    /// What would make it succeed.
+    pub fn remedy(&self) -> &str {
+        let objection = self.objection.as_deref().and_then(Objection::remedy);
+        objection.unwrap_or(self.reason.remedy())
     }
 }
 
@@ -176,11 +185,11 @@ impl Record {
 
     /// Completes a refusal with what was learnt.
     pub(super) fn complete(self, mut refused: RefusedHandshake) -> RefusedHandshake {
-        if let Some((cause, remedy)) = self.objection
+        if let Some((cause, objection)) = self.objection
             && refused.reason != Refusal::Timeout
         {
             refused.cause = cause;
-            refused.remedy = remedy;
+            refused.objection = objection;
         }
         refused.server_name = self.server_name;
         refused.presented = self
@@ -214,10 +223,10 @@ pub(super) fn note_presented(leaf: &CertificateDer<'_>, intermediates: &[Certifi
     });
 }
 
-/// Notes why it was refused, and what would make it pass, if that is known.
-pub(super) fn note_objection(cause: &dyn Display, remedy: Option<&str>) {
-    let objection = (cause.to_string(), remedy.map(str::to_owned));
-    with_record(|record| record.objection = Some(objection));
+/// Notes why it was refused, and what the bundle objects to, if that is why.
+pub(super) fn note_objection(cause: &dyn Display, objection: Option<Objection>) {
+    let noted = (cause.to_string(), objection.map(Box::new));
+    with_record(|record| record.objection = Some(noted));
 }
 
 /// Notes that it was verified.

@@ -53,7 +53,7 @@ impl ClientCertVerifier for ClientVerifier {
         let chain = (end_entity, intermediates);
         let judged = judge_client(&self.bundle, chain, now, &|_, _| {});
         let (names, verdict) = judged.map_err(|refused| {
-            handshake::note_objection(&refused.cause, refused.remedy.as_deref());
+            handshake::note_objection(&refused.cause, refused.objection);
             refused.error
         })?;
         self.bundle.tell(&verdict, now);
@@ -88,8 +88,8 @@ impl ClientCertVerifier for ClientVerifier {
 pub(super) struct RefusedChain {
     /// The exact cause, in words.
     pub(super) cause: String,
-    /// What would make it pass, where that is more than the reason says.
-    pub(super) remedy: Option<String>,
+    /// What the bundle objects to, if that is why.
+    pub(super) objection: Option<Objection>,
     /// What the TLS library is told, which makes the alert of it.
     pub(super) error: Error,
 }
@@ -109,17 +109,17 @@ pub(super) fn judge_client(
         .search((leaf, intermediates), KeyUsage::client_auth(), now, tried)
         .map_err(|objection| RefusedChain {
             cause: objection.cause(bundle.name()),
-            remedy: objection.remedy().map(ToOwned::to_owned),
-            error: match objection {
-                Objection::Path(cause) => library_error(cause),
+            error: match &objection {
+                Objection::Path(cause) => library_error(cause.clone()),
                 // Of this leaf its authority may not speak (unknown_ca).
                 Objection::Scope(_) => CertificateError::UnknownIssuer.into(),
             },
+            objection: Some(objection),
         })?;
     // A verified chain whose names cannot be read has no identity to tell.
     let names = CertificateNames::read(leaf).map_err(|cause| RefusedChain {
         cause: cause.to_string(),
-        remedy: None,
+        objection: None,
         error: CertificateError::BadEncoding.into(),
     })?;
     Ok((names, verdict))

@@ -134,10 +134,7 @@ impl<'a> Account<'a> {
                 fault: None,
                 status: None,
                 cause: refused.cause.clone(),
-                remedy: match &refused.remedy {
-                    Some(remedy) => remedy.clone(),
-                    None => refused.reason.remedy().to_owned(),
-                },
+                remedy: refused.remedy().to_owned(),
             });
         }
         let fault = self.fault()?;

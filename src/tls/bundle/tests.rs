@@ -179,6 +179,7 @@ fn list_of_a_stranger_in_an_anchors_name_refuses_the_bundle() {
     let both = bundle_with(&[&root.certificate, &imposter.certificate]);
     let bare = BundleWarning::AnchorWithoutList {
         subject: "CN=Root".to_owned(),
+        enforced: true,
     };
     assert_eq!(both.list(&imposter.list(&[])).load().warnings(), [bare]);
 }

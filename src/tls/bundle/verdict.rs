@@ -17,7 +17,7 @@ pub struct Verdict {
     /// `nextUpdate` of the revocation lists that it rests on, in seconds since
     /// 1970. Lists that may be stale do not end a session.
     pub session_until: i64,
-    /// The path. Ask a later bundle by [`Bundle::judge`] whether it still stands.
+    /// The path. Ask a later bundle by [`Bundle::judge`](super::Bundle::judge) whether it still stands.
     pub path: Arc<TrustPath>,
     /// What the anchor at the end of the path is called in this bundle.
     pub anchor: Arc<AnchorName>,

@@ -18,6 +18,8 @@ pub enum BundleWarning {
     AnchorWithoutList {
         /// The anchor, as an RFC 4514 string.
         subject: String,
+        /// Whether what the lists say is acted on.
+        enforced: bool,
     },
     /// An anchor has signed itself with a hash that is broken. Nobody verifies
     /// that signature; but what it issues in the same way is refused.
@@ -37,9 +39,10 @@ impl fmt::Display for BundleWarning {
                 "the revocation list of {issuer} in {} covers no anchor of the bundle; it counts only for certificates that an intermediate with this very name issued",
                 source.display()
             ),
-            Self::AnchorWithoutList { subject } => write!(
+            Self::AnchorWithoutList { subject, enforced } => write!(
                 f,
-                "no revocation list covers the anchor {subject}, so everybody below it is refused; add its list, or write crl_missing = \"allow\" or \"log\""
+                "no revocation list covers the anchor {subject}, so everybody below it {} refused; add its list, or write crl_missing = \"allow\" or \"log\"",
+                if *enforced { "is" } else { "would be" }
             ),
             Self::WeakSelfSignature { subject, hash } => write!(
                 f,

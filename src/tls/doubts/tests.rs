@@ -147,7 +147,7 @@ fn leaf_alone_that_says_where_its_intermediate_is_is_doubted() {
         "{doubt}"
     );
     assert!(doubt.contains("own.pem holds the leaf alone, and its issuer \"CN=R10\""));
-    assert!(doubt.contains(&format!("; append the issuer's certificate to")));
+    assert!(doubt.contains("; append the issuer's certificate to"));
     assert!(doubt.ends_with(address), "{doubt}");
     // Its issuer is a root that the machine knows, or one of a bundle.
     let root = Authority::root("R10");

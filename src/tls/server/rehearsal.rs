@@ -144,7 +144,7 @@ impl Rehearsal {
             Err(chain) => {
                 let reason = Refusal::of(&chain.error);
                 let mut refused = RefusedHandshake::early(reason, chain.cause);
-                refused.remedy = chain.remedy;
+                refused.objection = chain.objection.map(Box::new);
                 refused.presented = CertificateNames::read(leaf).ok().map(Box::new);
                 Err(refused)
             }
