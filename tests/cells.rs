@@ -212,7 +212,11 @@ async fn every_mode_of_every_layer_does_what_its_cell_says() {
         let called = cell.path();
         let service = &services[cell.service];
         let before = service.requests().len();
-        let caller = if cell.is_known { &mut known } else { &mut anonymous };
+        let caller = if cell.is_known {
+            &mut known
+        } else {
+            &mut anonymous
+        };
         let answer = caller.send(cell.request()).await.unwrap();
         assert_eq!(answer.status.as_u16(), cell.status(), "{called}");
 

@@ -178,7 +178,7 @@ async fn certificate_of_an_authority_with_the_same_name_and_another_key_is_refus
             .common_name("fake")
             .issue()
     };
-    refuses(forged, AlertDescription::DecryptError, "bad_signature").await;
+    refuses(forged, AlertDescription::UnknownCA, "untrusted").await;
 }
 
 #[tokio::test]

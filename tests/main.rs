@@ -34,6 +34,7 @@ mod life;
 mod limits;
 mod logs;
 mod message_layer;
+mod outcomes;
 mod pool_per;
 mod preview;
 mod reload;

@@ -9,6 +9,7 @@ use super::model::{
     Bind, BundleId, ClientAuth, Limits, Listener, ListenerTls, Located, OwnCertificate, Protocol,
 };
 use super::names::Names;
+use super::outcomes::outcomes;
 use super::problem::Problem;
 use super::section::{Field, Read, Section};
 use super::signed;
@@ -89,12 +90,7 @@ fn tls(section: &mut Section<'_>, bundles: &Names) -> Read<ListenerTls> {
             ("require", ClientAuth::Require),
         ])
     });
-    for key in ["on_missing", "on_invalid"] {
-        let later = ["http", "anonymous"];
-        let read =
-            |field: &Field<'_>| field.choice_now(&[("alert", ())], &later, "write \"alert\"");
-        section.optional(key, read).ok();
-    }
+    let outcomes = outcomes(section);
     let trust = section.field("trust");
     let trust = client_trust(section, client_auth, trust, bundles);
     let session_resumption = section.defaulted("session_resumption", true, |field| field.boolean());
@@ -111,6 +107,7 @@ fn tls(section: &mut Section<'_>, bundles: &Names) -> Read<ListenerTls> {
         certificates: certificates?,
         client_auth: client_auth?,
         trust: trust?,
+        outcomes: outcomes?,
         session_resumption: session_resumption?,
         session_lifetime: session_lifetime?,
         versions: versions?,

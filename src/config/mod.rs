@@ -29,6 +29,7 @@ mod names;
 mod nearest;
 mod options;
 mod outbound;
+mod outcomes;
 mod problem;
 mod process;
 mod routes;
@@ -54,9 +55,9 @@ pub use model::{
     AcceptedAssertions, Admin, Allowed, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource,
     CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode, Limits, Listener,
     ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Outbound,
-    OwnCertificate, Place, PoolPer, Protocol, Route, RunAs, Server, SessionLost, Share,
-    StatefulSessions, TlsVersion, TlsVersions, TrustBundle, Upstream, UpstreamId, UpstreamTls,
-    UpstreamTrust,
+    Outcome, Outcomes, OwnCertificate, Place, PoolPer, Protocol, Route, RunAs, Server, SessionLost,
+    Share, StatefulSessions, TlsVersion, TlsVersions, TrustBundle, Upstream, UpstreamId,
+    UpstreamTls, UpstreamTrust,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

@@ -11,11 +11,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 mod outbound;
+mod outcomes;
 mod peers;
 
 pub use outbound::{
     CredentialSource, LayerMode, Outbound, PoolPer, RunAs, SessionLost, StatefulSessions,
 };
+pub use outcomes::{Outcome, Outcomes};
 pub use peers::{AcceptedAssertions, Allowed};
 
 /// A value and the place in the file where it was written.
@@ -78,6 +80,8 @@ pub struct Log {
     pub access: bool,
     /// The least important diagnostic that is written to standard error.
     pub level: LogLevel,
+    /// How many refused handshakes of one source and reason have lines within a minute.
+    pub refusals_per_minute: NonZeroU32,
 }
 
 /// How log lines look.
@@ -257,6 +261,8 @@ pub struct ListenerTls {
     pub client_auth: ClientAuth,
     /// What client certificates are checked against; present unless `client_auth` is `none`.
     pub trust: Option<BundleId>,
+    /// What becomes of clients that are not accepted.
+    pub outcomes: Outcomes,
     /// Whether a session can be resumed, with its chain verified again.
     pub session_resumption: bool,
     /// From the full handshake to the end of all sessions that come of it; 1 s to 24 h.

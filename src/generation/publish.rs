@@ -9,11 +9,11 @@ use crate::config::Config;
 use crate::listener::{
     Address, Life, ListenerBindError, Published, Publisher, SocketPlan, Sockets, Workers,
 };
-use crate::proxy::Site;
+use crate::proxy::{Records, Site};
 use crate::telemetry::metrics::{
     AnchorUse, CertificateExpiry, CertificateKind, RevocationListExpiry,
 };
-use crate::telemetry::{AccessLog, LogControl, MetricNames, Metrics, events};
+use crate::telemetry::{AccessLog, LogControl, MetricNames, Metrics, Refusals, events};
 use crate::tls::{Material, Peers};
 
 /// A generation on its way to the workers.
@@ -27,6 +27,7 @@ pub(super) struct Publishing {
     publisher: Publisher,
     sockets: Sockets,
     metrics: Arc<Metrics>,
+    refusals: Arc<Refusals>,
     log: LogControl,
     peers: Arc<Peers>,
 }
@@ -60,7 +61,8 @@ impl Publishing {
         metrics.include_peers(move || counted.len());
         let mut sockets = Sockets::default();
         let plan = sockets.plan(config)?;
-        let site = site(1, loaded, Arc::clone(&metrics));
+        let refusals = Refusals::new();
+        let site = site(1, loaded, (Arc::clone(&metrics), Arc::clone(&refusals)));
         let published = Published::new(site, plan.serving());
         let workers = config.server().workers.get();
         let (mut workers, mut publisher) = Workers::start(workers, &published, access, life)?;
@@ -74,6 +76,7 @@ impl Publishing {
             publisher,
             sockets,
             metrics,
+            refusals,
             log,
             peers,
         };
@@ -94,7 +97,8 @@ impl Publishing {
         })?;
         let opened = addresses(&plan, config).map_err(|cause| cause.to_string())?;
         let metrics = self.metrics.with_names(names(config));
-        let site = site(*generation, loaded, Arc::clone(&metrics));
+        let records = (Arc::clone(&metrics), Arc::clone(&self.refusals));
+        let site = site(*generation, loaded, records);
         self.judge(loaded).await;
         let published = Published::new(site, plan.serving());
         let new = self.sockets.adopt(plan, config);
@@ -126,9 +130,13 @@ impl Publishing {
     pub(super) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
+
+    pub(super) fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
+    }
 }
 
-fn site(generation: u64, loaded: &Loaded, metrics: Arc<Metrics>) -> Arc<Site> {
+fn site(generation: u64, loaded: &Loaded, records: Records) -> Arc<Site> {
     Arc::new(Site::new(
         generation,
         Arc::clone(loaded.config()),
@@ -138,7 +146,7 @@ fn site(generation: u64, loaded: &Loaded, metrics: Arc<Metrics>) -> Arc<Site> {
             loaded.material().bundles.clone(),
             loaded.accepted().to_vec(),
         ),
-        metrics,
+        records,
     ))
 }
 

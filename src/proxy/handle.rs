@@ -27,6 +27,7 @@ use super::target::{self, Target};
 use super::{headers, keys, tunnel};
 use crate::config::UpstreamId;
 use crate::policy::{self, Permit};
+use crate::telemetry::ReferenceId;
 use crate::telemetry::access::AccessLog;
 use crate::upstream::{Answer, Plan, Upstream, UpstreamBody};
 
@@ -100,6 +101,11 @@ impl Proxy {
     /// The generation it serves.
     pub fn site(&self) -> &Arc<Site> {
         &self.site
+    }
+
+    /// A reference that no other refusal or request of the worker has.
+    pub fn next_reference(&self) -> ReferenceId {
+        self.ledger.references.next()
     }
 
     pub(super) fn ledger(&self) -> &Rc<Ledger> {
@@ -355,10 +361,11 @@ fn unreadable(what: &str) -> Fault {
 fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
     let status = fault.status().unwrap_or(StatusCode::BAD_GATEWAY);
     let text = format!(
-        "{} {}\nreference: {}\n",
+        "{} {}\nreference: {}\n{}",
         status.as_u16(),
         status.canonical_reason().unwrap_or_default(),
-        exchange.id()
+        exchange.id(),
+        exchange.explanation().unwrap_or_default()
     );
     // HTTP/2 has no such field; its streams end one by one.
     let close = fault.ends_connection() && !exchange.is_http2();

@@ -337,6 +337,10 @@ impl Bundle {
         }
     }
 
+    pub(super) fn revocation(&self) -> &Revocation {
+        &self.revocation
+    }
+
     /// The names sent to clients as a hint which certificate to present.
     pub(super) fn subjects(&self) -> &[DistinguishedName] {
         &self.subjects

@@ -26,7 +26,10 @@ const FOLDERS: &str = "SSL_CERT_DIR";
 ///
 /// A file that cannot be read whole, or a folder that cannot be listed.
 pub(super) fn certificates(files: &Files) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let (file, folders) = places(env::var_os(FILE).as_deref(), env::var_os(FOLDERS).as_deref());
+    let (file, folders) = places(
+        env::var_os(FILE).as_deref(),
+        env::var_os(FOLDERS).as_deref(),
+    );
     let mut found = Vec::new();
     if let Some(file) = file {
         found.extend(pem::chain(files, &file)?);

@@ -16,8 +16,6 @@ use webpki::KeyUsage;
 use super::bundle::{Bundle, Verdict};
 use super::own_certificate::unix_now;
 use super::refusal::Refusal;
-use super::verifier::library_error;
-use super::words;
 use crate::identity::{Chain, Fingerprint, PeerIdentity};
 
 /// For how long a peer is known after its last connection has ended.
@@ -331,7 +329,7 @@ impl KnownPeer {
                     standing.verdict = verdict;
                     Ok(())
                 }
-                Err(cause) => Err(Withdrawal::of(cause, bundle)),
+                Err(cause) => Err(Withdrawal::of(cause, &self.chain, bundle)),
             };
         }
         let good_until = standing.verdict.good_until;
@@ -366,14 +364,15 @@ pub fn verify(chain: &[CertificateDer<'static>], bundle: &Bundle) -> Result<(), 
             UnixTime::now(),
         )
         .map(drop)
-        .map_err(|cause| Withdrawal::of(cause, bundle))
+        .map_err(|cause| Withdrawal::of(cause, chain, bundle))
 }
 
 impl Withdrawal {
-    fn of(cause: webpki::Error, bundle: &Bundle) -> Self {
+    fn of(cause: webpki::Error, chain: &[CertificateDer<'_>], bundle: &Bundle) -> Self {
+        let diagnosis = bundle.explain(chain, cause, UnixTime::now());
         Self {
-            cause: words::of_verdict(&cause, bundle.name()),
-            reason: Refusal::of(&library_error(cause)),
+            reason: diagnosis.reason,
+            cause: diagnosis.cause,
         }
     }
 }

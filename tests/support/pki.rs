@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::{BASE64, HEXLOWER};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    OtherNameValue, PKCS_ECDSA_P256_SHA256, RevokedCertParams, SanType, SerialNumber,
-    SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension,
+    DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, OtherNameValue, PKCS_ECDSA_P256_SHA256, RevokedCertParams, SanType,
+    SerialNumber, SignatureAlgorithm,
 };
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -236,6 +236,14 @@ impl LeafBuilder {
         self
     }
 
+    /// Has a critical extension that nobody knows.
+    pub(crate) fn critical_extension(mut self) -> Self {
+        let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        extension.set_criticality(true);
+        self.params.custom_extensions.push(extension);
+        self
+    }
+
     /// Has a key of this kind; else it is ECDSA on P-256.
     pub(crate) fn key(mut self, kind: &'static SignatureAlgorithm) -> Self {
         self.key = kind;
@@ -371,6 +379,12 @@ impl Leaf {
     /// The same leaf, sent without its intermediates.
     pub(crate) fn without_intermediates(mut self) -> Self {
         self.chain.truncate(1);
+        self
+    }
+
+    /// The same leaf in the hands of somebody who has another one's key.
+    pub(crate) fn with_key_of(mut self, other: &Self) -> Self {
+        self.key.clone_from(&other.key);
         self
     }
 

@@ -7,6 +7,7 @@
 mod assertions;
 mod listeners;
 mod manual;
+mod outcomes;
 mod process;
 mod reference;
 mod routes;
@@ -82,6 +83,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
     let all = [
         process::TABLES,
         listeners::TABLES,
+        outcomes::TABLES,
         routes::TABLES,
         upstreams::TABLES,
         assertions::TABLES,

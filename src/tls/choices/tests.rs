@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
 use super::*;
-use crate::config::{ClientAuth, Located, Place};
+use crate::config::{ClientAuth, Located, Outcomes, Place};
 use crate::identity::CertificateNames;
 
 const ECDSA: CipherSuite = CipherSuite::EcdheEcdsaAes128GcmSha256;
@@ -118,6 +118,7 @@ fn settings(versions: &str, suites: &[CipherSuite]) -> ListenerTls {
         certificates: Vec::new(),
         client_auth: ClientAuth::None,
         trust: None,
+        outcomes: Outcomes::STRICT,
         session_resumption: true,
         session_lifetime: Duration::from_secs(60),
         versions: TlsVersions {

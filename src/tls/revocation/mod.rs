@@ -166,11 +166,16 @@ impl Revocation {
     }
 
     fn of_issuer(&self, name: &[u8]) -> impl Iterator<Item = &RevocationList> {
+        self.held_of(name).map(|held| &*held.list)
+    }
+
+    /// The lists with this issuer's name, whoever signed them, the newest of
+    /// each scope first.
+    pub(super) fn held_of(&self, name: &[u8]) -> impl Iterator<Item = &HeldList> {
         let before = self.lists.partition_point(|held| held.list.issuer() < name);
         let from = self.lists.get(before..).unwrap_or_default();
         from.iter()
-            .map(|held| &*held.list)
-            .take_while(move |list| list.issuer() == name)
+            .take_while(move |held| held.list.issuer() == name)
     }
 }
 
