@@ -688,7 +688,7 @@ async fn certificate_whose_issuer_has_no_revocation_list_is_refused() {
     let client = Client::new(&pki).presenting(&below_intermediate(&pki));
     for client in client.in_every_version() {
         let refusal = client.refusal(proxy.public()).await;
-        assert_eq!(refusal.alert(), AlertDescription::UnknownCA);
+        assert_eq!(refusal.alert(), AlertDescription::CertificateUnknown);
     }
     let line = proxy.log_line("handshake.refused", |_| true).await;
     assert_eq!(line["reason"], "revocation_unknown");

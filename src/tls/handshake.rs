@@ -130,7 +130,7 @@ pub(super) enum Client {
     Anonymous,
     /// It has proved to hold the key of a certificate that is not accepted.
     NotAccepted(Evidence),
-    Verified(VerifiedChain),
+    Verified(Box<VerifiedChain>),
 }
 
 /// A client whose chain was found good.
@@ -154,7 +154,7 @@ pub struct RefusedHandshake {
     /// The name the client asked for, if it came that far.
     pub server_name: Option<String>,
     /// What it had shown by then.
-    pub evidence: Evidence,
+    pub evidence: Box<Evidence>,
     /// The socket, if somebody may still read from it: the alert that was sent,
     /// or an explanation.
     pub socket: Option<Socket>,
@@ -167,7 +167,7 @@ impl RefusedHandshake {
             reason,
             cause: cause.into(),
             server_name: None,
-            evidence: Evidence::default(),
+            evidence: Box::default(),
             socket: None,
         }
     }
@@ -222,13 +222,13 @@ impl Record {
         let client = match (resumed, self.verified, self.objection) {
             (true, _, None) => {
                 let claimed = self.sessions.into_claimed_peer().ok_or(Unattested)?;
-                claimed.map_or(Client::Anonymous, Client::Verified)
+                claimed.map_or(Client::Anonymous, |peer| Client::Verified(Box::new(peer)))
             }
-            (false, Some((names, verdict)), None) => Client::Verified(VerifiedChain {
+            (false, Some((names, verdict)), None) => Client::Verified(Box::new(VerifiedChain {
                 names,
                 verdict,
                 chain: self.presented,
-            }),
+            })),
             (false, None, Some(objection)) => Client::NotAccepted(Evidence {
                 chain: self.presented,
                 objection: Some(objection),

@@ -7,6 +7,7 @@ use rustls_pki_types::UnixTime;
 
 use super::Step;
 use super::presented::Link;
+use super::rules::wrong_purpose;
 use crate::identity::UnreadableCertificate;
 use crate::telemetry::rfc3339;
 use crate::tls::anchor::Anchor;
@@ -33,7 +34,7 @@ pub(super) struct Case<'a> {
 }
 
 impl Found {
-    fn new(step: Step, cause: impl Into<String>) -> Self {
+    pub(super) fn new(step: Step, cause: impl Into<String>) -> Self {
         Self {
             step,
             cause: cause.into(),
@@ -42,14 +43,14 @@ impl Found {
         }
     }
 
-    fn miss(self, text: impl Into<String>) -> Self {
+    pub(super) fn miss(self, text: impl Into<String>) -> Self {
         Self {
             nearest_miss: Some(text.into()),
             ..self
         }
     }
 
-    fn remedy(self, text: impl Into<String>) -> Self {
+    pub(super) fn remedy(self, text: impl Into<String>) -> Self {
         Self {
             remedy: Some(text.into()),
             ..self
@@ -100,7 +101,7 @@ impl Case<'_> {
     }
 
     /// What a certificate of the path is called.
-    fn called(&self, at: usize) -> String {
+    pub(super) fn called(&self, at: usize) -> String {
         let link = self.path.get(at);
         let name = link
             .and_then(|link| link.subject_text())
@@ -342,16 +343,7 @@ impl Case<'_> {
         );
         let trust = self.trust();
         if top.is_self_issued() {
-            let what = if at == 0 {
-                "the certificate is self-signed"
-            } else {
-                "it ends in an authority of its own"
-            };
-            return Found::new(Step::Path, format!("{lead}: {what}, {issuer}"))
-                .miss(self.anchors_there())
-                .remedy(format!(
-                    "if {issuer} should be trusted, add it to {trust}; else use a certificate that an authority of the bundle has issued"
-                ));
+            return self.self_signed(&lead, at, &issuer);
         }
         let found = Found::new(
             Step::Path,
@@ -392,6 +384,21 @@ impl Case<'_> {
             ))
     }
 
+    /// What was sent ends in a certificate that nobody else vouches for.
+    fn self_signed(&self, lead: &str, at: usize, issuer: &str) -> Found {
+        let what = if at == 0 {
+            "the certificate is self-signed"
+        } else {
+            "it ends in an authority of its own"
+        };
+        Found::new(Step::Path, format!("{lead}: {what}, {issuer}"))
+            .miss(self.anchors_there())
+            .remedy(format!(
+                "if {issuer} should be trusted, add it to {}; else use a certificate that an authority of the bundle has issued",
+                self.trust()
+            ))
+    }
+
     fn anchors_there(&self) -> String {
         let anchors = self.bundle.anchors();
         let named: Vec<_> = anchors
@@ -405,79 +412,6 @@ impl Case<'_> {
         };
         format!("the bundle has {}{more}", named.join("; "))
     }
-
-    fn broken_rule(&self, cause: &webpki::Error) -> Found {
-        use webpki::Error as Cause;
-        let weak = self
-            .path
-            .iter()
-            .enumerate()
-            .find_map(|(at, link)| Some((at, link.weak_hash()?)));
-        match cause {
-            Cause::UnsupportedSignatureAlgorithmContext(_)
-            | Cause::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => match weak {
-                Some((at, hash)) => Found::new(
-                    Step::Signature,
-                    format!("{} is signed with {hash}, which is not accepted: such signatures can be forged", self.called(at)),
-                )
-                .remedy("have it issued again with SHA-256"),
-                None => Found::new(Step::Signature, "a certificate of the chain is signed with an algorithm that is not accepted")
-                    .remedy("have it issued again with ECDSA, Ed25519 or RSA, and SHA-256 or better"),
-            },
-            Cause::CaUsedAsEndEntity => Found::new(
-                Step::Constraints,
-                format!("{} is an authority's (basicConstraints CA:TRUE), and was presented as a client's", self.called(0)),
-            )
-            .remedy("give the client a certificate of its own, not that of an authority"),
-            Cause::EndEntityUsedAsCa => Found::new(
-                Step::Constraints,
-                "a certificate of the chain was signed by one that is no authority (no basicConstraints CA:TRUE)",
-            )
-            .remedy("have the certificate issued by an authority, or the intermediate issued again as one"),
-            Cause::NameConstraintViolation => {
-                let by = self.path.iter().position(|link| link.has_name_constraints());
-                let by = by.map_or_else(|| "its authority".to_owned(), |at| self.called(at));
-                Found::new(
-                    Step::Constraints,
-                    format!("the certificate has a name for which {by} may not vouch (nameConstraints)"),
-                )
-                .miss("but for that name it may be in order")
-                .remedy("issue a certificate whose names are within the authority's nameConstraints, or have another authority issue it")
-            }
-            Cause::PathLenConstraintViolated => Found::new(
-                Step::Constraints,
-                "there are more intermediates below an authority of the chain than it may have (pathLenConstraint)",
-            )
-            .remedy("have the certificate issued higher up, or the authority issued again with a larger pathLenConstraint"),
-            Cause::MaximumPathDepthExceeded => Found::new(
-                Step::Path,
-                format!("the chain is too long: {} certificates were sent, and at most 6 are looked at", self.sent),
-            )
-            .remedy("have the client send its certificate and its intermediates alone"),
-            Cause::UnsupportedCertVersion => {
-                let version = self.path.iter().map(|link| link.version()).find(|version| *version != 3);
-                Found::new(
-                    Step::Reading,
-                    format!("the certificate is of X.509 version {}, which has no extensions; version 3 is needed", version.unwrap_or(1)),
-                )
-                .remedy("have it issued again as version 3")
-            }
-            Cause::UnsupportedCriticalExtension => {
-                let oid = self.path.iter().find_map(|link| link.unknown_critical_extension());
-                Found::new(
-                    Step::Reading,
-                    format!("the chain has a critical extension that is not understood here ({})", oid.as_deref().unwrap_or("unnamed")),
-                )
-                .remedy("have the certificate issued again without it, or with it as not critical")
-            }
-            Cause::BadDer | Cause::BadDerTime | Cause::TrailingData(_) => Found::new(
-                Step::Reading,
-                "the chain cannot be read: a certificate of it is damaged, or not X.509 in DER",
-            )
-            .remedy("see that the client's certificate files are whole"),
-            other => Found::new(Step::Constraints, format!("the chain breaks a rule of RFC 5280: {other}")),
-        }
-    }
 }
 
 /// Whose date it is.
@@ -487,43 +421,6 @@ enum Whose {
     /// An intermediate.
     Above,
     Anchor,
-}
-
-fn wrong_purpose(present: &[Vec<usize>]) -> Found {
-    let words: Vec<_> = present.iter().take(4).map(|oid| purpose(oid)).collect();
-    let has = if words.is_empty() {
-        "nothing".to_owned()
-    } else {
-        words.join(", ")
-    };
-    let found = Found::new(
-        Step::Purpose,
-        format!("the certificate's extended key usage does not permit TLS clients: it has {has}, and not clientAuth"),
-    )
-    .remedy("issue a certificate with extendedKeyUsage clientAuth");
-    if words.iter().any(|word| word == "serverAuth") {
-        found.miss("it is a server's certificate; with clientAuth beside serverAuth it would pass")
-    } else {
-        found
-    }
-}
-
-/// A purpose by its name, or its dotted OID (RFC 5280 §4.2.1.12).
-fn purpose(oid: &[usize]) -> String {
-    let name = match oid {
-        [1, 3, 6, 1, 5, 5, 7, 3, 1] => "serverAuth",
-        [1, 3, 6, 1, 5, 5, 7, 3, 2] => "clientAuth",
-        [1, 3, 6, 1, 5, 5, 7, 3, 3] => "codeSigning",
-        [1, 3, 6, 1, 5, 5, 7, 3, 4] => "emailProtection",
-        [1, 3, 6, 1, 5, 5, 7, 3, 8] => "timeStamping",
-        [1, 3, 6, 1, 5, 5, 7, 3, 9] => "OCSPSigning",
-        [2, 5, 29, 37, 0] => "anyExtendedKeyUsage",
-        other => {
-            let arcs: Vec<_> = other.iter().take(16).map(ToString::to_string).collect();
-            return arcs.join(".");
-        }
-    };
-    name.to_owned()
 }
 
 fn date(seconds: i64) -> String {

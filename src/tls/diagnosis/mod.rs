@@ -8,6 +8,7 @@
 
 mod causes;
 pub(super) mod presented;
+mod rules;
 
 use std::sync::Arc;
 

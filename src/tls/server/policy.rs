@@ -138,7 +138,7 @@ impl Policy {
     /// The library has let somebody in whom this policy does not let in.
     pub(super) fn let_in(&self, client: Client, resumed: bool) -> Result<Known, Unattested> {
         match (client, &self.trust) {
-            (Client::Verified(chain), Some(trust)) => Ok((Some(trust.admit(chain)), None)),
+            (Client::Verified(chain), Some(trust)) => Ok((Some(trust.admit(*chain)), None)),
             (Client::NotAccepted(evidence), Some(_)) => {
                 let reason = evidence.reason().ok_or(Unattested)?;
                 Ok((None, Some(self.excused(reason, evidence)?)))
