@@ -147,6 +147,7 @@ impl Post<'_> {
             not_after = certificate.and_then(|known| known.not_after).map(date),
             sent = diagnosis.map(|found| found.sent),
             bundle = diagnosis.map(|found| found.bundle.as_str()),
+            list = diagnosis.and_then(|found| found.list.as_deref()),
             generation = self.current.site().generation(),
             reference = %finding.reference,
         );
@@ -168,6 +169,7 @@ impl Post<'_> {
             "certificate": finding.certificate.as_ref().map(describe),
             "sent": diagnosis.map(|found| found.sent),
             "bundle": diagnosis.map(|found| found.bundle.as_str()),
+            "list": diagnosis.and_then(|found| found.list.as_deref()),
             "generation": self.current.site().generation(),
         });
         let address = self.address.map(|address| address.ip());

@@ -276,3 +276,98 @@ impl fmt::Display for Refusal {
 pub(super) fn alert_record(alert: AlertDescription) -> [u8; 7] {
     [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, alert.into()]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::fmt::Write as _;
+
+    use super::*;
+    use crate::tls::words::alert_name;
+
+    const START: &str = "<!-- reasons: begin (generated; BLESS=1 cargo test --lib refusal) -->\n";
+    const END: &str = "<!-- reasons: end -->\n";
+
+    /// Everything that a listener can make softer, made soft.
+    const SOFT: Outcomes = Outcomes {
+        no_certificate: Outcome::Http,
+        untrusted: Outcome::Http,
+        expired: Outcome::Http,
+        not_yet_valid: Outcome::Http,
+        revoked: Outcome::Http,
+        revocation_unknown: Outcome::Http,
+        wrong_purpose: Outcome::Http,
+        malformed: Outcome::Http,
+        tell_client: true,
+    };
+
+    fn table() -> String {
+        let mut table =
+            "| `reason` | means | alert | outcome | remedy |\n|---|---|---|---|---|\n".to_owned();
+        for reason in Refusal::ALL {
+            let alert = reason
+                .alert()
+                .map(|alert| format!("`{}`", alert_name(alert)));
+            let outcome = match (reason.outcome(&SOFT), reason) {
+                (Outcome::Alert, _) => "–",
+                (_, Refusal::NoCertificate) => "`on_missing`",
+                _ => "`on_invalid`",
+            };
+            let (meaning, remedy) = (reason.meaning(), reason.remedy());
+            let alert = alert.as_deref().unwrap_or("–");
+            writeln!(
+                table,
+                "| `{reason}` | {meaning} | {alert} | {outcome} | {remedy} |"
+            )
+            .unwrap();
+        }
+        table
+    }
+
+    #[test]
+    fn the_manual_has_every_reason_as_the_code_has_it() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/README.md");
+        let text = std::fs::read_to_string(file).unwrap();
+        let (head, rest) = text
+            .split_once(START)
+            .expect("the manual has the begin line");
+        let (found, tail) = rest.split_once(END).expect("the manual has the end line");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(file, format!("{head}{START}{}{END}{tail}", table())).unwrap();
+            return;
+        }
+        assert_eq!(found, table(), "run `BLESS=1 cargo test --lib refusal`");
+    }
+
+    #[test]
+    fn no_reason_is_missing_from_the_list_of_all_and_none_is_there_twice() {
+        let codes: HashSet<_> = Refusal::ALL.iter().map(|reason| reason.code()).collect();
+        assert_eq!(codes.len(), Refusal::ALL.len());
+    }
+
+    #[test]
+    fn nothing_but_a_certificate_can_be_let_pass() {
+        let soft = Refusal::ALL
+            .into_iter()
+            .filter(|reason| reason.outcome(&SOFT) != Outcome::Alert);
+        assert_eq!(soft.count(), 8);
+        for reason in Refusal::ALL {
+            assert_eq!(
+                reason.outcome(&Outcomes::STRICT),
+                Outcome::Alert,
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_error_for_the_library_is_one_for_which_it_sends_the_reasons_alert() {
+        for reason in Refusal::ALL {
+            let is_of_the_chain = reason.outcome(&SOFT) != Outcome::Alert;
+            if is_of_the_chain && reason != Refusal::NoCertificate {
+                let sent = AlertDescription::from(reason.certificate_error());
+                assert_eq!(Some(sent), reason.alert(), "{reason}");
+            }
+        }
+    }
+}

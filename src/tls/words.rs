@@ -91,7 +91,7 @@ fn between(earlier: UnixTime, later: UnixTime) -> String {
 }
 
 /// An alert in the spelling of RFC 8446 §6: `UnknownCA` is `unknown_ca`.
-fn alert_name(alert: AlertDescription) -> String {
+pub(super) fn alert_name(alert: AlertDescription) -> String {
     let mut name = String::new();
     let mut after_small = false;
     for char in format!("{alert:?}").chars() {
@@ -101,7 +101,8 @@ fn alert_name(alert: AlertDescription) -> String {
         after_small = char.is_ascii_lowercase();
         name.push(char.to_ascii_lowercase());
     }
-    name
+    // The library's one word of another English than the RFCs' (RFC 6066 §3).
+    name.replace("unrecognised", "unrecognized")
 }
 
 #[cfg(test)]
@@ -111,6 +112,10 @@ mod tests {
     #[test]
     fn alerts_are_spelt_as_in_the_rfc() {
         assert_eq!(alert_name(AlertDescription::UnknownCA), "unknown_ca");
+        assert_eq!(
+            alert_name(AlertDescription::UnrecognisedName),
+            "unrecognized_name"
+        );
         assert_eq!(
             alert_name(AlertDescription::CertificateRequired),
             "certificate_required"

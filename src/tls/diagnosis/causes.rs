@@ -22,6 +22,8 @@ pub(super) struct Found {
     pub(super) nearest_miss: Option<String>,
     /// `None`: that of the reason.
     pub(super) remedy: Option<String>,
+    /// The file of the revocation list that this rests on.
+    pub(super) list: Option<String>,
 }
 
 /// What a chain was held against.
@@ -40,12 +42,20 @@ impl Found {
             cause: cause.into(),
             nearest_miss: None,
             remedy: None,
+            list: None,
         }
     }
 
     pub(super) fn miss(self, text: impl Into<String>) -> Self {
         Self {
             nearest_miss: Some(text.into()),
+            ..self
+        }
+    }
+
+    fn list(self, held: Option<&HeldList>) -> Self {
+        Self {
+            list: held.map(|held| held.source.display().to_string()),
             ..self
         }
     }
@@ -220,14 +230,13 @@ impl Case<'_> {
         };
         let since = since.map(|since| format!(", since {}", date(since)));
         let cause = format!(
-            "{} is on the revocation list of {} in {} ({}){}",
+            "{} is on the revocation list of {} ({}){}",
             self.called(at),
             held.list.issuer_text(),
-            held.source.display(),
             self.trust(),
             since.unwrap_or_default(),
         );
-        let found = Found::new(Step::Revocation, cause);
+        let found = Found::new(Step::Revocation, cause).list(Some(held));
         if at == 0 {
             found
         } else {
@@ -238,11 +247,10 @@ impl Case<'_> {
     fn stale(&self, next_update: i64) -> Found {
         let ago = describe(seconds(self.now).saturating_sub(next_update));
         let list = self.in_lists(|_, held| (held.list.next_update() == next_update).then_some(()));
-        let which = match list {
+        let which = match &list {
             Some((_, held, ())) => format!(
-                "the revocation list of {} in {}, which is needed here,",
-                held.list.issuer_text(),
-                held.source.display()
+                "the revocation list of {}, which is needed here,",
+                held.list.issuer_text()
             ),
             None => "a revocation list that is needed here".to_owned(),
         };
@@ -254,6 +262,7 @@ impl Case<'_> {
                 self.trust()
             ),
         )
+        .list(list.map(|(_, held, ())| held))
         .miss(
             "but for that list the certificate may be in order: the client can do nothing about it",
         )

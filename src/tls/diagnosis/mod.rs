@@ -34,6 +34,8 @@ pub struct Diagnosis {
     pub nearest_miss: Option<String>,
     /// What to do about it.
     pub remedy: String,
+    /// The file of the revocation list that this rests on, for the operator alone.
+    pub list: Option<String>,
     /// The trust bundle that was asked.
     pub bundle: String,
     /// What the leaf says of itself.
@@ -203,6 +205,7 @@ fn diagnosis(
         cause: bounded(&found.cause, LONGEST_TEXT),
         nearest_miss: found.nearest_miss.map(|text| bounded(&text, LONGEST_TEXT)),
         remedy: bounded(&remedy, LONGEST_TEXT),
+        list: found.list.map(|path| bounded(&path, LONGEST_TEXT)),
         bundle: bundle.name().to_owned(),
         certificate: Presented::read(leaf),
         sent: chain.len(),
