@@ -3,7 +3,7 @@
 use crate::identity::{NameKind, NamePattern, PeerPattern};
 
 use super::model::{
-    Allowed, ClientAuth, HostPattern, Listener, ListenerId, Located, Route, UpstreamId,
+    Allowed, HostPattern, Listener, ListenerId, ListenerTls, Located, Route, UpstreamId,
 };
 use super::names::{Names, name};
 use super::problem::Problem;
@@ -94,7 +94,7 @@ fn can_be_satisfied(field: &Field<'_>, listener: Option<ListenerId>, ends: &Ends
     };
     let asks = |listener: &&Listener| {
         let tls = listener.tls.as_ref();
-        tls.is_some_and(|tls| tls.client_auth != ClientAuth::None)
+        tls.is_some_and(ListenerTls::asks_for_certificates)
     };
     match here.first() {
         Some(first) if !here.iter().any(asks) => Err(field.refuse(

@@ -56,7 +56,7 @@ pub use fingerprint::{Fingerprint, MalformedFingerprint};
 pub use names::{CertificateNames, UnreadableCertificate};
 pub use pattern::{NameKind, NamePattern, PatternError, PeerPattern};
 pub use peer::{PeerIdentity, VerifiedLeaf};
-pub use sans::MalformedName;
+pub use sans::{MalformedName, canonical_dns};
 pub use template::{
     HeaderTemplates, TemplateCause, TemplateError, TextTemplate, is_reserved_field,
 };

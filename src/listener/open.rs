@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use super::sockets::SocketId;
-use super::summons::{Dismissal, Manner, Summons, bundle_of};
+use super::summons::{Dismissal, Manner, Summons};
 use super::worker::{Current, Worker};
 use crate::identity::PeerIdentity;
 use crate::proxy::{Caller, Site, Standing};
@@ -241,7 +241,11 @@ impl Open {
             .filter(|_| moved)
             .and_then(|peer| site.bundle(peer.bundle()))
             .map(|(config, _)| config)
-            .or_else(|| bundle_of(under.config(), id));
+            .or_else(|| {
+                let name = caller.downstream().server_name();
+                let bundle = under.server(id)?.bundle(name)?;
+                under.bundle(bundle.name()).map(|(config, _)| config)
+            });
         let reason = why.reason;
         let summons = Summons::to_end(Manner::of(bundle), why)?;
         let downstream = caller.downstream();

@@ -15,7 +15,7 @@ use super::party::Party;
 use super::site::Site;
 use crate::config::{Limits, ListenerId};
 use crate::identity::PeerIdentity;
-use crate::tls::ServerTls;
+use crate::tls::{Misdirected, ServerTls};
 
 /// One [`Downstream`] connection under one generation. Everything that is the
 /// same for each of its requests is made once, here.
@@ -92,11 +92,15 @@ impl Caller {
         self.downstream.peer()
     }
 
-    /// Whether requests for `host` may come over this connection.
-    pub(super) fn may_ask_for(&self, host: &str) -> bool {
+    /// Sees whether requests for `host` may come over this connection.
+    ///
+    /// # Errors
+    ///
+    /// They may not, and why.
+    pub(super) fn may_ask_for(&self, host: &str) -> Result<(), Misdirected> {
         let asked = self.downstream.server_name();
         let tls = self.tls.as_ref();
-        tls.is_none_or(|tls| tls.covers(host, asked))
+        tls.map_or(Ok(()), |tls| tls.covers(host, asked))
     }
 
     pub(super) fn origin(&self) -> &Origin {

@@ -67,7 +67,7 @@ pub(crate) use pem::private_key;
 pub use purpose::WrongPurpose;
 pub use refusal::Refusal;
 pub use revocation::Note;
-pub use server::{ServerTls, linger};
+pub use server::{Misdirected, ServerTls, linger};
 pub use sessions::TicketKeys;
 pub use stream::{Socket, Stream};
 pub use trust_path::TrustPath;

@@ -1,6 +1,8 @@
 //! countersign as a TLS server: a listener's settings, and one handshake under them.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,18 +11,20 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_rustls::server::{StartHandshake, TlsStream};
 
+use super::bundle::Bundle;
 use super::first_flight;
 use super::handshake::{self, Handshaken, LetIn, Record, RefusedHandshake};
 use super::own_certificate::OwnChain;
 use super::peers::{KnownPeer, Withdrawal};
 use super::refusal::{Refusal, alert_record};
-use super::sni::{Certificates, normalise};
+use super::sni::Certificates;
 use super::stream::{Socket, Stream};
 use super::words;
-use crate::config::{ListenerTls, Protocol};
+use crate::config::{ClientPolicy, ListenerTls, Protocol};
+use crate::identity::canonical_dns;
 
-use policy::Policy;
 pub(super) use policy::{Demand, Trust};
+use policy::{Policies, Policy};
 
 mod policy;
 
@@ -31,23 +35,34 @@ const LINGER: std::time::Duration = std::time::Duration::from_millis(500);
 #[derive(Debug)]
 pub struct ServerTls {
     certificates: Arc<Certificates>,
-    /// The listener's own.
-    policy: Policy,
+    policies: Policies,
+}
+
+/// Why a host may not be asked for over a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Misdirected {
+    /// What is demanded of its clients is not what was demanded of this one.
+    AnotherPolicy,
+    /// The listener does not serve it at all.
+    NotServed,
 }
 
 impl ServerTls {
-    /// Puts a listener's settings together.
+    /// Puts a listener's settings together. `demand` says what each policy of
+    /// [`ListenerTls::policies`], by its place there, is made of.
     pub(super) fn new(
         tls: &ListenerTls,
         protocols: &[Protocol],
         chains: &[&OwnChain],
-        demand: Demand,
+        demand: impl Fn(usize, ClientPolicy) -> Result<Demand, rustls::Error>,
     ) -> Result<Self, rustls::Error> {
-        let certificates = Arc::new(Certificates::new(chains));
-        let policy = Policy::new(tls, protocols, &certificates, demand)?;
+        let certificates = Arc::new(Certificates::new(chains, tls.unknown_sni));
+        let policies = Policies::new(tls, |index, policy| {
+            Policy::new(tls, protocols, &certificates, demand(index, policy)?)
+        })?;
         Ok(Self {
             certificates,
-            policy,
+            policies,
         })
     }
 
@@ -61,24 +76,56 @@ impl ServerTls {
     /// It would be refused, and why.
     pub fn judge(
         &self,
-        _server_name: Option<&str>,
+        server_name: Option<&str>,
         peer: Option<&KnownPeer>,
         let_in: Option<LetIn>,
     ) -> Result<Option<i64>, Withdrawal> {
-        self.policy.judge(peer, let_in)
+        let place = self.place_of_open(server_name);
+        match place.and_then(|place| self.policies.get(place)) {
+            Some(policy) => policy.judge(peer, let_in),
+            None => Err(Withdrawal {
+                reason: Refusal::UnknownName,
+                cause: unknown_name(server_name),
+            }),
+        }
     }
 
-    /// Whether requests for `host` (lower case, no port) may come over a
-    /// connection whose client asked for `server_name`; else they get 421 (RFC
-    /// 9110 §15.5.20).
-    pub fn covers(&self, host: &str, _server_name: Option<&str>) -> bool {
-        self.certificates.cover(host)
+    /// The trust bundle that clients which ask for `server_name` are checked
+    /// against, if they are.
+    pub fn bundle(&self, server_name: Option<&str>) -> Option<&Arc<Bundle>> {
+        let policy = self.policies.get(self.place_of_open(server_name)?)?;
+        Some(&policy.trust.as_ref()?.bundle)
     }
 
-    /// What is demanded of a client that asks for `name`. `None`: it is refused.
-    fn policy_of(&self, name: Option<&str>) -> Option<&Policy> {
-        let is_served = !self.certificates.candidates(name).is_empty();
-        is_served.then_some(&self.policy)
+    /// Sees whether requests for `host` (lower case, no port, no final dot) may
+    /// come over a connection whose client asked for `server_name`.
+    ///
+    /// They may if a client that had asked for `host` would have come under the
+    /// very same policy. An address cannot be asked for in a handshake (RFC 6066
+    /// §3), so it goes with no name.
+    ///
+    /// # Errors
+    ///
+    /// They may not, and why; they get 421 (RFC 9110 §15.5.20).
+    pub fn covers(&self, host: &str, server_name: Option<&str>) -> Result<(), Misdirected> {
+        let name = Some(host).filter(|host| host.parse::<IpAddr>().is_err());
+        match self.place_of(name) {
+            None => Err(Misdirected::NotServed),
+            place if place == self.place_of_open(server_name) => Ok(()),
+            Some(_) => Err(Misdirected::AnotherPolicy),
+        }
+    }
+
+    /// Which policy holds for a client that asks for `name`. `None`: it is refused.
+    fn place_of(&self, name: Option<&str>) -> Option<usize> {
+        let is_covered = |name: &str| self.certificates.cover(name);
+        self.policies.place(name, is_covered)
+    }
+
+    /// The same for a client that has asked for it and was let in, perhaps
+    /// before the certificates changed.
+    fn place_of_open(&self, name: Option<&str>) -> Option<usize> {
+        self.policies.only().or_else(|| self.place_of(name))
     }
 
     /// Completes a handshake, the ClientHello included, before `deadline`.
@@ -120,8 +167,10 @@ impl ServerTls {
                 return Err(refused);
             }
         };
-        let name = accepted.client_hello().server_name().map(normalise);
-        let Some(policy) = self.policy_of(name.as_deref()) else {
+        let hello = accepted.client_hello();
+        let name = hello.server_name().map(canonical_dns).map(Cow::into_owned);
+        let place = self.place_of(name.as_deref());
+        let Some(policy) = place.and_then(|place| self.policies.get(place)) else {
             let refused = refuse_name(socket, name.as_deref()).await;
             record.borrow_mut().note_server_name(name);
             return Err(refused);
@@ -206,15 +255,16 @@ fn failed(cause: &std::io::Error, socket: Socket) -> RefusedHandshake {
 async fn refuse_name(mut socket: Socket, name: Option<&str>) -> RefusedHandshake {
     let alert = alert_record(AlertDescription::UnrecognisedName);
     let sent = socket.write_all(&alert).await.is_ok();
-    let mut refused = RefusedHandshake::early(
-        Refusal::UnknownName,
-        format!(
-            "no certificate of this listener carries the name {}",
-            name.unwrap_or("-")
-        ),
-    );
+    let mut refused = RefusedHandshake::early(Refusal::UnknownName, unknown_name(name));
     refused.socket = Some(socket).filter(|_| sent);
     refused
+}
+
+fn unknown_name(name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("no certificate of this listener carries the name {name}"),
+        None => "the client asked for no name (SNI), and what this listener demands depends on the name; unknown_sni = \"strictest\" would let it in".to_owned(),
+    }
 }
 
 /// Lets the client read its alert: ends our side and waits a moment for its

@@ -14,6 +14,7 @@ pub(crate) mod command;
 pub(crate) mod disk;
 pub(crate) mod everywhere;
 pub(crate) mod frames;
+mod lenient;
 pub(crate) mod pki;
 pub(crate) mod proxy;
 pub(crate) mod raw;

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use super::super::{
     Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, CrlCheck, EndpointAddress, Files,
     HostPattern, KeyExchange, LayerMode, ListenerId, LogFormat, LogLevel, OnCrlFault, OnWithdrawal,
-    PoolPer, Problem, Protocol, RunAs, TlsVersion, UpstreamId, UpstreamTrust, parse, read,
+    PoolPer, Problem, Protocol, RunAs, TlsVersion, UnknownSni, UpstreamId, UpstreamTrust, parse,
+    read,
 };
 use super::{BASELINE, accepted, draft, with};
 use crate::identity::{Decoding, Encoding};
@@ -640,4 +641,66 @@ proptest! {
         let text = format!("{}{to}{}", &BASELINE[..at], &BASELINE[at + 1..]);
         draft(&text).problems.to_string();
     }
+}
+
+#[test]
+fn name_with_a_policy_of_its_own_takes_from_its_listener_the_bundle_alone() {
+    let names = r#"trust = "partners"
+names."A.Example.com." = { client_auth = "want" }
+names."*.example.com" = { client_auth = "none" }
+names."xn--bcher-kva.example" = { client_auth = "require", trust = "staff" }
+"#;
+    let text = with("trust = \"partners\"\n", names) + "[trust.staff]\nca = [\"staff.pem\"]";
+    let config = accepted(&text);
+    let tls = config.listeners()[0].tls.as_ref().expect("it is there");
+    assert_eq!(tls.unknown_sni, UnknownSni::Refuse);
+    let names: Vec<_> = tls
+        .names
+        .iter()
+        .map(|named| named.name.value.to_string())
+        .collect();
+    assert_eq!(
+        names,
+        ["a.example.com", "*.example.com", "xn--bcher-kva.example"]
+    );
+    let policies: Vec<_> = tls.policies().map(|p| (p.client_auth, p.trust)).collect();
+    let (partners, staff) = (Some(BundleId(0)), Some(BundleId(1)));
+    assert_eq!(
+        policies,
+        [
+            (ClientAuth::Require, partners),
+            (ClientAuth::Want, partners),
+            (ClientAuth::None, None),
+            (ClientAuth::Require, staff),
+        ]
+    );
+    assert_eq!(tls.strictest_policy(), None);
+}
+
+#[test]
+fn strictest_policy_is_the_one_that_demands_most_wherever_it_stands() {
+    for (own, named, strictest) in [
+        ("require", "want", "require"),
+        ("want", "require", "require"),
+        ("want", "none", "want"),
+        ("require", "require", "require"),
+    ] {
+        let tls = format!(
+            "client_auth = \"{own}\"\nunknown_sni = \"strictest\"\nnames.\"a.test\" = {{ client_auth = \"{named}\" }}"
+        );
+        let config = accepted(&with("client_auth = \"require\"", &tls));
+        let tls = config.listeners()[0].tls.as_ref().expect("it is there");
+        let found = tls.strictest_policy().map(|policy| policy.client_auth);
+        let word = found.map(|found| format!("{found:?}").to_lowercase());
+        assert_eq!(word.as_deref(), Some(strictest), "{own} and {named}");
+        assert_eq!(tls.unknown_sni, UnknownSni::Strictest);
+    }
+}
+
+#[test]
+fn route_may_require_a_certificate_that_only_one_name_of_its_listener_asks_for() {
+    let names = "client_auth = \"none\"\nnames.\"a.test\" = { client_auth = \"want\", trust = \"partners\" }";
+    let text = with("client_auth = \"require\"\ntrust = \"partners\"", names);
+    let config = accepted(&text.replace("[[routes]]", "[[routes]]\nclient_auth = \"require\""));
+    assert!(config.routes()[0].requires_certificate);
 }

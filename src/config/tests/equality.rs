@@ -148,6 +148,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("\"internal\"", "\"partners\""),
     ("\"orders\"", "\"billing\""),
     ("\"partners\"", "\"internal\""),
+    ("\"refuse\"", "\"strictest\""),
     ("\"reject\"", "\"allow\""),
     ("\"reject\"", "\"log\""),
     ("\"supported\"", "\"required\""),
@@ -181,6 +182,7 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         ("listener", _) => vec![String::new()],
         // A listener has three words for it, a route this one alone.
         ("client_auth", _) if is_on => vec![line("\"want\"")],
+        ("client_auth", "\"want\"") => vec![line("\"require\"")],
         ("client_auth", _) => vec![String::new()],
         ("max_connections" | "max_sessions" | "refusals_per_minute" | "workers", number) => {
             vec![line(&format!("1{number}"))]

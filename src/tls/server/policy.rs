@@ -6,7 +6,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::UnixTime;
 
-use crate::config::{ListenerTls, Outcome, Outcomes, Protocol};
+use crate::config::{ClientPolicy, ListenerTls, Outcome, Outcomes, Protocol, UnknownSni};
 use crate::tls::bundle::Bundle;
 use crate::tls::choices;
 use crate::tls::handshake::{
@@ -15,7 +15,7 @@ use crate::tls::handshake::{
 use crate::tls::peers::{KnownPeer, Peers, Withdrawal};
 use crate::tls::refusal::Refusal;
 use crate::tls::sessions::Sessions;
-use crate::tls::sni::Certificates;
+use crate::tls::sni::{ByName, Certificates};
 use crate::tls::verifier::ClientVerifier;
 
 /// The TLS 1.3 tickets after a full handshake. A client that opens several
@@ -54,6 +54,83 @@ pub(in crate::tls) struct Demand {
     pub(in crate::tls) trust: Option<Trust>,
     /// What can be resumed; `None`: nothing.
     pub(in crate::tls) sessions: Option<Sessions>,
+}
+
+/// The policies of one listener, and whom each is for.
+#[derive(Debug)]
+pub(super) struct Policies {
+    /// Each differs from all others.
+    all: Vec<Policy>,
+    /// Of these: the one for names that have none of their own.
+    own: usize,
+    named: ByName<usize>,
+    /// For clients that ask for no name; `None`: they are refused.
+    nameless: Option<usize>,
+    /// For names that no certificate carries; `None`: they are refused.
+    unknown: Option<usize>,
+}
+
+impl Policies {
+    /// Has `make` make each policy that differs from those before it.
+    pub(super) fn new<E>(
+        tls: &ListenerTls,
+        mut make: impl FnMut(usize, ClientPolicy) -> Result<Policy, E>,
+    ) -> Result<Self, E> {
+        let (mut known, mut all, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, wanted) in tls.policies().enumerate() {
+            let place = known.iter().position(|policy| *policy == wanted);
+            if place.is_none() {
+                known.push(wanted);
+                all.push(make(index, wanted)?);
+            }
+            places.push(place.unwrap_or(all.len().saturating_sub(1)));
+        }
+        let mut places = places.into_iter();
+        let own = places.next().unwrap_or_default();
+        let mut named = ByName::default();
+        for (entry, place) in tls.names.iter().zip(places) {
+            named.insert(&entry.name.value, place);
+        }
+        let strictest = tls.strictest_policy();
+        let strictest = known.iter().position(|policy| Some(*policy) == strictest);
+        let unknown = strictest.filter(|_| tls.unknown_sni == UnknownSni::Strictest);
+        Ok(Self {
+            all,
+            own,
+            // Where all names have one policy, none is escaped by saying no name.
+            nameless: if named.is_empty() { Some(own) } else { unknown },
+            named,
+            unknown,
+        })
+    }
+
+    /// Where the policy is for a client that asks for `name`, and `is_covered`:
+    /// for which there is a certificate. `None`: it is refused.
+    pub(super) fn place(
+        &self,
+        name: Option<&str>,
+        is_covered: impl Fn(&str) -> bool,
+    ) -> Option<usize> {
+        match name {
+            Some(name) if is_covered(name) => Some(*self.named.find(name).unwrap_or(&self.own)),
+            Some(_) => self.unknown,
+            None => self.nameless,
+        }
+    }
+
+    /// The one policy, if it is the same for every name.
+    pub(super) fn only(&self) -> Option<usize> {
+        self.named.is_empty().then_some(self.own)
+    }
+
+    pub(super) fn get(&self, place: usize) -> Option<&Policy> {
+        self.all.get(place)
+    }
+
+    #[cfg(test)]
+    pub(super) fn all_mut(&mut self) -> &mut [Policy] {
+        &mut self.all
+    }
 }
 
 impl Policy {
