@@ -38,6 +38,7 @@ mod limits;
 mod logs;
 mod message_layer;
 mod names;
+mod outcomes;
 mod pool_per;
 mod preview;
 mod reload;

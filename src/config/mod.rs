@@ -32,6 +32,7 @@ mod names;
 mod nearest;
 mod options;
 mod outbound;
+mod outcomes;
 mod problem;
 mod process;
 mod routes;
@@ -60,10 +61,10 @@ pub use model::{
     AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, ClientPolicy,
     CredentialSource, CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode,
     Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
-    NamedRules, OnCrlFault, OnWithdrawal, Outbound, OwnCertificate, Place, PoolPer, Protocol,
-    Route, Rule, RunAs, Says, Server, SessionLost, Share, StatefulSessions, TlsVersion,
-    TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamId, UpstreamTls, UpstreamTrust, Who,
-    is_within,
+    NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, Place,
+    PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost, Share, StatefulSessions,
+    TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamId, UpstreamTls,
+    UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

@@ -15,6 +15,7 @@ use crate::identity::{Assertable, TrustDomain};
 
 mod client_policy;
 mod outbound;
+mod outcomes;
 mod peers;
 mod rules;
 
@@ -22,6 +23,7 @@ pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
 pub use outbound::{
     CredentialSource, LayerMode, Outbound, PoolPer, RunAs, SessionLost, StatefulSessions,
 };
+pub use outcomes::{Outcome, Outcomes};
 pub use peers::AcceptedAssertions;
 pub use rules::{Callers, NamedRules, Rule, Says, Who, is_within};
 
@@ -85,6 +87,8 @@ pub struct Log {
     pub access: bool,
     /// The least important diagnostic that is written to standard error.
     pub level: LogLevel,
+    /// How many refused handshakes of one source and reason have lines within a minute.
+    pub refusals_per_minute: NonZeroU32,
 }
 
 /// How log lines look.
@@ -273,6 +277,8 @@ pub struct ListenerTls {
     pub client_auth: ClientAuth,
     /// What client certificates are checked against; present unless `client_auth` is `none`.
     pub trust: Option<BundleId>,
+    /// What becomes of clients that are not accepted.
+    pub outcomes: Outcomes,
     /// Names with another policy, each once, in the order of the file.
     pub names: Vec<NamedPolicy>,
     /// What becomes of clients that ask for an unknown name, or for none.

@@ -1,6 +1,6 @@
 //! Reads what concerns the whole process: `[server]`, `[log]`, `[admin]` and `[trust.NAME]`.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::OnceLock;
 
 use super::defaults;
@@ -14,6 +14,9 @@ use crate::telemetry;
 
 /// More threads than any machine has cores for.
 const MOST_WORKERS: usize = 1024;
+
+/// More lines than this are no limit on what strangers write into the log.
+const MOST_REFUSALS: usize = 10_000;
 
 /// More often would keep the disk busy; more seldom would not be live.
 const POLL_INTERVAL: (&str, &str) = ("100ms", "1h");
@@ -56,10 +59,15 @@ pub(super) fn log(section: &mut Section<'_>) -> Read<Log> {
             ("debug", LogLevel::Debug),
         ])
     });
+    let refusals = section.optional("refusals_per_minute", |field| field.count(MOST_REFUSALS));
+    let refusals = refusals?.and_then(|count| u32::try_from(count).ok());
     Ok(Log {
         format: format?,
         access: access?,
         level: level?,
+        refusals_per_minute: refusals
+            .and_then(NonZeroU32::new)
+            .unwrap_or(defaults::REFUSALS_PER_MINUTE),
     })
 }
 

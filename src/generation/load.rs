@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::secrets::{self, Exposed};
 use crate::config::{self, Config, Files, Problems, Seen};
-use crate::proxy::{self, Accepted, Site};
-use crate::telemetry::{MetricNames, Metrics, events};
+use crate::proxy::{self, Accepted, Records, Site};
+use crate::telemetry::{MetricNames, events};
 use crate::tls::{self, Material, RevocationListFacts, describe, unix_now};
 use crate::upstream::{self, Plan};
 
@@ -43,9 +43,9 @@ impl Loaded {
         &self.accepted
     }
 
-    /// What it says about requests, as the generation of this number. `metrics`
-    /// count by [`metric_names`](Self::metric_names).
-    pub(crate) fn site(&self, generation: u64, metrics: Arc<Metrics>) -> Arc<Site> {
+    /// What it says about requests, as the generation of this number. The metrics
+    /// of `records` count by [`metric_names`](Self::metric_names).
+    pub(crate) fn site(&self, generation: u64, records: Records) -> Arc<Site> {
         Arc::new(Site::new(
             generation,
             Arc::clone(&self.config),
@@ -55,7 +55,7 @@ impl Loaded {
                 self.material.bundles.clone(),
                 self.accepted.clone(),
             ),
-            metrics,
+            records,
         ))
     }
 

@@ -12,7 +12,7 @@ use crate::listener::{
 use crate::telemetry::metrics::{
     AnchorUse, CertificateExpiry, CertificateKind, RevocationListExpiry, UnenforcedLists,
 };
-use crate::telemetry::{AccessLog, LogControl, Metrics, events};
+use crate::telemetry::{AccessLog, LogControl, Metrics, Refusals, events};
 use crate::tls::{Material, Peers};
 
 /// A generation on its way to the workers.
@@ -26,6 +26,7 @@ pub(super) struct Publishing {
     publisher: Publisher,
     sockets: Sockets,
     metrics: Arc<Metrics>,
+    refusals: Arc<Refusals>,
     log: LogControl,
     peers: Arc<Peers>,
 }
@@ -59,7 +60,8 @@ impl Publishing {
         metrics.include_peers(move || counted.len());
         let mut sockets = Sockets::default();
         let plan = sockets.plan(config)?;
-        let site = loaded.site(1, Arc::clone(&metrics));
+        let refusals = Refusals::new();
+        let site = loaded.site(1, (Arc::clone(&metrics), Arc::clone(&refusals)));
         let published = Published::new(site, plan.serving());
         let workers = config.server().workers.get();
         let (mut workers, mut publisher) = Workers::start(workers, &published, access, life)?;
@@ -73,6 +75,7 @@ impl Publishing {
             publisher,
             sockets,
             metrics,
+            refusals,
             log,
             peers,
         };
@@ -93,7 +96,8 @@ impl Publishing {
         })?;
         let opened = addresses(&plan, config).map_err(|cause| cause.to_string())?;
         let metrics = self.metrics.with_names(loaded.metric_names());
-        let site = loaded.site(*generation, Arc::clone(&metrics));
+        let records = (Arc::clone(&metrics), Arc::clone(&self.refusals));
+        let site = loaded.site(*generation, records);
         self.judge(loaded).await;
         let published = Published::new(site, plan.serving());
         let new = self.sockets.adopt(plan, config);
@@ -124,6 +128,10 @@ impl Publishing {
 
     pub(super) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    pub(super) fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
     }
 }
 

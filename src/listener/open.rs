@@ -16,7 +16,7 @@ use crate::config::TrustBundle;
 use crate::identity::PeerIdentity;
 use crate::proxy::{Caller, Site, Standing};
 use crate::telemetry::events;
-use crate::tls::{Connected, Refusal, Withdrawal, unix_now};
+use crate::tls::{Connected, LetIn, Refusal, Withdrawal, unix_now};
 
 /// So many connections are judged before others have their turn.
 const JUDGED_AT_ONCE: usize = 16;
@@ -39,6 +39,8 @@ pub(super) struct Open {
     socket: SocketId,
     /// Who is at the other end, as the process knows it; `None` is anonymous.
     peer: Option<Connected>,
+    /// On what terms it was let in, if it is nobody because it is not accepted.
+    let_in: Option<LetIn>,
     caller: RefCell<Rc<Caller>>,
     /// The last second of the peer's chain, after 1970.
     expires: Cell<Option<i64>>,
@@ -129,12 +131,13 @@ impl Open {
     pub(super) fn new(
         socket: SocketId,
         caller: Rc<Caller>,
-        peer: Option<Connected>,
+        (peer, let_in): (Option<Connected>, Option<LetIn>),
         expires: Option<i64>,
     ) -> Self {
         Self {
             socket,
             peer,
+            let_in,
             caller: RefCell::new(caller),
             expires: Cell::new(expires),
             tunnel: Cell::new(false),
@@ -169,7 +172,10 @@ impl Open {
         };
         let verdict = match (moved, tls) {
             (Some(_), _) => self.judge_elsewhere(site),
-            (None, Some(tls)) => tls.judge(former.downstream().server_name(), self.peer.as_deref()),
+            (None, Some(tls)) => {
+                let name = former.downstream().server_name();
+                tls.judge(name, self.peer.as_deref(), self.let_in)
+            }
             (None, None) => Ok(None),
         };
         if let (None, Some(id)) = (moved, listener) {

@@ -28,6 +28,7 @@ use super::target::{self, Target};
 use super::{headers, keys, tunnel};
 use crate::config::UpstreamId;
 use crate::policy::Permit;
+use crate::telemetry::ReferenceId;
 use crate::telemetry::access::AccessLog;
 use crate::tls::Misdirected;
 use crate::upstream::{Answer, Plan, Upstream, UpstreamBody};
@@ -121,6 +122,11 @@ impl Proxy {
         &self.site
     }
 
+    /// A reference that no other refusal or request of the worker has.
+    pub fn next_reference(&self) -> ReferenceId {
+        self.ledger.references.next()
+    }
+
     pub(super) fn ledger(&self) -> &Rc<Ledger> {
         &self.ledger
     }
@@ -142,7 +148,7 @@ impl Caller {
         let mut exchange = Exchange::begin(&self, &head);
         let begun = match ambiguity {
             Some(rule) => Err(Fault::malformed(rule)),
-            None => self.downstream().admit(),
+            None => Ok(()),
         };
         let readied = begun.and_then(|()| self.ready(&mut head, &mut exchange));
         let passing = match readied {
@@ -178,6 +184,7 @@ impl Caller {
         head: &mut request::Parts,
         exchange: &mut Exchange,
     ) -> Result<Readied, Fault> {
+        self.downstream().admit()?;
         let proxy = self.proxy();
         let party = self.party(&mut head.headers)?;
         exchange.is_for(&party);
@@ -357,10 +364,11 @@ fn unreadable(what: &str) -> Fault {
 fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
     let status = fault.status().unwrap_or(StatusCode::BAD_GATEWAY);
     let text = format!(
-        "{} {}\nreference: {}\n",
+        "{} {}\nreference: {}\n{}",
         status.as_u16(),
         status.canonical_reason().unwrap_or_default(),
-        exchange.id()
+        exchange.id(),
+        exchange.explanation().unwrap_or_default()
     );
     // HTTP/2 has no such field; its streams end one by one.
     let close = fault.ends_connection() && !exchange.is_http2();

@@ -26,6 +26,8 @@ events! {
     STOPPED = "server.stopped";
     /// A handshake ended in a refusal, which the line explains.
     HANDSHAKE_REFUSED = "handshake.refused";
+    /// More handshakes were refused than the log was told of one by one.
+    REFUSALS_LEFT_OUT = "handshake.refusals_left_out";
     /// A connection ended in a fault outside any request.
     CONNECTION_FAULT = "connection.fault";
     /// An open connection is being ended since its peer is no longer trusted.

@@ -18,13 +18,11 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::anchor::{self, Anchor, AnchorUse, ReadAnchor, UnusableAnchor};
 use super::pem;
-use super::refusal::Refusal;
 use super::revocation::{Lookup, Note, Revocation, RevocationListFacts, seconds, unix_time};
 use super::scope::Scope;
 use super::trust_path::TrustPath;
-use super::words;
 use crate::config::{self, CrlCheck, Files, Located, OnCrlFault, Problem};
-use crate::identity::{CertificateNames, Fingerprint};
+use crate::identity::Fingerprint;
 use crate::telemetry::metrics::ReasonCounts;
 
 pub use objection::Objection;
@@ -295,6 +293,10 @@ impl Bundle {
         &self.would_refuse
     }
 
+    pub(super) fn revocation(&self) -> &Revocation {
+        &self.revocation
+    }
+
     /// Judges a peer's chain at `now`: one rule for clients and for upstreams,
     /// which `usage` tells apart. Whose names the leaf carries is judged only as
     /// far as the bundle says for whom its anchors may vouch.
@@ -386,30 +388,35 @@ impl Bundle {
             // webpki has called `accept`, or there would be no path.
             (Ok(_), _) => found.take().ok_or(webpki::Error::UnknownIssuer),
             (Err(_), Some((path, anchor, cause))) => {
-                Ok(self.unenforced(leaf, (path, anchor), &cause))
+                Ok(self.unenforced((leaf, intermediates), (path, anchor), cause, now))
             }
             (Err(cause), None) => Err(cause),
         }
     }
 
-    /// The verdict on a leaf that the lists would have refused.
+    /// The verdict on a chain that the lists would have refused.
     fn unenforced(
         &self,
-        leaf: &CertificateDer<'_>,
+        (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
         (path, anchor): (Arc<TrustPath>, &Anchor),
-        cause: &webpki::Error,
+        cause: webpki::Error,
+        now: UnixTime,
     ) -> Verdict {
-        let names = CertificateNames::read(leaf).ok();
+        let chain: Vec<_> = std::iter::once(leaf)
+            .chain(intermediates)
+            .cloned()
+            .collect();
+        let refused = self.explain(&chain, cause.into(), now);
         Verdict {
             good_until: path.not_after(),
             session_until: path.not_after(),
             path,
             anchor: Arc::clone(&anchor.name),
             notes: vec![Note::WouldRefuse {
-                reason: Refusal::of_chain(cause.clone()),
-                cause: words::of_path(cause, &self.name),
-                subject: names.map_or_else(String::new, |names| names.subject().to_owned()),
-                fingerprint: Fingerprint::of(leaf),
+                reason: refused.reason,
+                cause: refused.cause,
+                subject: refused.certificate.subject.unwrap_or_default(),
+                fingerprint: refused.certificate.fingerprint,
             }],
         }
     }

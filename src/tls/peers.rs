@@ -338,7 +338,7 @@ impl KnownPeer {
                     standing.verdict = verdict;
                     Ok(())
                 }
-                Err(objection) => Err(Withdrawal::of(&objection, bundle)),
+                Err(objection) => Err(Withdrawal::of(objection, &self.chain, bundle)),
             };
         }
         let good_until = standing.verdict.good_until;
@@ -374,15 +374,16 @@ pub fn verify(chain: &[CertificateDer<'static>], bundle: &Bundle) -> Result<(), 
             UnixTime::now(),
         )
         .map(drop)
-        .map_err(|objection| Withdrawal::of(&objection, bundle))
+        .map_err(|objection| Withdrawal::of(objection, chain, bundle))
 }
 
 impl Withdrawal {
-    fn of(objection: &Objection, bundle: &Bundle) -> Self {
+    fn of(objection: Objection, chain: &[CertificateDer<'_>], bundle: &Bundle) -> Self {
+        let diagnosis = bundle.explain(chain, objection, UnixTime::now());
         Self {
-            reason: objection.reason(),
-            cause: objection.cause(bundle.name()),
-            remedy: objection.remedy().map(str::to_owned),
+            reason: diagnosis.reason,
+            cause: diagnosis.cause,
+            remedy: Some(diagnosis.remedy),
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio_rustls::server::{StartHandshake, TlsStream};
 
 use super::bundle::Bundle;
 use super::first_flight;
-use super::handshake::{self, Handshaken, Record, RefusedHandshake, Unattested};
+use super::handshake::{self, Handshaken, LetIn, Record, RefusedHandshake};
 use super::own_certificate::OwnChain;
 use super::peers::{KnownPeer, Withdrawal};
 use super::refusal::{Refusal, alert_record};
@@ -69,7 +69,7 @@ impl ServerTls {
     }
 
     /// Judges a client of an open connection, which asked for `server_name`, as
-    /// a handshake would now.
+    /// a handshake would now. `let_in`: it is nobody, since it was not accepted.
     ///
     /// Returns until when it may go on, in seconds since 1970; `None`: for ever.
     ///
@@ -80,10 +80,11 @@ impl ServerTls {
         &self,
         server_name: Option<&str>,
         peer: Option<&KnownPeer>,
+        let_in: Option<LetIn>,
     ) -> Result<Option<i64>, Withdrawal> {
         let place = self.place_of_open(server_name);
         match place.and_then(|place| self.policies.get(place)) {
-            Some(policy) => policy.judge(peer),
+            Some(policy) => policy.judge(peer, let_in),
             None => Err(Withdrawal {
                 reason: Refusal::UnknownName,
                 cause: unknown_name(server_name),
@@ -213,18 +214,9 @@ fn handshaken(
     let session = stream.get_ref().1;
     let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
     let certificates = session.peer_certificates().unwrap_or_default();
-    let peer = match record.into_peer(resumed, certificates) {
-        Ok(None) if policy.requires_certificate() => Err(Unattested),
-        known => known,
-    };
-    let peer = match (peer, &policy.trust) {
-        (Ok(Some(peer)), Some(trust)) => Ok(Some(trust.admit(peer))),
-        (Ok(None), _) => Ok(None),
-        (Ok(Some(_)), None) => Err(Unattested),
-        (Err(fault), _) => Err(fault),
-    };
-    let peer = match peer {
-        Ok(peer) => peer,
+    let client = record.into_client(resumed, certificates);
+    let (peer, not_accepted) = match client.and_then(|client| policy.let_in(client, resumed)) {
+        Ok(known) => known,
         Err(fault) => {
             let mut refused = RefusedHandshake::early(Refusal::Internal, fault.to_string());
             refused.server_name = server_name;
@@ -239,6 +231,7 @@ fn handshaken(
     Ok(Handshaken {
         stream: Stream::Server(Box::new(stream)),
         peer,
+        not_accepted,
         server_name,
         resumed,
         http2,

@@ -9,9 +9,11 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::bundle::{Bundle, Objection, Tried, Verdict};
+use super::bundle::{self, Bundle};
+use super::diagnosis::Objection;
 use super::handshake;
-use crate::identity::CertificateNames;
+use super::possession;
+use crate::config::{Outcome, Outcomes};
 
 /// Checks client certificates against one bundle and leaves what it read in
 /// the record of the handshake under way.
@@ -19,15 +21,18 @@ use crate::identity::CertificateNames;
 pub(super) struct ClientVerifier {
     bundle: Arc<Bundle>,
     mandatory: bool,
+    outcomes: Outcomes,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientVerifier {
-    /// `mandatory`: whether a client without a certificate is refused.
-    pub(super) fn new(bundle: Arc<Bundle>, mandatory: bool) -> Self {
+    /// `required`: whether a client without a certificate is not accepted;
+    /// `outcomes`: what becomes of it then, and of those with a bad one.
+    pub(super) fn new(bundle: Arc<Bundle>, required: bool, outcomes: Outcomes) -> Self {
         Self {
             bundle,
-            mandatory,
+            mandatory: required && outcomes.no_certificate == Outcome::Alert,
+            outcomes,
             algorithms: algorithms(),
         }
     }
@@ -51,13 +56,20 @@ impl ClientCertVerifier for ClientVerifier {
         // Noted before it is judged, so that a refusal can say who was refused.
         handshake::note_presented(end_entity, intermediates);
         let chain = (end_entity, intermediates);
-        let judged = judge_client(&self.bundle, chain, now, &|_, _| {});
-        let (names, verdict) = judged.map_err(|refused| {
-            handshake::note_objection(&refused.cause, refused.objection);
-            refused.error
-        })?;
-        self.bundle.tell(&verdict, now);
-        handshake::note_verified(names, verdict);
+        match Objection::or_verdict(&self.bundle, chain, now, &|_, _| {}) {
+            Ok((names, verdict)) => {
+                self.bundle.tell(&verdict, now);
+                handshake::note_verified(names, verdict);
+            }
+            Err(objection) => {
+                let reason = objection.reason();
+                let ends = reason.outcome(&self.outcomes) == Outcome::Alert;
+                handshake::note_objection(objection, ends);
+                if ends {
+                    return Err(reason.certificate_error().into());
+                }
+            }
+        }
         Ok(ClientCertVerified::assertion())
     }
 
@@ -67,7 +79,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
+        possession::proven_in_tls12(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -76,53 +88,12 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+        possession::proven_in_tls13(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
-}
-
-/// Why a client's chain is refused.
-pub(super) struct RefusedChain {
-    /// The exact cause, in words.
-    pub(super) cause: String,
-    /// What the bundle objects to, if that is why.
-    pub(super) objection: Option<Objection>,
-    /// What the TLS library is told, which makes the alert of it.
-    pub(super) error: Error,
-}
-
-/// Judges the chain of a client at `now`, and reads the names of its leaf.
-///
-/// # Errors
-///
-/// It is not good for a client of this bundle.
-pub(super) fn judge_client(
-    bundle: &Bundle,
-    (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
-    now: UnixTime,
-    tried: &Tried<'_>,
-) -> Result<(CertificateNames, Verdict), RefusedChain> {
-    let verdict = bundle
-        .search((leaf, intermediates), KeyUsage::client_auth(), now, tried)
-        .map_err(|objection| RefusedChain {
-            cause: objection.cause(bundle.name()),
-            error: match &objection {
-                Objection::Path(cause) => library_error(cause.clone()),
-                // Of this leaf its authority may not speak (unknown_ca).
-                Objection::Scope(_) => CertificateError::UnknownIssuer.into(),
-            },
-            objection: Some(objection),
-        })?;
-    // A verified chain whose names cannot be read has no identity to tell.
-    let names = CertificateNames::read(leaf).map_err(|cause| RefusedChain {
-        cause: cause.to_string(),
-        objection: None,
-        error: CertificateError::BadEncoding.into(),
-    })?;
-    Ok((names, verdict))
 }
 
 /// Checks an upstream's certificate against one bundle and the name that it must carry.
@@ -154,10 +125,10 @@ impl ServerCertVerifier for ServerVerifier {
             .bundle
             .verify(end_entity, intermediates, KeyUsage::server_auth(), now)
             .map_err(|objection| match objection {
-                Objection::Path(cause) => library_error(cause),
-                Objection::Scope(fault) => Error::InvalidCertificate(CertificateError::Other(
-                    rustls::OtherError(Arc::new(fault)),
-                )),
+                bundle::Objection::Path(cause) => library_error(cause),
+                bundle::Objection::Scope(fault) => Error::InvalidCertificate(
+                    CertificateError::Other(rustls::OtherError(Arc::new(fault))),
+                ),
             })?;
         EndEntityCert::try_from(end_entity)
             .and_then(|leaf| leaf.verify_is_valid_for_subject_name(server_name))

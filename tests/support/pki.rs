@@ -250,6 +250,14 @@ impl LeafBuilder {
         self
     }
 
+    /// Has a critical extension that nobody knows.
+    pub(crate) fn critical_extension(mut self) -> Self {
+        let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        extension.set_criticality(true);
+        self.params.custom_extensions.push(extension);
+        self
+    }
+
     /// Says that its issuer's certificate is to be had at this address, of less
     /// than 100 bytes (RFC 5280 §4.2.2.1).
     pub(crate) fn issuer_at(mut self, address: &str) -> Self {
@@ -408,6 +416,12 @@ impl Leaf {
     /// The same leaf, sent without its intermediates.
     pub(crate) fn without_intermediates(mut self) -> Self {
         self.chain.truncate(1);
+        self
+    }
+
+    /// The same leaf in the hands of somebody who has another one's key.
+    pub(crate) fn with_key_of(mut self, other: &Self) -> Self {
+        self.key.clone_from(&other.key);
         self
     }
 

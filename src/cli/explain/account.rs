@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::case::Case;
 use super::remedy;
-use crate::config::{self, Config, Listener, Route};
+use crate::config::{self, Config, Listener, Outcome, Route};
 use crate::generation::Loaded;
 use crate::identity::PeerIdentity;
 use crate::proxy;
-use crate::proxy::{Caller, Destination, Downstream, Fault, Proxy, Sent};
-use crate::telemetry::{AccessLog, Metrics};
-use crate::tls::{RefusedHandshake, Rehearsal, RehearsedPeer};
+use crate::proxy::{Caller, Destination, Downstream, Fault, Kind, NotServed, Proxy, Sent};
+use crate::telemetry::{AccessLog, Metrics, Refusals};
+use crate::tls::{LetIn, Refusal, RefusedHandshake, Rehearsal, RehearsedPeer};
 use crate::upstream::Plan;
 
 /// What came of a question: of the handshake, and of the request if it came
@@ -41,6 +41,18 @@ pub(super) struct Refused {
     /// What the caller is told; `None`: it gets a TLS alert.
     pub(super) status: Option<u16>,
     pub(super) cause: String,
+    /// What would nearly have made it pass.
+    pub(super) nearest_miss: Option<String>,
+    pub(super) remedy: String,
+}
+
+/// Why a client that is let in is nobody.
+pub(super) struct Unaccepted {
+    pub(super) reason: Refusal,
+    /// What the listener makes of it; never [`Outcome::Alert`].
+    pub(super) outcome: Outcome,
+    pub(super) cause: String,
+    pub(super) nearest_miss: Option<String>,
     pub(super) remedy: String,
 }
 
@@ -61,7 +73,10 @@ impl<'a> Account<'a> {
             Err(refused) => End::Handshake(Box::new(refused)),
             Ok(peer) => {
                 let name = handshake.as_ref().map(|it| it.server_name.clone());
-                let caller = caller(&case, loaded, (peer, name));
+                let why = handshake.as_ref().and_then(|it| it.not_accepted.as_ref());
+                let why = why.map(|client| client.let_in);
+                let why = why.filter(|let_in| let_in.outcome == Outcome::Http);
+                let caller = caller(&case, loaded, (peer, name, why));
                 let rehearsal = caller.rehearse(case.head.clone());
                 End::Request(caller, Box::new(rehearsal))
             }
@@ -129,21 +144,57 @@ impl<'a> Account<'a> {
     /// Why the caller would not be served; `None`: it would be.
     pub(super) fn refusal(&self) -> Option<Refused> {
         if let End::Handshake(refused) = &self.end {
+            let found = refused.evidence.diagnose();
             return Some(Refused {
                 reason: refused.reason.code(),
                 fault: None,
                 status: None,
-                cause: refused.cause.clone(),
-                remedy: refused.remedy().to_owned(),
+                cause: match &found {
+                    Some(found) => found.cause.clone(),
+                    None => refused.cause.clone(),
+                },
+                nearest_miss: found.as_ref().and_then(|found| found.nearest_miss.clone()),
+                remedy: match found {
+                    Some(found) => found.remedy,
+                    None => refused.reason.remedy().to_owned(),
+                },
             });
         }
         let fault = self.fault()?;
+        // Who is let in only to be told so has the remedy of the handshake.
+        let in_handshake = matches!(
+            fault.kind,
+            Kind::CertificateRefused | Kind::CertificateRequired
+        );
+        let in_handshake = self.not_accepted().filter(|_| in_handshake);
         Some(Refused {
             reason: fault.kind.code(),
             fault: Some(fault.to_string()),
             status: fault.status().map(|status| status.as_u16()),
             cause: fault.cause.clone(),
-            remedy: remedy::of(self, fault.kind),
+            nearest_miss: None,
+            remedy: match in_handshake {
+                Some(found) => found.remedy,
+                None => remedy::of(self, fault.kind),
+            },
+        })
+    }
+
+    /// What is wrong with a client that is let in although it is not accepted.
+    pub(super) fn not_accepted(&self) -> Option<Unaccepted> {
+        let client = self.handshake.as_ref()?.not_accepted.as_ref()?;
+        let LetIn { reason, outcome } = client.let_in;
+        let found = client.evidence.diagnose();
+        let (cause, remedy) = match &found {
+            Some(found) => (found.cause.clone(), found.remedy.clone()),
+            None => (reason.meaning().to_owned(), reason.remedy().to_owned()),
+        };
+        Some(Unaccepted {
+            reason,
+            outcome,
+            cause,
+            nearest_miss: found.and_then(|found| found.nearest_miss),
+            remedy,
         })
     }
 }
@@ -152,14 +203,19 @@ impl<'a> Account<'a> {
 fn caller(
     case: &Case,
     loaded: &Loaded,
-    (peer, handshake): (Option<RehearsedPeer>, Option<Option<String>>),
+    (peer, handshake, why): (Option<RehearsedPeer>, Option<Option<String>>, Option<LetIn>),
 ) -> Rc<Caller> {
-    let site = loaded.site(1, Metrics::new(loaded.metric_names()));
+    let records = (Metrics::new(loaded.metric_names()), Refusals::new());
+    let site = loaded.site(1, records);
     let proxy = Proxy::new(site, &AccessLog::disabled(), None);
     let (identity, anchor) = peer.map(|peer| (peer.identity, peer.anchor)).unzip();
-    let downstream = match handshake {
-        Some(name) => Downstream::tls(case.from, (identity, name), case.http2),
-        None => Downstream::plaintext(case.from, case.http2),
+    let downstream = match (handshake, why) {
+        (Some(name), Some(why)) => {
+            let why = NotServed::new(proxy.next_reference(), why.reason, None);
+            Downstream::not_served(case.from, (why, name), case.http2)
+        }
+        (Some(name), None) => Downstream::tls(case.from, (identity, name), case.http2),
+        (None, _) => Downstream::plaintext(case.from, case.http2),
     };
     Caller::new(&proxy, case.listener, downstream, anchor)
 }

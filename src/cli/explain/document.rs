@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::account::Account;
 use super::fields::{self, Content, Field};
 use super::{steps, words};
+use crate::config::Outcome;
 use crate::identity::CertificateNames;
 use crate::proxy::Destination;
 use crate::tls::{ListStatus, Lookup, RevocationListFacts, TriedPath};
@@ -83,6 +84,17 @@ fn handshake(account: &Account<'_>) -> Option<Value> {
         "presented": names.as_ref().map(certificate),
         "paths": paths,
         "would_refuse": handshake.would_refuse,
+        "not_accepted": account.not_accepted().map(|client| json!({
+            "reason": client.reason.code(),
+            "outcome": match client.outcome {
+                Outcome::Alert => "alert",
+                Outcome::Anonymous => "anonymous",
+                Outcome::Http => "http",
+            },
+            "cause": client.cause,
+            "nearest_miss": client.nearest_miss,
+            "remedy": client.remedy,
+        })),
     }))
 }
 
@@ -206,6 +218,7 @@ fn refusal(account: &Account<'_>) -> Option<Value> {
         "fault": refused.fault,
         "status": refused.status,
         "cause": refused.cause,
+        "nearest_miss": refused.nearest_miss,
         "remedy": refused.remedy,
     }))
 }

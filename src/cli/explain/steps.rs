@@ -2,7 +2,7 @@
 
 use super::account::{Account, End};
 use super::words;
-use crate::config::Bind;
+use crate::config::{Bind, Outcome};
 use crate::identity::CertificateNames;
 use crate::proxy::{Destination, Kind};
 use crate::tls::{Refusal, TriedPath};
@@ -40,12 +40,7 @@ pub(super) fn of(account: &Account<'_>) -> Vec<Step> {
 /// The step at which it is refused.
 fn refused_at(account: &Account<'_>) -> &'static str {
     if let End::Handshake(refused) = &account.end {
-        return match refused.reason {
-            Refusal::UnknownName => "server_name",
-            Refusal::NoCertificate => "client_certificate",
-            Refusal::Revoked | Refusal::RevocationUnknown => "revocation",
-            _ => "chain",
-        };
+        return step_of(refused.reason);
     }
     match account.fault().map(|fault| fault.kind) {
         Some(Kind::AssertionRefused) => "spoken_for",
@@ -57,6 +52,16 @@ fn refused_at(account: &Account<'_>) -> &'static str {
             "attribute_layer"
         }
         _ => "request",
+    }
+}
+
+/// The step of a handshake at which a client is refused for this reason.
+fn step_of(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::UnknownName => "server_name",
+        Refusal::NoCertificate => "client_certificate",
+        Refusal::Revoked | Refusal::RevocationUnknown => "revocation",
+        _ => "chain",
     }
 }
 
@@ -79,7 +84,10 @@ impl Way<'_, '_> {
         let refusal = self.account.refusal();
         let refusal = refusal.filter(|_| self.refused_at == Some(name));
         let text = match &refusal {
-            Some(refused) => format!("{}: {}", refused.reason, refused.cause),
+            Some(refused) => {
+                let miss = words::miss(refused.nearest_miss.as_deref());
+                format!("{}: {}{miss}", refused.reason, refused.cause)
+            }
             None => text.into(),
         };
         self.steps.push(Step {
@@ -158,6 +166,18 @@ impl Way<'_, '_> {
         if let Some(cause) = &handshake.would_refuse {
             let text = format!("would refuse, but is not acted on (enforce_crl): {cause}");
             self.remark("revocation", text);
+        }
+        if let Some(client) = account.not_accepted() {
+            let step = step_of(client.reason);
+            let what = match client.outcome {
+                Outcome::Http => "it is let in, and each request gets 403",
+                _ => "it is let in, and is anonymous",
+            };
+            let miss = words::miss(client.nearest_miss.as_deref());
+            self.remark(
+                step,
+                format!("{}: {}{miss}; {what}", client.reason, client.cause),
+            );
         }
         // Where no path was found there is nothing else to say.
         if matches!(&account.end, End::Handshake(_)) {

@@ -86,10 +86,11 @@ fn sum(account: &Account<'_>, marks: &Marks) -> Vec<String> {
     };
     vec![
         format!(
-            "{}: {}: {}; {told}",
+            "{}: {}: {}{}; {told}",
             marks.bad(place),
             refused.reason,
-            shown_in_full(&refused.cause)
+            shown_in_full(&refused.cause),
+            shown_in_full(&words::miss(refused.nearest_miss.as_deref()))
         ),
         format!("what to do: {}", shown_in_full(&refused.remedy)),
     ]

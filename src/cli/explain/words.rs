@@ -49,6 +49,11 @@ pub(super) fn certificate(names: &CertificateNames, now: UnixTime) -> String {
     said.join(", ")
 }
 
+/// How near somebody came.
+pub(super) fn miss(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!(" (nearest miss: {nearest})"))
+}
+
 /// The names of somebody.
 pub(super) fn names(names: &Names) -> String {
     let mut said = Vec::new();

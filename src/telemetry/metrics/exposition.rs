@@ -375,10 +375,14 @@ impl ListenerMetrics {
             ("accepted", "resumed", self.resumed.get()),
         ];
         let refused = self.refused.each();
+        let answered = self.answered.each();
+        let anonymous = self.anonymous.each();
         let not_tls = self.not_tls.each();
         accepted
             .into_iter()
             .chain(refused.map(|(reason, count)| ("refused", reason, count)))
+            .chain(answered.map(|(reason, count)| ("answered", reason, count)))
+            .chain(anonymous.map(|(reason, count)| ("anonymous", reason, count)))
             .chain(not_tls.map(|(what, count)| ("not_tls", what, count)))
     }
 }

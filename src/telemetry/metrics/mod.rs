@@ -65,6 +65,8 @@ pub struct ListenerMetrics {
     full: Count,
     resumed: Count,
     refused: Reasons,
+    answered: Reasons,
+    anonymous: Reasons,
     not_tls: Reasons,
     withdrawn: Reasons,
     would_end: Reasons,
@@ -260,6 +262,20 @@ impl ListenerMetrics {
     /// different ones the rest are counted as `other`.
     pub fn handshake_refused(&self, reason: &'static str) {
         self.refused.add(reason);
+    }
+
+    /// A handshake completed for a client that is not accepted, whose requests
+    /// are then answered with a refusal. `reason` as for
+    /// [`ListenerMetrics::handshake_refused`].
+    pub fn handshake_answered(&self, reason: &'static str) {
+        self.answered.add(reason);
+    }
+
+    /// A handshake completed for a client that is not accepted, and that is
+    /// nobody from then on. `reason` as for
+    /// [`ListenerMetrics::handshake_refused`].
+    pub fn handshake_anonymous(&self, reason: &'static str) {
+        self.anonymous.add(reason);
     }
 
     /// What came was not TLS: `what` says what it was instead, as a word from

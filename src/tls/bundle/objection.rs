@@ -2,7 +2,6 @@
 
 use crate::tls::refusal::Refusal;
 use crate::tls::scope::OutOfScope;
-use crate::tls::words;
 
 /// Why a bundle does not accept a chain.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,27 +13,11 @@ pub enum Objection {
 }
 
 impl Objection {
-    /// The exact cause in words, of the bundle of this name.
-    pub fn cause(&self, bundle: &str) -> String {
-        match self {
-            Self::Path(cause) => words::of_path(cause, bundle),
-            Self::Scope(fault) => fault.to_string(),
-        }
-    }
-
     /// The reason for which a handshake is refused.
     pub fn reason(&self) -> Refusal {
         match self {
-            Self::Path(cause) => Refusal::of_chain(cause.clone()),
+            Self::Path(cause) => Refusal::of_chain(cause),
             Self::Scope(_) => Refusal::Untrusted,
-        }
-    }
-
-    /// What would make the chain pass, where that is more than the reason says.
-    pub fn remedy(&self) -> Option<&str> {
-        match self {
-            Self::Path(_) => None,
-            Self::Scope(fault) => Some(fault.remedy()),
         }
     }
 }

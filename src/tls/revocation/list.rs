@@ -143,6 +143,14 @@ impl RevocationList {
         self.serials.contains(&self.der, serial)
     }
 
+    /// Since when the certificate with this serial number is revoked, in seconds
+    /// since 1970, by the list's own word.
+    pub(in crate::tls) fn revoked_since(&self, serial: &[u8]) -> Option<i64> {
+        let rest = self.der.get(self.serials.end_of(&self.der, serial)?..)?;
+        let (_, time) = ASN1Time::from_der(rest).ok()?;
+        Some(time.timestamp())
+    }
+
     /// Whether its issuer meant it to speak of such a certificate.
     pub(super) fn includes(&self, is_leaf: bool, points: &DistributionPoints) -> bool {
         let scope = self.scope.as_ref();

@@ -133,7 +133,7 @@ impl Revocation {
     /// Whether a list that is signed by this issuer is at hand, stale or not.
     pub(super) fn covers(&self, issuer: &Issuer) -> bool {
         self.of_issuer(&issuer.name)
-            .any(|held| held.list.signature_by(&issuer.key, self.algorithms) == Signature::Good)
+            .any(|list| list.signature_by(&issuer.key, self.algorithms) == Signature::Good)
     }
 
     /// Writes what was let pass to the log, each thing at most once a minute.
@@ -152,7 +152,7 @@ impl Revocation {
     fn look_up<'a>(&'a self, link: &Link, mut counts: impl FnMut(&'a HeldList)) -> Status {
         let mut newest: Option<&RevocationList> = None;
         let mut status = Status::Unknown;
-        for held in self.of_issuer(&link.issuer.name) {
+        for held in self.held_of(&link.issuer.name) {
             let list = &*held.list;
             let is_superseded = newest.is_some_and(|newest| newest.has_scope_of(list));
             if is_superseded
@@ -175,7 +175,13 @@ impl Revocation {
         status
     }
 
-    fn of_issuer(&self, name: &[u8]) -> impl Iterator<Item = &HeldList> {
+    fn of_issuer(&self, name: &[u8]) -> impl Iterator<Item = &RevocationList> {
+        self.held_of(name).map(|held| &*held.list)
+    }
+
+    /// The lists with this issuer's name, whoever signed them, the newest of
+    /// each scope first.
+    pub(super) fn held_of(&self, name: &[u8]) -> impl Iterator<Item = &HeldList> {
         let before = self.lists.partition_point(|held| held.list.issuer() < name);
         let from = self.lists.get(before..).unwrap_or_default();
         from.iter()

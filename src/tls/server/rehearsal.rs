@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::policy::Policy;
 use super::{ServerTls, Trust, refused_by, unknown_name};
-use crate::config::Files;
+use crate::config::{Files, Outcome};
 use crate::identity::{AnchorName, CertificateNames, Fingerprint, PeerIdentity, canonical_dns};
 use crate::tls::bundle::Bundle;
-use crate::tls::handshake::{RefusedHandshake, VerifiedChain};
+use crate::tls::diagnosis::Objection;
+use crate::tls::handshake::{Evidence, LetIn, NotAccepted, RefusedHandshake, VerifiedChain};
 use crate::tls::pem;
 use crate::tls::refusal::Refusal;
 use crate::tls::revocation::{Lookup, Note};
 use crate::tls::trust_path::TrustPath;
-use crate::tls::verifier::judge_client;
-use crate::tls::words;
 
 /// What a handshake would do.
 ///
@@ -37,6 +37,9 @@ pub struct Rehearsal {
     /// Why revocation lists would have refused the client, in words, where the
     /// bundle does not act on them.
     pub would_refuse: Option<String>,
+    /// Why the client would be nobody, where it would be let in although its
+    /// certificate is missing or not accepted.
+    pub not_accepted: Option<NotAccepted>,
     /// Who the client would be; `None`: anonymous.
     pub outcome: Result<Option<RehearsedPeer>, RefusedHandshake>,
 }
@@ -84,6 +87,7 @@ impl ServerTls {
             trust: None,
             paths: Vec::new(),
             would_refuse: None,
+            not_accepted: None,
             outcome: Ok(None),
             server_name,
         };
@@ -98,7 +102,7 @@ impl ServerTls {
             }
             Some(policy) => {
                 if let Some(trust) = &policy.trust {
-                    rehearsal.judge(trust, chain, now);
+                    rehearsal.judge((policy, trust), chain, now);
                 }
             }
         }
@@ -110,22 +114,29 @@ impl ServerTls {
 }
 
 impl Rehearsal {
-    fn judge(&mut self, trust: &Trust, chain: &[CertificateDer<'static>], now: UnixTime) {
+    fn judge(
+        &mut self,
+        (policy, trust): (&Policy, &Trust),
+        chain: &[CertificateDer<'static>],
+        now: UnixTime,
+    ) {
         self.trust = Some((Arc::clone(&trust.bundle), trust.required));
         let Some((leaf, intermediates)) = chain.split_first() else {
             if trust.required {
-                self.outcome = Err(refused_by(&rustls::Error::NoCertificatesPresented));
+                let refused = refused_by(&rustls::Error::NoCertificatesPresented);
+                self.is_not_accepted(policy, refused);
             }
             return;
         };
         let paths: RefCell<Vec<TriedPath>> = RefCell::default();
         let tried = |path: &TrustPath, outcome: Result<(), &webpki::Error>| {
+            let cause = outcome.err().cloned().map(Into::into);
+            let fault = cause.map(|cause| trust.bundle.explain(chain, cause, now).cause);
             paths
                 .borrow_mut()
-                .push(TriedPath::of(&trust.bundle, path, outcome));
+                .push(TriedPath::of(&trust.bundle, path, fault));
         };
-        let judged = judge_client(&trust.bundle, (leaf, intermediates), now, &tried);
-        self.outcome = match judged {
+        match Objection::or_verdict(&trust.bundle, (leaf, intermediates), now, &tried) {
             Ok((names, verdict)) => {
                 self.would_refuse = verdict.notes.iter().find_map(|note| match note {
                     Note::WouldRefuse { cause, .. } => Some(cause.clone()),
@@ -139,30 +150,40 @@ impl Rehearsal {
                 };
                 let (identity, verdict, _) = verified.attest();
                 let anchor = verdict.anchor;
-                Ok(Some(RehearsedPeer { identity, anchor }))
+                self.outcome = Ok(Some(RehearsedPeer { identity, anchor }));
             }
-            Err(chain) => {
-                let reason = Refusal::of(&chain.error);
-                let mut refused = RefusedHandshake::early(reason, chain.cause);
-                refused.objection = chain.objection.map(Box::new);
-                refused.presented = CertificateNames::read(leaf).ok().map(Box::new);
-                Err(refused)
+            Err(objection) => {
+                let mut refused = RefusedHandshake::early(objection.reason(), String::new());
+                refused.evidence = Box::new(Evidence::of(chain.to_vec(), objection));
+                self.is_not_accepted(policy, refused);
             }
-        };
+        }
         self.paths = paths.into_inner();
+    }
+
+    /// Ends in what the listener makes of such clients.
+    fn is_not_accepted(&mut self, policy: &Policy, refused: RefusedHandshake) {
+        let reason = refused.reason;
+        match policy.outcome(reason) {
+            Outcome::Alert => self.outcome = Err(refused),
+            outcome => {
+                self.not_accepted = Some(NotAccepted {
+                    let_in: LetIn { reason, outcome },
+                    evidence: *refused.evidence,
+                });
+            }
+        }
     }
 }
 
 impl TriedPath {
-    fn of(bundle: &Bundle, path: &TrustPath, outcome: Result<(), &webpki::Error>) -> Self {
+    fn of(bundle: &Bundle, path: &TrustPath, fault: Option<String>) -> Self {
         Self {
             issuers: path.issuers(),
             anchor: *path.anchor(),
             not_after: path.not_after(),
             lookups: bundle.lookups(path),
-            fault: outcome
-                .err()
-                .map(|cause| words::of_path(cause, bundle.name())),
+            fault,
         }
     }
 }

@@ -20,6 +20,8 @@
 //!   unfit after that, and whoever sends it may not hold its secret. It becomes
 //!   an identity when the handshake has succeeded, was a resumed one, and the
 //!   library has restored the very same chain.
+//! * A client that was let in although its certificate is not accepted gets no
+//!   ticket: the library would restore that certificate.
 //! * There is no early data, and nothing is stored on this side.
 //!
 //! # Sources
@@ -178,6 +180,10 @@ impl Sessions {
     /// A ticket for the session of the handshake under way, which the library
     /// has put into bytes. `None`: there shall be none.
     fn issue(&self, record: &mut Record, library: &[u8], now: UnixTime) -> Option<Vec<u8>> {
+        // The library's bytes would hold a chain that is not accepted.
+        if record.has_objection() {
+            return None;
+        }
         let now = now.as_secs();
         let begun = Lineage::begin(now, self.lifetime);
         let (chain, lineage) = match (record.verified(), record.sessions.used_claim(library)) {
