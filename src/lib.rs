@@ -119,6 +119,7 @@ pub async fn serve(
         mut workers,
         addresses,
         metrics,
+        refusals,
         current,
         following,
     } = generation::begin(prepared, &logs.access, logs.control, &life).await?;
@@ -128,6 +129,7 @@ pub async fn serve(
         let state = AdminState {
             readiness: Arc::clone(&readiness),
             metrics,
+            refusals: Arc::clone(&refusals),
             commands,
         };
         tokio::task::spawn_local(admin::serve(socket, state, admin_life))
@@ -145,6 +147,7 @@ pub async fn serve(
     tokio::select! {
         _ = stop.recv() => {}
         () = workers.failure() => {}
+        () = refusals.summarise() => {}
         // It ends with what is said to it.
         () = following.run(commanded, reload) => {}
     }
@@ -152,6 +155,7 @@ pub async fn serve(
     let ended = workers
         .drain(&control, &mut stop, current.get().server().drain_timeout)
         .await;
+    refusals.tell_all_left_out();
     shutdown.send_replace(true);
     if let Some(admin) = admin
         && let Err(cause) = admin.await

@@ -31,7 +31,15 @@ async fn version_is_that_of_the_package() {
 async fn help_names_every_command() {
     let finished = countersign(&["--help"]).await;
     finished.expect_code(0);
-    for command in ["run", "check", "demo", "healthcheck", "trust", "reference"] {
+    for command in [
+        "run",
+        "check",
+        "demo",
+        "healthcheck",
+        "explain",
+        "trust",
+        "reference",
+    ] {
         assert!(
             finished.stdout.contains(command),
             "{command} is missing in:\n{}",
@@ -50,6 +58,7 @@ async fn wrong_usage_ends_with_code_2() {
         &["check"],
         &["trust"],
         &["trust", "preview"],
+        &["explain"],
     ] {
         let finished = countersign(arguments).await;
         finished.expect_code(2);
@@ -116,7 +125,7 @@ async fn check_warns_of_a_certificate_that_is_not_meant_for_its_use() {
     let setup = Setup::to(&pki, "https://127.0.0.1:1")
         .certificate("ours", &pki.client())
         .with(
-            "upstreams.orders.tls = { trust = 'clients', certificate = { chain = 'ours.pem', key = 'ours.key' } }",
+            "upstreams.orders.tls = { trust = 'clients', server_name = 'orders.internal', certificate = { chain = 'ours.pem', key = 'ours.key' } }",
         );
     let found = checked(&setup).await;
     assert!(!found.contains("warning"), "{found}");

@@ -1,8 +1,10 @@
 //! A failed request: what the caller is told, and what the operator is told.
 
+use http::Method;
 use serde_json::Value;
 
-use crate::support::client::{Answer, Client, get, with};
+use crate::support::body::Body;
+use crate::support::client::{Answer, Client, get, request, with};
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::upstream::{Reply, Upstream};
@@ -27,6 +29,25 @@ async fn refused_caller_gets_a_reference_that_the_log_has_too() {
         line["rule"].as_str().is_some_and(|rule| !rule.is_empty()),
         "{line}"
     );
+}
+
+#[tokio::test]
+async fn refused_head_is_answered_without_a_body_in_both_protocols() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let routes = "routes = [{ path = '/api', upstream = 'orders' }]";
+    let proxy = Setup::new(&pki, &upstream).with(routes).start().await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    for client in client.in_both_protocols() {
+        let mut lengths = Vec::new();
+        for method in [Method::HEAD, Method::GET] {
+            let asked = request(method.clone(), "/", Body::empty());
+            let answer = client.send(proxy.public(), asked).await.unwrap();
+            assert_eq!(answer.status, 404);
+            assert_eq!(answer.body.is_empty(), method == Method::HEAD);
+            lengths.push(answer.header("content-length").unwrap().to_owned());
+        }
+        assert_eq!(lengths[0], lengths[1], "of what GET would get");
+    }
 }
 
 #[tokio::test]

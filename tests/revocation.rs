@@ -14,7 +14,7 @@ use crate::support::upstream::Upstream;
 const REVOKED: Expected = Expected {
     alert: AlertDescription::CertificateRevoked,
     reason: "revoked",
-    words: "on a revocation list of trust.clients",
+    words: "is on the revocation list of CN=",
     fault: "downstream/connection/withdrawn",
 };
 

@@ -43,11 +43,16 @@ fn report(path: &Path, prepared: &Prepared) -> String {
     for bundle in &material.bundles {
         let anchors = bundle.anchors().len();
         let lists = bundle.revocation_list_count();
+        let settings = config.bundles().iter();
+        let scope = settings
+            .filter(|settings| settings.name == bundle.name())
+            .map(describe_scope);
         line(format!(
-            "trust {}: {}, {}",
+            "trust {}: {}, {}{}",
             bundle.name(),
             count(anchors, "anchor"),
             count(lists, "revocation list"),
+            scope.collect::<String>(),
         ));
     }
     for route in config.routes() {
@@ -65,6 +70,24 @@ fn report(path: &Path, prepared: &Prepared) -> String {
         }
     }
     describe_expiries(material, &mut text);
+    text
+}
+
+/// For whom a bundle's anchors may vouch, and what of it is only tried out.
+fn describe_scope(bundle: &config::TrustBundle) -> String {
+    let mut text = String::new();
+    if let Some(domain) = &bundle.spiffe_trust_domain {
+        text.push_str(&format!(", only for SPIFFE IDs of {domain}"));
+    }
+    if let Some(may_assert) = &bundle.may_assert {
+        text.push_str(&format!(", only for {may_assert}"));
+    }
+    if !bundle.enforce_crl {
+        text.push_str(", revocation NOT enforced");
+    }
+    if !bundle.enforce_withdrawal {
+        text.push_str(", withdrawal NOT enforced");
+    }
     text
 }
 

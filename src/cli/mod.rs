@@ -17,8 +17,10 @@ use trust::Form;
 mod admin_client;
 mod check;
 mod demo;
+mod explain;
 mod healthcheck;
 mod run;
+mod terminal;
 mod trust;
 
 /// How the process ends; documented in deploy/README.md.
@@ -32,7 +34,7 @@ pub(crate) enum Exit {
     Usage,
     /// Connections were cut before they were finished.
     Cut,
-    /// `trust preview`: somebody would be refused.
+    /// `trust preview`: somebody would be refused. `explain`: the caller would be.
     Refused,
 }
 
@@ -92,6 +94,11 @@ enum Command {
         #[arg(long, group = "target")]
         url: Option<String>,
     },
+    /// Say what would become of a request, and why: the handshake, the route,
+    /// the rule, and the very fields that the upstream would get; or where it
+    /// is refused, and what to do about it. Opens no port and sends nothing.
+    /// Exit code 0: it would be permitted; 4: it would be refused.
+    Explain(explain::Question),
     /// Look at trust before it is in force.
     Trust {
         #[command(subcommand)]
@@ -148,6 +155,7 @@ fn dispatch(command: Command) -> Exit {
         Command::Check { config } => check::check(&config),
         Command::Demo { once, dir } => demo::demo(once, dir.as_deref()),
         Command::Healthcheck { config, url } => ask(config.as_deref(), url.as_deref()),
+        Command::Explain(question) => explain::explain(&question),
         Command::Trust { command } => match command {
             TrustCommand::Preview {
                 config,

@@ -63,6 +63,9 @@ pub(super) const ASSERTION_FIELD: HeaderName = HeaderName::from_static("x-client
 /// A URI is the only kind of name that says by itself in which domain it is good.
 pub(super) const ASSERTION_SUBJECT: &str = "{uri}";
 
+/// Enough to see that a client keeps trying, and with what; what is left out is counted.
+pub(super) const REFUSALS_PER_MINUTE: NonZeroU32 = nonzero(10);
+
 /// Where the number of cores cannot be learnt.
 pub(super) const WORKERS: NonZeroUsize = NonZeroUsize::MIN;
 

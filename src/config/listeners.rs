@@ -11,6 +11,7 @@ use super::model::{
 };
 use super::named_policies::{has_a_strictest, named_policies, unknown_sni};
 use super::names::Names;
+use super::outcomes::outcomes;
 use super::problem::Problem;
 use super::section::{Field, Read, Section};
 use super::signed;
@@ -85,12 +86,7 @@ fn tls(section: &mut Section<'_>, bundles: &Names) -> Read<ListenerTls> {
         field.list(|member| member.section(own_certificate))
     });
     let client_auth = client_auth(section);
-    for key in ["on_missing", "on_invalid"] {
-        let later = ["http", "anonymous"];
-        let read =
-            |field: &Field<'_>| field.choice_now(&[("alert", ())], &later, "write \"alert\"");
-        section.optional(key, read).ok();
-    }
+    let outcomes = outcomes(section);
     let trust = section.field("trust");
     let trust = client_trust(section, client_auth, trust, bundles);
     let own = policy(client_auth, trust);
@@ -113,6 +109,7 @@ fn tls(section: &mut Section<'_>, bundles: &Names) -> Read<ListenerTls> {
         trust: own.trust,
         names: names?,
         unknown_sni: unknown_sni?,
+        outcomes: outcomes?,
         session_resumption: session_resumption?,
         session_lifetime: session_lifetime?,
         versions: versions?,

@@ -33,11 +33,13 @@ mod names;
 mod nearest;
 mod options;
 mod outbound;
+mod outcomes;
 mod problem;
 mod process;
 mod routes;
 mod rules;
 mod run_as;
+mod scoped;
 mod section;
 mod signed;
 mod stateful;
@@ -64,10 +66,10 @@ pub use model::{
     AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, ClientPolicy,
     CredentialSource, CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode,
     Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
-    NamedRules, OnCrlFault, OnWithdrawal, Outbound, OwnCertificate, Place, PoolPer, Protocol,
-    Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share, StatefulSessions, TlsVersion,
-    TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamId, UpstreamTls, UpstreamTrust, Who,
-    is_within,
+    NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, Place,
+    PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
+    StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamId,
+    UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::identity::{Assertable, TrustDomain};
+
 mod client_policy;
 mod outbound;
+mod outcomes;
 mod peers;
 mod rules;
 
@@ -21,6 +24,7 @@ pub use outbound::{
     CredentialSource, LayerMode, Outbound, PoolPer, RunAs, SessionLost, SessionPer,
     StatefulSessions,
 };
+pub use outcomes::{Outcome, Outcomes};
 pub use peers::AcceptedAssertions;
 pub use rules::{Callers, NamedRules, Rule, Says, Who, is_within};
 
@@ -84,6 +88,8 @@ pub struct Log {
     pub access: bool,
     /// The least important diagnostic that is written to standard error.
     pub level: LogLevel,
+    /// How many refused handshakes of one source and reason have lines within a minute.
+    pub refusals_per_minute: NonZeroU32,
 }
 
 /// How log lines look.
@@ -153,12 +159,20 @@ pub struct TrustBundle {
     pub crl_missing: OnCrlFault,
     /// Where an issuer's list is past its `nextUpdate`; has a meaning only with `crl`.
     pub crl_stale: OnCrlFault,
+    /// Whether what the lists say is acted on, and not only noted.
+    pub enforce_crl: bool,
+    /// What the anchors may vouch for; `None`: whatever they sign.
+    pub may_assert: Option<Assertable>,
+    /// The trust domain whose X.509-SVIDs alone are accepted.
+    pub spiffe_trust_domain: Option<TrustDomain>,
     /// The share of the anchors in force that a new set may drop without being confirmed.
     pub max_shrink: Share,
     /// What becomes of open connections whose peer is no longer trusted.
     pub on_withdrawal: OnWithdrawal,
     /// With [`OnWithdrawal::Drain`]: how long requests in flight have.
     pub withdrawal_grace: Duration,
+    /// Whether open connections are ended, and it is not only noted that they would be.
+    pub enforce_withdrawal: bool,
 }
 
 /// Which certificates of a chain are looked up in revocation lists.
@@ -264,6 +278,8 @@ pub struct ListenerTls {
     pub client_auth: ClientAuth,
     /// What client certificates are checked against; present unless `client_auth` is `none`.
     pub trust: Option<BundleId>,
+    /// What becomes of clients that are not accepted.
+    pub outcomes: Outcomes,
     /// Names with another policy, each once, in the order of the file.
     pub names: Vec<NamedPolicy>,
     /// What becomes of clients that ask for an unknown name, or for none.

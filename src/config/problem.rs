@@ -70,6 +70,23 @@ impl Problem {
         }
     }
 
+    /// What is wrong, without the place.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// The problem in one line, as a warning: it refuses nothing.
+    pub fn in_one_line(&self, file: &Path) -> String {
+        let place = self.position;
+        let place = place.map_or_else(String::new, |(line, column)| format!("{line}:{column}:"));
+        let more = self.causes.iter().chain(&self.remedy);
+        let more: String = more
+            .flat_map(|text| text.lines())
+            .map(|line| format!("; {line}"))
+            .collect();
+        format!("{}:{place} {}{more}", file.display(), self.what)
+    }
+
     fn write(&self, file: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", file.display())?;
         if let Some((line, column)) = self.position {

@@ -1,6 +1,6 @@
 //! Reads what concerns the whole process: `[server]`, `[log]`, `[admin]` and `[trust.NAME]`.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::OnceLock;
 
 use super::defaults;
@@ -8,11 +8,15 @@ use super::model::{
     Admin, CrlCheck, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Server, TrustBundle,
 };
 use super::problem::Problem;
+use super::scoped;
 use super::section::{Read, Section};
 use crate::telemetry;
 
 /// More threads than any machine has cores for.
 const MOST_WORKERS: usize = 1024;
+
+/// More lines than this are no limit on what strangers write into the log.
+const MOST_REFUSALS: usize = 10_000;
 
 /// More often would keep the disk busy; more seldom would not be live.
 const POLL_INTERVAL: (&str, &str) = ("100ms", "1h");
@@ -55,10 +59,15 @@ pub(super) fn log(section: &mut Section<'_>) -> Read<Log> {
             ("debug", LogLevel::Debug),
         ])
     });
+    let refusals = section.optional("refusals_per_minute", |field| field.count(MOST_REFUSALS));
+    let refusals = refusals?.and_then(|count| u32::try_from(count).ok());
     Ok(Log {
         format: format?,
         access: access?,
         level: level?,
+        refusals_per_minute: refusals
+            .and_then(NonZeroU32::new)
+            .unwrap_or(defaults::REFUSALS_PER_MINUTE),
     })
 }
 
@@ -80,6 +89,9 @@ pub(super) fn bundle(section: &mut Section<'_>, name: &str) -> Read<TrustBundle>
     ];
     let crl_missing = of_lists(section, "crl_missing", &faults, has_lists);
     let crl_stale = of_lists(section, "crl_stale", &faults, has_lists);
+    let enforce_crl = scoped::enforce_crl(section, has_lists);
+    let may_assert = scoped::may_assert(section);
+    let spiffe_trust_domain = scoped::trust_domain(section);
     let max_shrink = section.defaulted("max_shrink", defaults::MAX_SHRINK, |field| field.share());
     let on_withdrawal = section.defaulted("on_withdrawal", OnWithdrawal::Drain, |field| {
         field.choice(&[
@@ -90,6 +102,7 @@ pub(super) fn bundle(section: &mut Section<'_>, name: &str) -> Read<TrustBundle>
     });
     let grace = defaults::WITHDRAWAL_GRACE;
     let withdrawal_grace = section.defaulted("withdrawal_grace", grace, |field| field.duration());
+    let enforce_withdrawal = section.defaulted("enforce_withdrawal", true, |field| field.boolean());
     if name == "system" {
         return Err(section.refuse(taken_name()));
     }
@@ -101,9 +114,13 @@ pub(super) fn bundle(section: &mut Section<'_>, name: &str) -> Read<TrustBundle>
         crl_check: crl_check?,
         crl_missing: crl_missing?,
         crl_stale: crl_stale?,
+        enforce_crl: enforce_crl?,
+        may_assert: may_assert?,
+        spiffe_trust_domain: spiffe_trust_domain?,
         max_shrink: max_shrink?,
         on_withdrawal: on_withdrawal?,
         withdrawal_grace: withdrawal_grace?,
+        enforce_withdrawal: enforce_withdrawal?,
     })
 }
 

@@ -120,22 +120,9 @@ impl<'r> Field<'r> {
 
     /// One of a few words.
     pub(super) fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Read<T> {
-        self.choice_now(words, &[], "")
-    }
-
-    /// One of a few words, some of which this version does not have yet.
-    pub(super) fn choice_now<T: Copy>(
-        &self,
-        words: &[(&str, T)],
-        later: &[&str],
-        instead: &str,
-    ) -> Read<T> {
         let text = self.text()?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Ok(*value);
-        }
-        if later.contains(&text) {
-            return Err(self.refuse(not_yet(text).remedy(instead)));
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let problem = Problem::new(format!("{} is not known here", quoted(text)));

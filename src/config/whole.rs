@@ -29,6 +29,7 @@ pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
             format: LogFormat::Text,
             access: true,
             level: LogLevel::Info,
+            refusals_per_minute: defaults::REFUSALS_PER_MINUTE,
         },
         admin: None,
         bundles: Vec::new(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::secrets::{self, Exposed};
 use crate::config::{self, Config, Files, Problems, Seen};
-use crate::proxy::{self, Accepted};
-use crate::telemetry::events;
+use crate::proxy::{self, Accepted, Records, Site};
+use crate::telemetry::{MetricNames, events};
 use crate::tls::{self, Material, RevocationListFacts, describe, unix_now};
 use crate::upstream::{self, Plan};
 
@@ -43,6 +43,32 @@ impl Loaded {
         &self.accepted
     }
 
+    /// What it says about requests, as the generation of this number. The metrics
+    /// of `records` count by [`metric_names`](Self::metric_names).
+    pub(crate) fn site(&self, generation: u64, records: Records) -> Arc<Site> {
+        Arc::new(Site::new(
+            generation,
+            Arc::clone(&self.config),
+            self.plans.clone(),
+            (
+                self.material.servers.clone(),
+                self.material.bundles.clone(),
+                self.accepted.clone(),
+            ),
+            records,
+        ))
+    }
+
+    /// What is counted of it.
+    pub(crate) fn metric_names(&self) -> MetricNames {
+        let config = &self.config;
+        MetricNames {
+            listeners: config.listeners().iter().map(|l| l.name.clone()).collect(),
+            routes: config.routes().iter().map(|r| r.name.clone()).collect(),
+            upstreams: config.upstreams().iter().map(|u| u.name.clone()).collect(),
+        }
+    }
+
     /// What will cease to be valid soon, or has, and what is odd about it.
     pub(crate) fn warnings(&self) -> Vec<Warning> {
         let material = &self.material;
@@ -52,7 +78,7 @@ impl Loaded {
             .filter_map(|expiry| {
                 let text = expiry.warning()?;
                 let (kind, name, index) = (expiry.kind, &expiry.name, expiry.index);
-                let ended = text.contains(" ago");
+                let ended = text.contains(" ago: ");
                 Some(Warning {
                     key: format!("{kind} {name} {index} {} {ended}", expiry.not_after),
                     event: events::CERTIFICATE_EXPIRING,
@@ -66,6 +92,15 @@ impl Loaded {
                 key: text.clone(),
                 event: events::CERTIFICATE_UNUSUAL,
                 text,
+            }
+        }));
+        let file = self.config.path();
+        all.extend(material.doubts.iter().map(|doubt| {
+            Warning {
+                // Where it stands changes with what is written above it.
+                key: doubt.what().to_owned(),
+                event: events::CONFIG_UNUSUAL,
+                text: doubt.in_one_line(file),
             }
         }));
         all.extend(self.exposed.iter().map(|exposed| {

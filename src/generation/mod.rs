@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use crate::config::{Config, Problems, Seen};
 use crate::listener::{Address, Life, Workers};
 use crate::telemetry::admin::AdminCommand;
-use crate::telemetry::{AccessLog, LogControl, Metrics, events};
+use crate::telemetry::{AccessLog, LogControl, Metrics, Refusals, events};
 
 use answers::Answers;
 pub use load::Loaded;
@@ -72,6 +72,7 @@ pub(crate) struct Begun {
     /// The listeners' names and addresses, in the order of the config.
     pub(crate) addresses: Vec<(String, Address)>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) refusals: Arc<Refusals>,
     /// What is in force, from now on.
     pub(crate) current: CurrentConfig,
     /// What follows the files, until it is dropped.
@@ -111,6 +112,7 @@ pub(crate) async fn begin(
     let Prepared { loaded, seen } = prepared;
     let (publishing, workers, addresses) = Publishing::start(&loaded, access, log, life).await?;
     let metrics = Arc::clone(publishing.metrics());
+    let refusals = Arc::clone(publishing.refusals());
     tracing::info!(
         event = events::GENERATION,
         generation = 1,
@@ -142,6 +144,7 @@ pub(crate) async fn begin(
         workers,
         addresses,
         metrics,
+        refusals,
         following: Following {
             reloader,
             answers,

@@ -9,11 +9,10 @@ use crate::config::Config;
 use crate::listener::{
     Address, Life, ListenerBindError, Published, Publisher, SocketPlan, Sockets, Workers,
 };
-use crate::proxy::Site;
 use crate::telemetry::metrics::{
-    AnchorUse, CertificateExpiry, CertificateKind, RevocationListExpiry,
+    AnchorUse, CertificateExpiry, CertificateKind, RevocationListExpiry, UnenforcedLists,
 };
-use crate::telemetry::{AccessLog, LogControl, MetricNames, Metrics, events};
+use crate::telemetry::{AccessLog, LogControl, Metrics, Refusals, events};
 use crate::tls::{Material, Peers};
 
 /// A generation on its way to the workers.
@@ -27,6 +26,7 @@ pub(super) struct Publishing {
     publisher: Publisher,
     sockets: Sockets,
     metrics: Arc<Metrics>,
+    refusals: Arc<Refusals>,
     log: LogControl,
     peers: Arc<Peers>,
 }
@@ -53,14 +53,15 @@ impl Publishing {
         life: &Life,
     ) -> Result<(Self, Workers, Vec<(String, Address)>), StartError> {
         let config = loaded.config();
-        let metrics = Metrics::new(names(config));
+        let metrics = Metrics::new(loaded.metric_names());
         metrics.include_access_log(access);
         let peers = Arc::clone(&loaded.material().peers);
         let counted = Arc::clone(&peers);
         metrics.include_peers(move || counted.len());
         let mut sockets = Sockets::default();
         let plan = sockets.plan(config)?;
-        let site = site(1, loaded, Arc::clone(&metrics));
+        let refusals = Refusals::new();
+        let site = loaded.site(1, (Arc::clone(&metrics), Arc::clone(&refusals)));
         let published = Published::new(site, plan.serving());
         let workers = config.server().workers.get();
         let (mut workers, mut publisher) = Workers::start(workers, &published, access, life)?;
@@ -74,6 +75,7 @@ impl Publishing {
             publisher,
             sockets,
             metrics,
+            refusals,
             log,
             peers,
         };
@@ -93,8 +95,9 @@ impl Publishing {
             format!("{cause}\nthe new address cannot be served; give another one, or free it")
         })?;
         let opened = addresses(&plan, config).map_err(|cause| cause.to_string())?;
-        let metrics = self.metrics.with_names(names(config));
-        let site = site(*generation, loaded, Arc::clone(&metrics));
+        let metrics = self.metrics.with_names(loaded.metric_names());
+        let records = (Arc::clone(&metrics), Arc::clone(&self.refusals));
+        let site = loaded.site(*generation, records);
         self.judge(loaded).await;
         let published = Published::new(site, plan.serving());
         let new = self.sockets.adopt(plan, config);
@@ -126,27 +129,9 @@ impl Publishing {
     pub(super) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
-}
 
-fn site(generation: u64, loaded: &Loaded, metrics: Arc<Metrics>) -> Arc<Site> {
-    Arc::new(Site::new(
-        generation,
-        Arc::clone(loaded.config()),
-        loaded.plans().to_vec(),
-        (
-            loaded.material().servers.clone(),
-            loaded.material().bundles.clone(),
-            loaded.accepted().to_vec(),
-        ),
-        metrics,
-    ))
-}
-
-fn names(config: &Config) -> MetricNames {
-    MetricNames {
-        listeners: config.listeners().iter().map(|l| l.name.clone()).collect(),
-        routes: config.routes().iter().map(|r| r.name.clone()).collect(),
-        upstreams: config.upstreams().iter().map(|u| u.name.clone()).collect(),
+    pub(super) fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
     }
 }
 
@@ -187,6 +172,12 @@ fn describe(metrics: &Metrics, loaded: &Loaded) {
     metrics.certificates(certificates.collect());
     metrics.revocation_lists(revocation_lists(material));
     metrics.anchors(anchors(material));
+    let bundles = material.bundles.iter();
+    let unenforced = bundles.map(|bundle| UnenforcedLists {
+        bundle: bundle.name().to_owned(),
+        would_refuse: Arc::clone(bundle.would_refuse()),
+    });
+    metrics.unenforced_lists(unenforced.collect());
 }
 
 fn revocation_lists(material: &Material) -> Vec<RevocationListExpiry> {

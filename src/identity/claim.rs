@@ -65,7 +65,7 @@ enum Source {
 impl Identity {
     /// Whom a certificate names; `chain` begins with that certificate.
     pub fn of_certificate(names: CertificateNames, chain: Chain) -> Self {
-        let names = Names(Source::Certificate(Box::new(names)));
+        let names = Names::from(names);
         Self {
             primary: primary(&names),
             names,
@@ -254,6 +254,12 @@ impl Names {
             Source::Certificate(names) => names.alternative(),
             Source::Stated(names) => &names.alternative,
         }
+    }
+}
+
+impl From<CertificateNames> for Names {
+    fn from(names: CertificateNames) -> Self {
+        Self(Source::Certificate(Box::new(names)))
     }
 }
 

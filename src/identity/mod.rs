@@ -28,7 +28,7 @@
 //! # Sources
 //!
 //! RFC 5280 §4.2.1.6 (alternative names), RFC 4514 (distinguished names as
-//! strings), RFC 3986 §6.2.2 (URI normalisation), SPIFFE X.509-SVID §2, and
+//! strings), RFC 3986 §6.2.2 (URI normalisation), SPIFFE-ID, SPIFFE X.509-SVID, and
 //! Envoy's documentation of `x-forwarded-client-cert`.
 
 mod anchor;
@@ -44,6 +44,7 @@ mod names;
 mod pattern;
 mod peer;
 mod sans;
+mod spiffe;
 mod template;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -56,9 +57,10 @@ pub use encoding::{ENCODING_BUDGET, EncodeError, Encoding, Tellers, XfccKeys};
 pub use fields::{IdentityFields, fold_field_name};
 pub use fingerprint::{Fingerprint, MalformedFingerprint};
 pub use names::{CertificateNames, UnreadableCertificate};
-pub use pattern::{NameKind, NamePattern, PatternError, PeerPattern};
+pub use pattern::{Assertable, NameKind, NamePattern, PatternError, PeerPattern, Unassertable};
 pub use peer::{PeerIdentity, VerifiedLeaf};
 pub use sans::{MalformedName, canonical_dns};
+pub use spiffe::{MalformedTrustDomain, NotAMember, TrustDomain};
 pub use template::{
     HeaderTemplates, TemplateCause, TemplateError, TextTemplate, is_reserved_field, joined,
 };

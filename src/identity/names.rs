@@ -234,7 +234,7 @@ const MAX_DISTINGUISHED_NAME: usize = 16 * 1024;
 /// In bytes.
 const MAX_SERIAL: usize = 64;
 /// The OID 2.5.29.17, in DER.
-const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+pub(super) const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ use super::activity::{Activity, Overdue};
 use super::deal::{Arrival, ArrivedSocket};
 use super::io::{Counted, Watched};
 use super::open::{Due, Open};
-use super::refusal;
+use super::refusal::{self, Post};
 use super::sockets::SocketId;
 use super::summons::{Dismissal, Summons};
 use super::watch::{Ended, Watch};
@@ -154,7 +154,7 @@ async fn establish(
         stream: Stream::Plain(socket),
         http2,
         ahead,
-        open: Open::new(origin.socket, caller, None, None),
+        open: Open::new(origin.socket, caller, (None, None), None),
     })
 }
 
@@ -170,32 +170,46 @@ async fn shake_hands(
     let site = current.site();
     let id = current.listener_of(origin.socket)?;
     let listener = site.config().listener(id)?;
+    let post = Post {
+        current: &current,
+        listener: (id, listener),
+        address: origin.address,
+    };
     match site.server(id)?.accept(socket, deadline).await {
-        Ok(done) => {
+        Ok(mut done) => {
+            let not_accepted = done.not_accepted.take();
+            let let_in = not_accepted.as_ref().map(|known| known.let_in);
+            let why = not_accepted.and_then(|known| post.let_in(known, &done));
+            if let_in.is_none() {
+                let resumed = done.resumed;
+                site.metrics().listener(id.0).handshake_accepted(resumed);
+            }
             let Handshaken {
                 stream,
                 peer,
                 server_name,
                 http2,
-                resumed,
                 ..
             } = done;
-            site.metrics().listener(id.0).handshake_accepted(resumed);
             let expires = peer.as_ref().map(|peer| peer.good_until);
             let (identity, known) = peer.map(|peer| (peer.identity, peer.known)).unzip();
-            let downstream = Downstream::tls(origin.address, (identity, server_name), http2);
             let anchor = known.as_ref().map(|known| known.anchor_name());
+            let address = origin.address;
+            let downstream = match why {
+                Some(why) => Downstream::not_served(address, (why, server_name), http2),
+                None => Downstream::tls(address, (identity, server_name), http2),
+            };
             let caller = Caller::new(current.proxy(), id, downstream, anchor);
             Some(Established {
                 under: Rc::clone(&current),
                 stream,
                 http2,
                 ahead: Vec::new(),
-                open: Open::new(origin.socket, caller, known, expires),
+                open: Open::new(origin.socket, caller, (known, let_in), expires),
             })
         }
         Err(refused) => {
-            refusal::record(site.metrics(), (id, listener), origin.address, &refused);
+            post.refused(&refused);
             refusal::explain(refused, deadline).await;
             None
         }
@@ -276,7 +290,12 @@ async fn carry_http(
         move |request: Request<Incoming>| {
             let under_way = activity.request();
             let ambiguity = activity.ambiguity();
-            let handling = open.caller().handle(request, ambiguity);
+            let caller = open.caller();
+            // Else it could go on asking for ever.
+            if caller.downstream().why_not_served().is_some() {
+                open.summon(Summons::to_part());
+            }
+            let handling = caller.handle(request, ambiguity);
             async move {
                 let response: Response<Counted> =
                     handling.await.map(|body| Counted::new(body, under_way));

@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use super::sockets::SocketId;
 use super::summons::{Dismissal, Manner, Summons};
 use super::worker::{Current, Worker};
+use crate::config::TrustBundle;
 use crate::identity::PeerIdentity;
 use crate::proxy::{Caller, Site, Standing};
 use crate::telemetry::events;
-use crate::tls::{Connected, Refusal, Withdrawal, unix_now};
+use crate::tls::{Connected, LetIn, Refusal, Withdrawal, unix_now};
 
 /// So many connections are judged before others have their turn.
 const JUDGED_AT_ONCE: usize = 16;
@@ -38,11 +39,15 @@ pub(super) struct Open {
     socket: SocketId,
     /// Who is at the other end, as the process knows it; `None` is anonymous.
     peer: Option<Connected>,
+    /// On what terms it was let in, if it is nobody because it is not accepted.
+    let_in: Option<LetIn>,
     caller: RefCell<Rc<Caller>>,
     /// The last second of the peer's chain, after 1970.
     expires: Cell<Option<i64>>,
     /// Whether it has changed its protocol.
     tunnel: Cell<bool>,
+    /// For what reason it was said to be one that would end; `None`: it was not.
+    would_end: Cell<Option<Refusal>>,
     summons: RefCell<Option<Summons>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -126,15 +131,17 @@ impl Open {
     pub(super) fn new(
         socket: SocketId,
         caller: Rc<Caller>,
-        peer: Option<Connected>,
+        (peer, let_in): (Option<Connected>, Option<LetIn>),
         expires: Option<i64>,
     ) -> Self {
         Self {
             socket,
             peer,
+            let_in,
             caller: RefCell::new(caller),
             expires: Cell::new(expires),
             tunnel: Cell::new(false),
+            would_end: Cell::new(None),
             summons: RefCell::default(),
             waker: RefCell::default(),
         }
@@ -165,7 +172,10 @@ impl Open {
         };
         let verdict = match (moved, tls) {
             (Some(_), _) => self.judge_elsewhere(site),
-            (None, Some(tls)) => tls.judge(former.downstream().server_name(), self.peer.as_deref()),
+            (None, Some(tls)) => {
+                let name = former.downstream().server_name();
+                tls.judge(name, self.peer.as_deref(), self.let_in)
+            }
             (None, None) => Ok(None),
         };
         if let (None, Some(id)) = (moved, listener) {
@@ -177,17 +187,12 @@ impl Open {
         match verdict {
             Ok(good_until) => {
                 self.expires.set(good_until);
+                self.would_end.set(None);
                 self.wake();
                 let grace = site.config().server().drain_timeout;
                 moved.map(|cause| Summons::to_move(cause, grace))
             }
-            Err(withdrawal) => {
-                let dismissal = Dismissal {
-                    reason: withdrawal.reason,
-                    cause: withdrawal.cause.into(),
-                };
-                self.withdraw(dismissal, site)
-            }
+            Err(withdrawal) => self.withdraw(withdrawal, site),
         }
     }
 
@@ -202,6 +207,7 @@ impl Open {
             None => Err(Withdrawal {
                 reason: Refusal::Untrusted,
                 cause: format!("there is no trust.{} any more", peer.bundle()),
+                remedy: None,
             }),
         }
     }
@@ -209,11 +215,12 @@ impl Open {
     /// The chain of its peer has expired. It ends as the trust bundle says.
     fn expire(&self, current: &Current) {
         self.expires.set(None);
-        let dismissal = Dismissal {
+        let withdrawal = Withdrawal {
             reason: Refusal::Expired,
             cause: "the peer's certificate, or another one of its chain, expired while its connection was open".into(),
+            remedy: None,
         };
-        if let Some(mut summons) = self.withdraw(dismissal, current.site()) {
+        if let Some(mut summons) = self.withdraw(withdrawal, current.site()) {
             if self.tunnel.get() {
                 // Nothing in it can be asked to end, and its client has known
                 // from the beginning when it would.
@@ -226,7 +233,7 @@ impl Open {
     /// Its peer is trusted no more: it takes no request from now on; that is
     /// counted, and said in one line. Returns how it is to end; `None`: the
     /// trust bundle says that it stays as it is.
-    fn withdraw(&self, why: Dismissal, site: &Site) -> Option<Summons> {
+    fn withdraw(&self, why: Withdrawal, site: &Site) -> Option<Summons> {
         let caller = self.caller();
         let (under, id) = (caller.site(), caller.listener());
         let peer = self.peer.as_ref();
@@ -242,27 +249,53 @@ impl Open {
                 let bundle = under.server(id)?.bundle(name)?;
                 under.bundle(bundle.name()).map(|(config, _)| config)
             });
-        let reason = why.reason;
-        let summons = Summons::to_end(Manner::of(bundle), why)?;
+        let dismissal = Dismissal {
+            reason: why.reason,
+            cause: why.cause.as_str().into(),
+        };
+        let summons = Summons::to_end(Manner::of(bundle), dismissal)?;
+        let counters = under.metrics().listener(id.0);
+        // Who has shown no certificate was never trusted: there is nothing to try out.
+        if bundle.is_some_and(|bundle| !bundle.enforce_withdrawal)
+            && why.reason != Refusal::NoCertificate
+        {
+            if self.would_end.replace(Some(why.reason)) != Some(why.reason) {
+                counters.connection_would_end(why.reason.code());
+                self.tell(events::CONNECTION_WOULD_END, &why, bundle, site);
+            }
+            return None;
+        }
         let downstream = caller.downstream();
         if downstream.standing() == Standing::Good {
-            let counters = under.metrics().listener(id.0);
-            counters.connection_withdrawn(reason.code());
+            counters.connection_withdrawn(why.reason.code());
             downstream.withdraw(Arc::clone(&summons.cause));
-            let listener = under.config().listener(id);
-            tracing::info!(
-                event = events::CONNECTION_WITHDRAWN,
-                listener = listener.map(|listener| listener.name.as_str()),
-                client = %downstream,
-                peer = caller.peer().map(PeerIdentity::primary),
-                bundle = bundle.map(|bundle| bundle.name.as_str()),
-                reason = reason.code(),
-                cause = %summons.cause,
-                remedy = reason.remedy(),
-                generation = site.generation(),
-            );
+            self.tell(events::CONNECTION_WITHDRAWN, &why, bundle, site);
         }
         Some(summons)
+    }
+
+    /// Says in one line what becomes of it, and why.
+    fn tell(
+        &self,
+        event: &'static str,
+        why: &Withdrawal,
+        bundle: Option<&TrustBundle>,
+        site: &Site,
+    ) {
+        let caller = self.caller();
+        let listener = caller.site().config().listener(caller.listener());
+        let remedy = why.remedy.as_deref();
+        tracing::info!(
+            event,
+            listener = listener.map(|listener| listener.name.as_str()),
+            client = %caller.downstream(),
+            peer = caller.peer().map(PeerIdentity::primary),
+            bundle = bundle.map(|bundle| bundle.name.as_str()),
+            reason = why.reason.code(),
+            cause = why.cause,
+            remedy = remedy.unwrap_or(why.reason.remedy()),
+            generation = site.generation(),
+        );
     }
 
     /// Asks it to end.

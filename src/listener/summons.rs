@@ -80,6 +80,19 @@ impl Summons {
         }
     }
 
+    /// Its client is not accepted and has been told so: what it has asked for by
+    /// then is answered, and nothing more is taken.
+    pub(super) fn to_part() -> Self {
+        let leave = Instant::now();
+        Self {
+            leave,
+            cut: Some(leave + DEFAULT_GRACE),
+            refuse: None,
+            cause: "the client is not accepted, and was told so".into(),
+            reason: None,
+        }
+    }
+
     /// Its peer is trusted no more; `None`: it stays all the same.
     pub(super) fn to_end(manner: Manner, why: Dismissal) -> Option<Self> {
         let leave = Instant::now();

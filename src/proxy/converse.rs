@@ -1,7 +1,6 @@
 //! One conversation with an upstream: a permitted request is sent, and sent
 //! again where the service does not accept what authenticates it.
 
-use std::rc::Rc;
 use std::sync::Mutex;
 
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
@@ -13,8 +12,8 @@ use super::authentication::{Authentication, Refused, owner};
 use super::caller::Caller;
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
-use super::handle::{Proxy, Way};
-use super::outbound::{self, Written};
+use super::handle::{Passing, Proxy, Way};
+use super::outbound;
 use super::party::Party;
 use super::request_body::{Kept, RequestBody};
 use super::tunnel;
@@ -23,16 +22,12 @@ use crate::upstream::{Answer, Plan, SendFault, UpstreamRequest};
 
 /// A permitted request whose head is ready to go up.
 pub(super) struct Ready {
-    /// Where it goes.
-    pub(super) way: Way,
-    /// For whom it is made.
-    pub(super) party: Rc<Party>,
+    /// What was decided of it.
+    pub(super) passing: Passing,
     /// Its head, in which all is written but its message layer.
     pub(super) head: Box<request::Parts>,
     /// Its body.
     pub(super) incoming: Incoming,
-    /// What was written into the head.
-    pub(super) written: Written,
 }
 
 /// How a permitted request is sent, each time.
@@ -69,12 +64,15 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Answer<RequestBody>, Fault> {
         let Ready {
-            way,
-            party,
+            passing,
             mut head,
             incoming,
-            written,
         } = ready;
+        let Passing {
+            way,
+            party,
+            written,
+        } = passing;
         let upstream = self.upstream(way.upstream)?;
         let plan = upstream.plan();
         let now = exchange.started();
@@ -86,7 +84,7 @@ impl Proxy {
             self.body_timeout(caller),
             exchange.received(),
         );
-        let upgrade = fit(&mut head, plan, &body, written.hop.upgrade);
+        let upgrade = fit(&mut head, plan, body.is_end_stream(), written.hop.upgrade);
         let sending = Sending {
             caller,
             party: &party,
@@ -181,10 +179,10 @@ impl Proxy {
 
 /// Makes a head fit for the protocol of the upstream. Whether it asks for
 /// another one.
-fn fit(
+pub(super) fn fit(
     head: &mut request::Parts,
     plan: &Plan,
-    body: &RequestBody,
+    has_no_body: bool,
     upgrade: Option<HeaderValue>,
 ) -> bool {
     // What came with the request for this side of the connection stays here.
@@ -194,7 +192,7 @@ fn fit(
     }
     // Without a length a body is chunked. The library assumes that some
     // methods have none, unless they say so.
-    if !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH) {
+    if !has_no_body && !head.headers.contains_key(CONTENT_LENGTH) {
         let chunked = HeaderValue::from_static("chunked");
         head.headers.insert(TRANSFER_ENCODING, chunked);
     }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use super::fault::{Fault, Kind, Phase, Side};
 use crate::identity::PeerIdentity;
+use crate::telemetry::ReferenceId;
+use crate::tls::Refusal;
 
 /// A connection that has changed its protocol, carried to its end.
 pub type Tunnel = Pin<Box<dyn Future<Output = ()>>>;
@@ -23,10 +25,40 @@ pub struct Downstream {
     /// The name that the client asked for, as names are compared; `None`: it
     /// asked for none.
     server_name: Option<Box<str>>,
+    not_served: Option<NotServed>,
     tls: bool,
     http2: bool,
     standing: RefCell<Standing>,
     tunnel: RefCell<Option<Tunnel>>,
+}
+
+/// Why nothing is served on a connection: its client is not accepted, and was
+/// let in to be told so.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NotServed {
+    /// That of its handshake, which all answers have.
+    pub reference: ReferenceId,
+    /// Whether it has shown no certificate, rather than one that is not accepted.
+    pub shows_none: bool,
+    /// Why, in words for the log that say nothing of who it claims to be.
+    pub cause: String,
+    /// What the client is told beside the reference.
+    pub explanation: Option<String>,
+}
+
+impl NotServed {
+    /// Of a client that is not accepted for this reason.
+    pub fn new(reference: ReferenceId, reason: Refusal, explanation: Option<String>) -> Self {
+        Self {
+            reference,
+            shows_none: reason == Refusal::NoCertificate,
+            cause: format!(
+                "{} ({reason}); handshake.refused has the same reference",
+                reason.meaning()
+            ),
+            explanation,
+        }
+    }
 }
 
 /// How a connection stands. It never gets better: a client whose trust was
@@ -72,12 +104,27 @@ impl Downstream {
         })
     }
 
+    /// A connection after its TLS handshake, on which every request is refused.
+    pub fn not_served(
+        address: Option<SocketAddr>,
+        (why, server_name): (NotServed, Option<String>),
+        http2: bool,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            server_name: server_name.map(String::into_boxed_str),
+            not_served: Some(why),
+            tls: true,
+            ..Self::new(address, http2)
+        })
+    }
+
     fn new(address: Option<SocketAddr>, http2: bool) -> Self {
         Self {
             token: Rc::new(()),
             address,
             peer: None,
             server_name: None,
+            not_served: None,
             tls: false,
             http2,
             standing: RefCell::default(),
@@ -110,6 +157,11 @@ impl Downstream {
     /// compared; `None`: it asked for none.
     pub fn server_name(&self) -> Option<&str> {
         self.server_name.as_deref()
+    }
+
+    /// Why nothing is served on it; `None`: requests are.
+    pub fn why_not_served(&self) -> Option<&NotServed> {
+        self.not_served.as_ref()
     }
 
     /// Whether it speaks HTTP/2.
@@ -163,8 +215,17 @@ impl Downstream {
     ///
     /// # Errors
     ///
-    /// Its peer is no longer trusted.
+    /// Its peer is not, or no longer, trusted.
     pub(super) fn admit(&self) -> Result<(), Fault> {
+        if let Some(why) = &self.not_served {
+            let kind = if why.shows_none {
+                Kind::CertificateRequired
+            } else {
+                Kind::CertificateRefused
+            };
+            let cause = why.cause.as_str();
+            return Err(Fault::new(Side::Downstream, Phase::Policy, kind, cause));
+        }
         match &*self.standing.borrow() {
             Standing::Good => Ok(()),
             Standing::Withdrawn { cause } | Standing::Cut { cause } => Err(Fault::new(

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use http::header::HOST;
 use http::{Method, Uri, Version, request};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::body::Received;
@@ -18,7 +19,7 @@ use super::party::Party;
 use crate::config::{ListenerId, Route, UpstreamId};
 use crate::policy::{Denial, Permit, RuleId};
 use crate::telemetry::access::AccessRecord;
-use crate::telemetry::{ReferenceId, events};
+use crate::telemetry::{ReferenceId, Refused, events};
 
 /// What is known of one request. Dropping it writes its line and counts it.
 pub(super) struct Exchange {
@@ -26,8 +27,9 @@ pub(super) struct Exchange {
     downstream: Rc<Downstream>,
     listener: ListenerId,
     id: ReferenceId,
-    head_only: bool,
     started: Instant,
+    /// Whether its response has no body, whatever it says (RFC 9110 §9.3.2).
+    is_head: bool,
     /// Kept only when there is an access log to write it to.
     line: Option<Line>,
     party: Option<Rc<Party>>,
@@ -73,9 +75,12 @@ impl Exchange {
             ledger: Rc::clone(ledger),
             downstream: Rc::clone(caller.downstream()),
             listener: caller.listener(),
-            id: ledger.references.next(),
-            head_only: head.method == Method::HEAD,
+            id: match caller.downstream().why_not_served() {
+                Some(why) => why.reference,
+                None => ledger.references.next(),
+            },
             started: Instant::now(),
+            is_head: head.method == Method::HEAD,
             line,
             party: None,
             route: None,
@@ -96,14 +101,20 @@ impl Exchange {
         self.id
     }
 
-    /// Whether its response has no content, whatever its head says (`HEAD`, RFC 9110 §9.3.2).
-    pub(super) fn is_head_only(&self) -> bool {
-        self.head_only
+    /// What the client is told of why nothing is served on its connection.
+    pub(super) fn explanation(&self) -> Option<&str> {
+        let why = self.downstream.why_not_served()?;
+        why.explanation.as_deref()
     }
 
     /// Whether it came over HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
         self.downstream.is_http2()
+    }
+
+    /// Whether its response has no body, whatever it says.
+    pub(super) fn is_head(&self) -> bool {
+        self.is_head
     }
 
     /// When its head had come.
@@ -121,7 +132,8 @@ impl Exchange {
         self.party = Some(Rc::clone(party));
     }
 
-    fn spoken_for(&self) -> Option<&str> {
+    /// For whom the peer speaks; `None`: for itself.
+    pub(super) fn spoken_for(&self) -> Option<&str> {
         self.party.as_ref()?.spoken_for()
     }
 
@@ -142,8 +154,8 @@ impl Exchange {
         self.decided = Some(Decided::Denied(denial));
     }
 
-    /// The rule that decided.
-    fn rule(&self) -> Option<Cow<'_, str>> {
+    /// The rule that decided, as the log names it.
+    pub(super) fn rule(&self) -> Option<Cow<'_, str>> {
         match self.decided.as_ref()? {
             Decided::Denied(denial) => Some(denial.rule().into()),
             Decided::Permitted(rule, _) => {
@@ -154,7 +166,7 @@ impl Exchange {
     }
 
     /// What would have denied it, were everything enforced.
-    fn would_deny(&self) -> Option<&Denial> {
+    pub(super) fn would_deny(&self) -> Option<&Denial> {
         match self.decided.as_ref()? {
             Decided::Denied(_) => None,
             Decided::Permitted(_, would_deny) => would_deny.as_ref(),
@@ -162,7 +174,7 @@ impl Exchange {
     }
 
     /// What would have permitted it, were it enforced.
-    fn would_allow(&self) -> Option<&str> {
+    pub(super) fn would_allow(&self) -> Option<&str> {
         match self.decided.as_ref()? {
             Decided::Denied(denial) => denial.would_allow(),
             Decided::Permitted(..) => None,
@@ -254,6 +266,11 @@ impl Exchange {
         );
     }
 
+    /// The place of its route in the config, once it has one.
+    pub(super) fn route(&self) -> Option<usize> {
+        self.route
+    }
+
     /// Without an access log nothing else would say that it would have been denied.
     fn explain_shadow(&self) {
         let Some(denial) = self.would_deny() else {
@@ -276,6 +293,43 @@ impl Exchange {
         );
     }
 
+    /// Keeps a refusal for whoever asks by its reference. Where the handshake was
+    /// refused, it is kept already.
+    fn keep(&self) {
+        let told = |fault: &&Fault| fault.status().map(|status| status.as_u16());
+        let fault = self.fault.as_ref();
+        let Some(fault) = fault.filter(|fault| told(fault) == Some(self.status)) else {
+            return;
+        };
+        if self.downstream.why_not_served().is_some() {
+            return;
+        }
+        let config = &self.ledger.config;
+        let route = self.route.and_then(|index| config.routes().get(index));
+        let listener = config.listener(self.listener);
+        let line = self.line.as_ref();
+        let known = json!({
+            "listener": listener.map(|listener| listener.name.as_str()),
+            "client": self.downstream.to_string(),
+            "peer": self.downstream.peer().map(|peer| cut(peer.primary())),
+            "for": self.spoken_for().map(cut),
+            "method": line.map(|line| cut(line.method.as_str())),
+            "host": line.and_then(Line::host).map(cut),
+            // Without the query, which may hold what is nobody else's business.
+            "path": line.map(|line| cut(line.uri.path())),
+            "status": self.status,
+            "route": route.map(|route| route.name.as_str()),
+            "fault": fault.to_string(),
+            "reason": fault.kind.code(),
+            "cause": cut(&fault.cause),
+            "generation": self.ledger.generation,
+        });
+        let address = self.downstream.address().map(|address| address.ip());
+        let key = (address, fault.kind.code());
+        let refusals = &self.ledger.refusals;
+        refusals.keep(Refused::Request, key, self.id, known);
+    }
+
     fn write(&self, line: &Line) {
         let config = &self.ledger.config;
         let route = self.route.and_then(|index| config.routes().get(index));
@@ -286,11 +340,6 @@ impl Exchange {
         let rule = self.rule();
         let would_deny = self.would_deny();
         let why = would_deny.map(ToString::to_string);
-        let host = line
-            .uri
-            .authority()
-            .map(http::uri::Authority::as_str)
-            .or_else(|| line.host.as_ref().and_then(|host| host.to_str().ok()));
         self.ledger.access.record(&AccessRecord {
             request_id: self.id,
             listener: config
@@ -300,7 +349,7 @@ impl Exchange {
             peer: self.downstream.peer().map(|peer| peer.primary()),
             spoken_for: self.spoken_for(),
             method: line.method.as_str(),
-            host,
+            host: line.host(),
             path: line
                 .uri
                 .path_and_query()
@@ -328,11 +377,20 @@ impl Exchange {
     }
 }
 
+impl Line {
+    fn host(&self) -> Option<&str> {
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        let authority = self.uri.authority().map(http::uri::Authority::as_str);
+        authority.or(host)
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(fault) = self.abandoned() {
             self.fault = Some(fault);
         }
+        self.keep();
         let side = self.fault.as_ref().map(|fault| fault.side.code());
         let metrics = &self.ledger.metrics;
         self.route
@@ -344,6 +402,14 @@ impl Drop for Exchange {
         }
     }
 }
+
+/// As much of a text as is kept.
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(KEPT)).unwrap_or(text)
+}
+
+/// In bytes, of each text of a refusal that is kept.
+const KEPT: usize = 1024;
 
 impl std::fmt::Debug for Exchange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -69,6 +69,8 @@ pub enum Kind {
     BodyBroken,
     /// No piece of the body came, or was taken, in time.
     BodyTimeout,
+    /// The client's certificate is not accepted, and it was let in to be told so.
+    CertificateRefused,
     /// A certificate is needed here.
     CertificateRequired,
     /// The client went away before its response was complete.
@@ -167,6 +169,7 @@ impl Fault {
         }
         Some(match self.kind {
             Kind::AssertionMissing
+            | Kind::CertificateRefused
             | Kind::CertificateRequired
             | Kind::CredentialMissing
             | Kind::DeniedByRule
@@ -239,6 +242,7 @@ impl Kind {
             Self::AuthorityNotServed => "authority_not_served",
             Self::BodyBroken => "body_broken",
             Self::BodyTimeout => "body_timeout",
+            Self::CertificateRefused => "certificate_refused",
             Self::CertificateRequired => "certificate_required",
             Self::ClientGone => "client_gone",
             Self::ConnectRefused => "connect_refused",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -20,7 +20,7 @@ use super::downstream::Downstream;
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::ledger::Ledger;
-use super::outbound::Outbound;
+use super::outbound::{Outbound, Written};
 use super::party::Party;
 use super::request_body::RequestBody;
 use super::site::Site;
@@ -28,6 +28,7 @@ use super::target::{self, Target};
 use super::{headers, keys, tunnel};
 use crate::config::UpstreamId;
 use crate::policy::Permit;
+use crate::telemetry::ReferenceId;
 use crate::telemetry::access::AccessLog;
 use crate::tls::Misdirected;
 use crate::upstream::{Answer, Plan, Upstream, UpstreamBody};
@@ -45,6 +46,23 @@ enum Admitted {
     /// It asks for the public keys of assertions.
     Keys,
     OnItsWay(Way),
+}
+
+/// A request that may be served, before anything of it is sent.
+pub(super) enum Readied {
+    /// It asks for the public keys of assertions.
+    Keys,
+    OnItsWay(Passing),
+}
+
+/// A permitted request whose head says all but its message layer.
+pub(super) struct Passing {
+    /// Where it goes.
+    pub(super) way: Way,
+    /// For whom it is made.
+    pub(super) party: Rc<Party>,
+    /// What was written into its head.
+    pub(super) written: Written,
 }
 
 /// A permitted request's way: to which upstream, and for which host.
@@ -104,6 +122,11 @@ impl Proxy {
         &self.site
     }
 
+    /// A reference that no other refusal or request of the worker has.
+    pub fn next_reference(&self) -> ReferenceId {
+        self.ledger.references.next()
+    }
+
     pub(super) fn ledger(&self) -> &Rc<Ledger> {
         &self.ledger
     }
@@ -125,55 +148,67 @@ impl Caller {
         let mut exchange = Exchange::begin(&self, &head);
         let begun = match ambiguity {
             Some(rule) => Err(Fault::malformed(rule)),
-            None => self.downstream().admit(),
+            None => Ok(()),
         };
-        let admitted = begun.and_then(|()| {
-            let party = self.party(&mut head.headers)?;
-            exchange.is_for(&party);
-            let admitted = proxy.admit((&self, &party), &head, &mut exchange)?;
-            Ok((admitted, party))
-        });
-        let admitted = match admitted {
-            Ok((Admitted::Keys, _)) => {
+        let readied = begun.and_then(|()| self.ready(&mut head, &mut exchange));
+        let passing = match readied {
+            Ok(Readied::OnItsWay(passing)) => passing,
+            Ok(Readied::Keys) => {
                 return keys::answer(&head.method, proxy.site.key_set(), exchange);
             }
-            Ok((Admitted::OnItsWay(way), party)) => Ok((way, party)),
-            Err(fault) => Err(fault),
-        };
-        let readied = admitted.and_then(|(way, party)| {
-            let upstream = proxy.upstream(way.upstream)?;
-            let written = Outbound {
-                site: proxy.site(),
-                caller: &self,
-                party: &party,
-                upstream: Told {
-                    id: way.upstream,
-                    plan: upstream.plan(),
-                    tokens: upstream.tokens(),
-                },
-            }
-            .write(&mut head, &way.authority)?;
-            Ok((way, party, written))
-        });
-        let (way, party, written) = match readied {
-            Ok(readied) => readied,
             Err(fault) => return refusal(fault, exchange),
         };
         let changed = head
             .extensions
             .remove::<OnUpgrade>()
-            .filter(|_| written.hop.upgrade.is_some());
+            .filter(|_| passing.written.hop.upgrade.is_some());
         let ready = Ready {
-            way,
-            party,
+            passing,
             head,
             incoming,
-            written,
         };
         match proxy.converse(&self, ready, &mut exchange).await {
             Ok(answer) => proxy.respond(&self, answer, changed, exchange),
             Err(fault) => refusal(fault, exchange),
         }
+    }
+
+    /// Everything that is decided of a request, and written into its head,
+    /// before there is anything to wait for.
+    ///
+    /// # Errors
+    ///
+    /// It is refused. What is known of it by then stands in `exchange`.
+    pub(super) fn ready(
+        &self,
+        head: &mut request::Parts,
+        exchange: &mut Exchange,
+    ) -> Result<Readied, Fault> {
+        self.downstream().admit()?;
+        let proxy = self.proxy();
+        let party = self.party(&mut head.headers)?;
+        exchange.is_for(&party);
+        let way = match proxy.admit((self, &party), head, exchange)? {
+            Admitted::Keys => return Ok(Readied::Keys),
+            Admitted::OnItsWay(way) => way,
+        };
+        let upstream = proxy.upstream(way.upstream)?;
+        let written = Outbound {
+            site: proxy.site(),
+            caller: self,
+            party: &party,
+            upstream: Told {
+                id: way.upstream,
+                plan: upstream.plan(),
+                tokens: upstream.tokens(),
+            },
+        }
+        .write(head, &way.authority)?;
+        Ok(Readied::OnItsWay(Passing {
+            way,
+            party,
+            written,
+        }))
     }
 }
 
@@ -328,23 +363,30 @@ fn unreadable(what: &str) -> Fault {
 /// under which the log has the cause.
 fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
     let status = fault.status().unwrap_or(StatusCode::BAD_GATEWAY);
-    let mut text = format!(
-        "{} {}\nreference: {}\n",
+    let text = format!(
+        "{} {}\nreference: {}\n{}",
         status.as_u16(),
         status.canonical_reason().unwrap_or_default(),
-        exchange.id()
+        exchange.id(),
+        exchange.explanation().unwrap_or_default()
     );
-    if exchange.is_head_only() {
-        text.clear();
-    }
     // HTTP/2 has no such field; its streams end one by one.
     let close = fault.ends_connection() && !exchange.is_http2();
     exchange.status(status);
     exchange.note(fault);
     exchange.complete();
-    let mut response = Response::new(ResponseBody::own(Bytes::from(text), Some(exchange)));
+    let length = text.len();
+    // Over HTTP/2 the library would send what nobody reads after a HEAD, and
+    // the client would reset the stream.
+    let text = if exchange.is_head() {
+        Bytes::new()
+    } else {
+        Bytes::from(text)
+    };
+    let mut response = Response::new(ResponseBody::own(text, Some(exchange)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, length.into());
     headers.insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),

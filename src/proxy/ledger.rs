@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::site::Site;
 use crate::config::Config;
-use crate::telemetry::ReferenceIds;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{ReferenceIds, Refusals};
 
 /// What the line of a request is written with.
 ///
@@ -21,6 +21,7 @@ pub(super) struct Ledger {
     pub(super) references: ReferenceIds,
     pub(super) access: AccessLog,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) refusals: Arc<Refusals>,
     /// Whether what is under way is being cut, in every generation of the worker.
     over: Rc<Cell<bool>>,
 }
@@ -34,6 +35,7 @@ impl Ledger {
             references: ReferenceIds::new(),
             access,
             metrics: Arc::clone(site.metrics()),
+            refusals: Arc::clone(site.refusals()),
             over: former
                 .map(|former| Rc::clone(&former.over))
                 .unwrap_or_default(),

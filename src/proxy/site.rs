@@ -10,7 +10,7 @@ use super::route::Routes;
 use super::tally::Tally;
 use crate::config::{Config, ListenerId, TrustBundle};
 use crate::identity::IdentityFields;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Refusals};
 use crate::tls::{Bundle, ServerTls};
 use crate::upstream::Plan;
 use crate::upstream::assertion::{self, Asserter};
@@ -32,7 +32,11 @@ pub struct Site {
     /// The public keys of the assertions of all upstreams, as JSON.
     key_set: Bytes,
     metrics: Arc<Metrics>,
+    refusals: Arc<Refusals>,
 }
+
+/// Where it is recorded what happens: the counters, and the refusals.
+pub type Records = (Arc<Metrics>, Arc<Refusals>);
 
 /// The TLS sides of listeners, the bundles, and what listeners accept of peers
 /// that speak for others.
@@ -51,7 +55,7 @@ impl Site {
         config: Arc<Config>,
         plans: Vec<Arc<Plan>>,
         (servers, bundles, accepted): Sides,
-        metrics: Arc<Metrics>,
+        (metrics, refusals): Records,
     ) -> Self {
         let configured = plans
             .iter()
@@ -84,6 +88,7 @@ impl Site {
             accepted,
             key_set,
             metrics,
+            refusals,
         }
     }
 
@@ -121,6 +126,11 @@ impl Site {
     /// The counters, by the places of this generation.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What is known of refusals, in every generation.
+    pub fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
     }
 
     /// The upstreams.

@@ -26,10 +26,15 @@ events! {
     STOPPED = "server.stopped";
     /// A handshake ended in a refusal, which the line explains.
     HANDSHAKE_REFUSED = "handshake.refused";
+    /// More handshakes were refused than the log was told of one by one.
+    REFUSALS_LEFT_OUT = "handshake.refusals_left_out";
     /// A connection ended in a fault outside any request.
     CONNECTION_FAULT = "connection.fault";
     /// An open connection is being ended since its peer is no longer trusted.
     CONNECTION_WITHDRAWN = "connection.withdrawn";
+    /// An open connection stays though its peer is no longer trusted, since
+    /// `enforce_withdrawal = false`.
+    CONNECTION_WOULD_END = "connection.would_end";
     /// A request ended, well or in a fault. These are the lines of the access log.
     REQUEST_END = "request.end";
     /// A request was permitted that would have been denied, were everything
@@ -71,6 +76,8 @@ events! {
     CERTIFICATE_EXPIRING = "certificate.expiring";
     /// A certificate of countersign's own says that it is meant for something else.
     CERTIFICATE_UNUSUAL = "certificate.unusual";
+    /// Something in the config is legal, and likely a mistake.
+    CONFIG_UNUSUAL = "config.unusual";
     /// A revocation list is to be replaced soon: its `nextUpdate` is near.
     CRL_EXPIRING = "crl.expiring";
     /// The `nextUpdate` of a revocation list has passed.
@@ -81,6 +88,9 @@ events! {
     /// A certificate was accepted although there is no revocation list of its
     /// issuer, since `crl_missing = "log"`.
     CRL_MISSING = "crl.missing";
+    /// A certificate was accepted that the revocation lists would refuse, since
+    /// `enforce_crl = false`.
+    CRL_WOULD_REFUSE = "crl.would_refuse";
     /// Lines of the access log were dropped because their reader is too slow or gone.
     ACCESS_LOG_DROPPED = "access_log.dropped";
     /// Lines of this log were dropped because their reader is too slow or gone.

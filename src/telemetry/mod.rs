@@ -6,6 +6,8 @@
 //! * [`metrics`] counts, and [`admin`] serves the counts, health and readiness,
 //!   and hands requests to the program.
 //!
+//! * [`Refusals`] says how often the log is told of refusals, and keeps the last.
+//!
 //! # Rules
 //!
 //! * What came from the wire is escaped and cut before it is written: no peer
@@ -24,6 +26,7 @@ pub mod metrics;
 
 mod line;
 mod reference;
+mod refusals;
 mod socket_file;
 mod timestamp;
 mod writer;
@@ -32,6 +35,7 @@ pub use access::{AccessLog, AccessLogGuard, AccessRecord};
 pub use admin::{AdminAnswer, AdminCommand, AdminRequest, AdminSocket, AdminState, Readiness};
 pub use log::{Format, Level, LogControl};
 pub use metrics::{MetricNames, Metrics};
-pub use reference::{ReferenceId, ReferenceIds};
+pub use reference::{MalformedReference, ReferenceId, ReferenceIds};
+pub use refusals::{Refusals, Refused, Source};
 pub use socket_file::{SocketFile, SocketFileError};
 pub use timestamp::rfc3339;

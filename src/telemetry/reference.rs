@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::str::FromStr;
 
 /// Names one request or refusal, so that a caller's report leads to a log line.
 ///
@@ -14,6 +15,23 @@ impl fmt::Display for ReferenceId {
     /// Writes 16 lower-case hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The text is no reference.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a reference has 16 hexadecimal digits")]
+pub struct MalformedReference;
+
+impl FromStr for ReferenceId {
+    type Err = MalformedReference;
+
+    fn from_str(text: &str) -> Result<Self, MalformedReference> {
+        let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digits = Some(text).filter(|_| is_hex).ok_or(MalformedReference)?;
+        u64::from_str_radix(digits, 16)
+            .map(Self)
+            .map_err(|_| MalformedReference)
     }
 }
 
@@ -67,6 +85,22 @@ mod tests {
     fn reference_is_written_as_sixteen_hex_digits_even_when_small() {
         assert_eq!(ReferenceId(0xab).to_string(), "00000000000000ab");
         assert_eq!(ReferenceId(u64::MAX).to_string(), "ffffffffffffffff");
+    }
+
+    #[test]
+    fn reference_is_read_as_it_is_written_and_nothing_else_is() {
+        for id in [ReferenceId(0xab), ReferenceId(u64::MAX)] {
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for text in [
+            "",
+            "ab",
+            "+0000000000000ab",
+            "00000000000000abc",
+            "../../../metrics",
+        ] {
+            assert_eq!(text.parse::<ReferenceId>(), Err(MalformedReference));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use webpki::anchor_from_trusted_cert;
 use x509_parser::certificate::{X509Certificate, X509CertificateParser};
 use x509_parser::nom::Parser;
 
+use super::diagnosis::presented;
 use super::trust_path::{Facts, Issuer};
 use crate::identity::der::{self, NotDer, tag};
 use crate::identity::{AnchorName, CertificateNames, Fingerprint, UnreadableCertificate};
@@ -30,6 +31,8 @@ pub struct Anchor {
     pub in_use: Arc<AnchorUse>,
     /// Who it is to the certificates directly below it.
     pub(super) issuer: Arc<Issuer>,
+    /// Its subjectKeyIdentifier (RFC 5280 §4.2.1.2), if it has one.
+    pub(super) key_id: Option<Box<[u8]>>,
 }
 
 /// How many handshakes rested on an anchor, and when the last one did.
@@ -178,6 +181,7 @@ pub(super) fn read(
             not_after: facts.not_after,
             in_use: Arc::default(),
             issuer: Arc::new(facts.issuer(&trust_anchor.subject)),
+            key_id: presented::subject_key_id(&certificate).map(Into::into),
         },
         trust_anchor,
         weak_signature,
@@ -245,7 +249,7 @@ fn rsa_bits(bit_string: &[u8]) -> Result<usize, NotDer> {
 }
 
 /// The hash of a certificate's signature, if others could be forged for it.
-fn weak_hash(certificate: &X509Certificate<'_>) -> Option<&'static str> {
+pub(super) fn weak_hash(certificate: &X509Certificate<'_>) -> Option<&'static str> {
     let algorithm = certificate.signature_algorithm.algorithm.as_bytes();
     WEAK_SIGNATURES
         .iter()

@@ -1,10 +1,13 @@
 //! A trust bundle as it is in force: anchors, revocation lists, and the verdict on a chain.
 
+mod hints;
+mod objection;
 mod shrinkage;
+mod verdict;
+mod warning;
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,100 +18,25 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::anchor::{self, Anchor, AnchorUse, ReadAnchor, UnusableAnchor};
 use super::pem;
-use super::revocation::{Note, Revocation, seconds, unix_time};
+use super::revocation::{Lookup, Note, Revocation, RevocationListFacts, seconds, unix_time};
+use super::scope::Scope;
 use super::trust_path::TrustPath;
 use crate::config::{self, CrlCheck, Files, Located, OnCrlFault, Problem};
-use crate::identity::{AnchorName, Fingerprint};
+use crate::identity::Fingerprint;
+use crate::telemetry::metrics::ReasonCounts;
 
+pub use objection::Objection;
 pub use shrinkage::Shrinkage;
+pub use verdict::Verdict;
+pub use warning::BundleWarning;
+
+/// Is told of a path that was found, and whether it stands.
+pub(super) type Tried<'a> = dyn Fn(&TrustPath, Result<(), &webpki::Error>) + 'a;
 
 /// The most certificates that a peer may send. Nobody's chain is longer, and
 /// the search for a path grows much faster than their number: five intermediates
 /// of one name take a millisecond at worst, nine half a second.
 const MAX_CHAIN: usize = 6;
-
-/// That a chain was found good, until when, and what it rests on.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Verdict {
-    /// When it ceases to be valid: the earliest `notAfter` of the path that was
-    /// found, the anchor's included, in seconds since 1970.
-    pub good_until: i64,
-    /// Until when a session may go on with it: `good_until`, or the earliest
-    /// `nextUpdate` of the revocation lists that it rests on, in seconds since
-    /// 1970. Lists that may be stale do not end a session.
-    pub session_until: i64,
-    /// The path. Ask a later bundle by [`Bundle::judge`] whether it still stands.
-    pub path: Arc<TrustPath>,
-    /// What the anchor at the end of the path is called in this bundle.
-    pub anchor: Arc<AnchorName>,
-    /// What was let pass although no current revocation list cleared it, where
-    /// the bundle says `log`. The log was told.
-    pub notes: Vec<Note>,
-}
-
-/// Something about a bundle that an operator should know. It is in force nevertheless.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum BundleWarning {
-    /// No anchor has the name of a revocation list's issuer.
-    ListCoversNoAnchor {
-        /// The list's issuer, as an RFC 4514 string.
-        issuer: String,
-        /// The file.
-        source: PathBuf,
-    },
-    /// Every certificate below an anchor needs a revocation list of its issuer
-    /// (`crl_missing = "reject"`), and the anchor has none.
-    AnchorWithoutList {
-        /// The anchor, as an RFC 4514 string.
-        subject: String,
-    },
-    /// An anchor has signed itself with a hash that is broken. Nobody verifies
-    /// that signature; but what it issues in the same way is refused.
-    WeakSelfSignature {
-        /// The anchor, as an RFC 4514 string.
-        subject: String,
-        /// The hash's name.
-        hash: &'static str,
-    },
-}
-
-impl fmt::Display for BundleWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ListCoversNoAnchor { issuer, source } => write!(
-                f,
-                "the revocation list of {issuer} in {} covers no anchor of the bundle; it counts only for certificates that an intermediate with this very name issued",
-                source.display()
-            ),
-            Self::AnchorWithoutList { subject } => write!(
-                f,
-                "no revocation list covers the anchor {subject}, so everybody below it is refused; add its list, or write crl_missing = \"allow\" or \"log\""
-            ),
-            Self::WeakSelfSignature { subject, hash } => write!(
-                f,
-                "the anchor {subject} has signed itself with {hash}; it is in force, but certificates that it signs in that way are refused"
-            ),
-        }
-    }
-}
-
-/// A revocation list of a bundle, for display.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RevocationListFacts {
-    /// Its issuer, as an RFC 4514 string.
-    pub issuer: String,
-    /// Its number (RFC 5280 §5.2.3): decimal, or hex after `0x` where it has
-    /// more than 128 bits.
-    pub number: Option<String>,
-    /// When it was issued, in seconds since 1970.
-    pub this_update: i64,
-    /// From when on it is stale, in seconds since 1970.
-    pub next_update: i64,
-    /// How many certificates it names.
-    pub entries: usize,
-    /// The file it came from.
-    pub source: PathBuf,
-}
 
 /// A named set of trust anchors and the revocation lists that go with it.
 ///
@@ -124,6 +52,12 @@ pub struct Bundle {
     /// Where in `anchors` each is.
     places: HashMap<Fingerprint, usize>,
     revocation: Revocation,
+    /// Whether what the lists say is acted on.
+    enforces_lists: bool,
+    /// How many would have been refused if it were, by reason. Goes on counting
+    /// when the bundle is loaded again.
+    would_refuse: Arc<ReasonCounts>,
+    scope: Scope,
     subjects: Vec<DistinguishedName>,
     warnings: Vec<BundleWarning>,
     algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
@@ -141,6 +75,11 @@ impl Bundle {
         former: Option<&Self>,
     ) -> Result<Self, Vec<Problem>> {
         let mut bundle = Self::empty(&config.name);
+        bundle.enforces_lists = config.enforce_crl;
+        bundle.scope = Scope::of(config);
+        if let Some(former) = former {
+            bundle.would_refuse = Arc::clone(&former.would_refuse);
+        }
         let mut problems = Vec::new();
         for ca in &config.ca {
             problems.extend(bundle.add_anchors(files, ca, former));
@@ -172,6 +111,7 @@ impl Bundle {
             self.warnings
                 .extend(bare.map(|anchor| BundleWarning::AnchorWithoutList {
                     subject: anchor.subject.clone(),
+                    enforced: config.enforce_crl,
                 }));
         }
     }
@@ -201,6 +141,9 @@ impl Bundle {
             trust_anchors: Vec::new(),
             places: HashMap::new(),
             revocation: Revocation::none(algorithms),
+            enforces_lists: true,
+            would_refuse: Arc::default(),
+            scope: Scope::default(),
             subjects: Vec::new(),
             warnings: Vec::new(),
             algorithms,
@@ -312,14 +255,12 @@ impl Bundle {
     /// Its revocation lists, by issuer.
     pub fn revocation_lists(&self) -> impl Iterator<Item = RevocationListFacts> {
         let lists = self.revocation.lists().iter();
-        lists.map(|held| RevocationListFacts {
-            issuer: held.list.issuer_text().to_owned(),
-            number: held.list.number(),
-            this_update: held.list.this_update(),
-            next_update: held.list.next_update(),
-            entries: held.list.entries(),
-            source: held.source.clone(),
-        })
+        lists.map(RevocationListFacts::of)
+    }
+
+    /// What its revocation lists say of the certificates of a path.
+    pub(super) fn lookups(&self, path: &TrustPath) -> Vec<Lookup> {
+        self.revocation.lookups(path)
     }
 
     /// What an operator should know about it.
@@ -339,37 +280,102 @@ impl Bundle {
         }
     }
 
-    /// The names sent to clients as a hint which certificate to present.
-    pub(super) fn subjects(&self) -> &[DistinguishedName] {
-        &self.subjects
+    /// Counts somebody who was let in by `verdict`, if that was only because
+    /// revocation lists are not acted on.
+    pub(super) fn note_unenforced(&self, verdict: &Verdict) {
+        if let Some(reason) = verdict.would_refuse() {
+            self.would_refuse.add(reason.code());
+        }
+    }
+
+    /// How many would have been refused if revocation lists were acted on, by reason.
+    pub fn would_refuse(&self) -> &Arc<ReasonCounts> {
+        &self.would_refuse
+    }
+
+    pub(super) fn revocation(&self) -> &Revocation {
+        &self.revocation
     }
 
     /// Judges a peer's chain at `now`: one rule for clients and for upstreams,
-    /// which `usage` tells apart. Whose names the leaf carries is not judged here.
+    /// which `usage` tells apart. Whose names the leaf carries is judged only as
+    /// far as the bundle says for whom its anchors may vouch.
     ///
     /// A path that is revoked, or that an anchor out of its validity ends, is
     /// passed over for another one, if there is another one.
     ///
     /// # Errors
     ///
-    /// What is wrong with the path that came furthest.
+    /// What is wrong with the path that came furthest, or with the leaf.
     pub fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         usage: KeyUsage,
         now: UnixTime,
+    ) -> Result<Verdict, Objection> {
+        let verdict = self.search((leaf, intermediates), usage, now, &|_, _| {})?;
+        self.tell(&verdict, now);
+        Ok(verdict)
+    }
+
+    /// Writes to the log what a verdict let pass although no current revocation
+    /// list cleared it.
+    pub(super) fn tell(&self, verdict: &Verdict, now: UnixTime) {
+        self.revocation.tell(&verdict.notes, now);
+    }
+
+    /// As [`Self::verify`], without a word to the log; `tried` is told of each
+    /// path that was found, and whether it stands.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::verify`].
+    pub(super) fn search(
+        &self,
+        chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        usage: KeyUsage,
+        now: UnixTime,
+        tried: &Tried<'_>,
+    ) -> Result<Verdict, Objection> {
+        let verdict = self.find_path(chain, usage, now, tried)?;
+        self.scope.check(chain.0, &self.name)?;
+        Ok(verdict)
+    }
+
+    fn find_path(
+        &self,
+        (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        usage: KeyUsage,
+        now: UnixTime,
+        tried: &Tried<'_>,
     ) -> Result<Verdict, webpki::Error> {
         if intermediates.len() >= MAX_CHAIN {
             return Err(webpki::Error::MaximumPathDepthExceeded);
         }
         let found = Cell::new(None);
+        let unenforced = Cell::new(None);
         let accept = |candidate: &VerifiedPath<'_>| {
-            let path = TrustPath::of(candidate, self.anchor_of(candidate)?)?;
-            found.set(Some(self.stands(&Arc::new(path), now)?));
-            Ok(())
+            let path = Arc::new(TrustPath::of(candidate, self.anchor_of(candidate)?)?);
+            let verdict = self.stands(&path, now);
+            tried(&path, verdict.as_ref().map(|_| ()));
+            match verdict {
+                Ok(verdict) => {
+                    found.set(Some(verdict));
+                    Ok(())
+                }
+                Err(cause) => {
+                    if !self.enforces_lists
+                        && let Ok(anchor) = self.holds(&path, now)
+                    {
+                        unenforced.set(Some((path, anchor, cause.clone())));
+                    }
+                    Err(cause)
+                }
+            }
         };
-        EndEntityCert::try_from(leaf)?.verify_for_usage(
+        let end_entity = EndEntityCert::try_from(leaf)?;
+        let outcome = end_entity.verify_for_usage(
             self.algorithms,
             &self.trust_anchors,
             intermediates,
@@ -377,11 +383,42 @@ impl Bundle {
             usage,
             None,
             Some(&accept),
-        )?;
-        // webpki has called `accept`, or there would be no path.
-        let verdict: Verdict = found.take().ok_or(webpki::Error::UnknownIssuer)?;
-        self.revocation.tell(&verdict.notes, now);
-        Ok(verdict)
+        );
+        match (outcome, unenforced.take()) {
+            // webpki has called `accept`, or there would be no path.
+            (Ok(_), _) => found.take().ok_or(webpki::Error::UnknownIssuer),
+            (Err(_), Some((path, anchor, cause))) => {
+                Ok(self.unenforced((leaf, intermediates), (path, anchor), cause, now))
+            }
+            (Err(cause), None) => Err(cause),
+        }
+    }
+
+    /// The verdict on a chain that the lists would have refused.
+    fn unenforced(
+        &self,
+        (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        (path, anchor): (Arc<TrustPath>, &Anchor),
+        cause: webpki::Error,
+        now: UnixTime,
+    ) -> Verdict {
+        let chain: Vec<_> = std::iter::once(leaf)
+            .chain(intermediates)
+            .cloned()
+            .collect();
+        let refused = self.explain(&chain, cause.into(), now);
+        Verdict {
+            good_until: path.not_after(),
+            session_until: path.not_after(),
+            path,
+            anchor: Arc::clone(&anchor.name),
+            notes: vec![Note::WouldRefuse {
+                reason: refused.reason,
+                cause: refused.cause,
+                subject: refused.certificate.subject.unwrap_or_default(),
+                fingerprint: refused.certificate.fingerprint,
+            }],
+        }
     }
 
     /// Judges a chain, the leaf first, for which another bundle has found
@@ -400,18 +437,35 @@ impl Bundle {
         path: &Arc<TrustPath>,
         usage: KeyUsage,
         now: UnixTime,
-    ) -> Result<Verdict, webpki::Error> {
+    ) -> Result<Verdict, Objection> {
+        let parts = chain.split_first().ok_or(webpki::Error::BadDer);
         if let Ok(verdict) = self.stands(path, now) {
+            if !self.scope.is_open() {
+                self.scope.check(parts?.0, &self.name)?;
+            }
             self.revocation.tell(&verdict.notes, now);
             return Ok(verdict);
         }
-        let (leaf, intermediates) = chain.split_first().ok_or(webpki::Error::BadDer)?;
+        let (leaf, intermediates) = parts?;
         self.verify(leaf, intermediates, usage, now)
     }
 
     /// Whether a path whose signatures are in order ends here, is within its
     /// dates and not revoked.
     fn stands(&self, path: &Arc<TrustPath>, now: UnixTime) -> Result<Verdict, webpki::Error> {
+        let anchor = self.holds(path, now)?;
+        let clearance = self.revocation.check(path, now)?;
+        Ok(Verdict {
+            good_until: path.not_after(),
+            session_until: path.not_after().min(clearance.until),
+            path: Arc::clone(path),
+            anchor: Arc::clone(&anchor.name),
+            notes: clearance.notes,
+        })
+    }
+
+    /// The same, whatever the revocation lists say; the anchor that it ends at.
+    fn holds(&self, path: &TrustPath, now: UnixTime) -> Result<&Anchor, webpki::Error> {
         let anchor = self.anchor(path.anchor());
         let anchor = anchor.ok_or(webpki::Error::UnknownIssuer)?;
         // webpki looks at the dates of certificates, but not at the anchor's.
@@ -427,14 +481,7 @@ impl Bundle {
                 not_before: unix_time(path.not_before()),
             });
         }
-        let clearance = self.revocation.check(path, now)?;
-        Ok(Verdict {
-            good_until: path.not_after(),
-            session_until: path.not_after().min(clearance.until),
-            path: Arc::clone(path),
-            anchor: Arc::clone(&anchor.name),
-            notes: clearance.notes,
-        })
+        Ok(anchor)
     }
 
     /// The very anchor that a path ends at: several may have the same name and key.

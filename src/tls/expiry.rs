@@ -38,12 +38,21 @@ impl Expiry {
             "{} certificate {} of {} (\"{}\")",
             self.kind, self.index, self.name, self.subject
         );
+        let then = match self.kind {
+            "anchor" => {
+                "whoever chains to it is refused; put its successor into the bundle beside it, and take it out when nobody uses it any more"
+            }
+            _ => "whoever verifies it refuses it; put a renewed one in its place",
+        };
         match left {
             ..0 => Some(format!(
-                "{what} expired {} ago",
+                "{what} expired {} ago: {then}",
                 describe(left.saturating_neg())
             )),
-            0..EXPIRY_WARNING => Some(format!("{what} expires in {}", describe(left))),
+            0..EXPIRY_WARNING => Some(format!(
+                "{what} expires in {}: from then on {then}",
+                describe(left)
+            )),
             _ => None,
         }
     }

@@ -5,17 +5,18 @@
 //! way is therefore a task-local that stands for the time of that poll.
 
 use std::cell::RefCell;
-use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
 use super::bundle::Verdict;
+use super::diagnosis::{Diagnosis, Objection, Presented};
 use super::peers::Connected;
 use super::refusal::Refusal;
 use super::sessions::Progress;
 use super::stream::{Socket, Stream};
+use crate::config::Outcome;
 use crate::identity::{CertificateNames, Chain, PeerIdentity, VerifiedLeaf};
 
 tokio::task_local! {
@@ -30,8 +31,10 @@ pub(super) struct Record {
     server_name: Option<String>,
     /// The chain that the peer presented, its leaf first.
     presented: Vec<CertificateDer<'static>>,
-    /// Why it was refused.
-    objection: Option<String>,
+    /// Why it is not accepted.
+    objection: Option<Objection>,
+    /// Whether the handshake ends for that.
+    ended_by_objection: bool,
     /// What it was found to be.
     verified: Option<(CertificateNames, Verdict)>,
     /// What came of the tickets that it offered, and of those it gets.
@@ -63,6 +66,9 @@ pub struct Handshaken {
     pub stream: Stream,
     /// Who the client is; `None`: anonymous.
     pub peer: Option<Peer>,
+    /// Why it is anonymous, where it was let in although its certificate is
+    /// missing or not accepted.
+    pub not_accepted: Option<NotAccepted>,
     /// The name the client asked for, in lower case.
     pub server_name: Option<String>,
     /// Whether it went on with an earlier session.
@@ -71,6 +77,66 @@ pub struct Handshaken {
     pub http2: bool,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
+}
+
+/// A client that was let in although its certificate is missing or not
+/// accepted. It is nobody, and nothing that it has shown is believed.
+#[derive(Debug)]
+pub struct NotAccepted {
+    /// On what terms it was let in.
+    pub let_in: LetIn,
+    /// What it has shown.
+    pub evidence: Evidence,
+}
+
+/// On what terms a client was let in that is not accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LetIn {
+    /// Why it is not accepted.
+    pub reason: Refusal,
+    /// What becomes of it; never [`Outcome::Alert`].
+    pub outcome: Outcome,
+}
+
+/// What a client has shown that was not accepted, for those who want to say more
+/// of it than the reason.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// The leaf first.
+    chain: Vec<CertificateDer<'static>>,
+    objection: Option<Objection>,
+}
+
+impl Evidence {
+    /// Of a chain, the leaf first, that is not accepted.
+    pub(super) fn of(chain: Vec<CertificateDer<'static>>, objection: Objection) -> Self {
+        let objection = Some(objection);
+        Self { chain, objection }
+    }
+
+    pub(super) fn reason(&self) -> Option<Refusal> {
+        self.objection.as_ref().map(Objection::reason)
+    }
+
+    /// What its leaf says of itself; `None`: it has shown none.
+    pub fn certificate(&self) -> Option<Presented> {
+        self.chain.first().map(|leaf| Presented::read(leaf))
+    }
+
+    /// What is wrong with its chain, if that is what is wrong.
+    pub fn diagnose(&self) -> Option<Diagnosis> {
+        let objection = self.objection.as_ref()?;
+        Some(objection.diagnose(&self.chain))
+    }
+}
+
+/// Who the client of a completed handshake has turned out to be.
+#[derive(Debug)]
+pub(super) enum Client {
+    Anonymous,
+    /// It has proved to hold the key of a certificate that is not accepted.
+    NotAccepted(Evidence),
+    Verified(Box<VerifiedChain>),
 }
 
 /// A client whose chain was found good.
@@ -89,12 +155,12 @@ pub struct Peer {
 pub struct RefusedHandshake {
     /// Why.
     pub reason: Refusal,
-    /// The exact cause, in words.
+    /// The cause, in words; what is wrong with a chain is in the evidence.
     pub cause: String,
     /// The name the client asked for, if it came that far.
     pub server_name: Option<String>,
-    /// What the certificate that was presented says of itself. Not verified.
-    pub presented: Option<Box<CertificateNames>>,
+    /// What it had shown by then.
+    pub evidence: Box<Evidence>,
     /// The socket, if somebody may still read from it: the alert that was sent,
     /// or an explanation.
     pub socket: Option<Socket>,
@@ -107,7 +173,7 @@ impl RefusedHandshake {
             reason,
             cause: cause.into(),
             server_name: None,
-            presented: None,
+            evidence: Box::default(),
             socket: None,
         }
     }
@@ -140,32 +206,49 @@ impl Record {
         Some((&self.presented, verdict))
     }
 
-    /// Who the peer is, once the handshake has succeeded as a whole: it has
-    /// proved that it holds the key of the chain that was verified, or the
-    /// secret of the session in which it did. `None`: anonymous.
+    /// Whether what the peer presented is not accepted.
+    pub(super) fn has_objection(&self) -> bool {
+        self.objection.is_some()
+    }
+
+    /// Who the client is, once the handshake has succeeded as a whole: it has
+    /// proved that it holds the key of the chain that it presented, or the
+    /// secret of the session in which it did.
     ///
     /// `certificates` is what the library takes the peer's chain to be.
     ///
     /// # Errors
     ///
-    /// That chain is another than the one that was verified.
-    pub(super) fn into_peer(
+    /// That chain is another than the one that was judged.
+    pub(super) fn into_client(
         self,
         resumed: bool,
         certificates: &[CertificateDer<'_>],
-    ) -> Result<Option<VerifiedChain>, Unattested> {
-        let peer = if resumed {
-            self.sessions.into_claimed_peer().ok_or(Unattested)?
-        } else {
-            self.verified.map(|(names, verdict)| VerifiedChain {
+    ) -> Result<Client, Unattested> {
+        let client = match (resumed, self.verified, self.objection) {
+            (true, _, None) => {
+                let claimed = self.sessions.into_claimed_peer().ok_or(Unattested)?;
+                claimed.map_or(Client::Anonymous, |peer| Client::Verified(Box::new(peer)))
+            }
+            (false, Some((names, verdict)), None) => Client::Verified(Box::new(VerifiedChain {
                 names,
                 verdict,
                 chain: self.presented,
-            })
+            })),
+            (false, None, Some(objection)) => Client::NotAccepted(Evidence {
+                chain: self.presented,
+                objection: Some(objection),
+            }),
+            (false, None, None) => Client::Anonymous,
+            (true, _, Some(_)) | (false, Some(_), Some(_)) => return Err(Unattested),
         };
-        let chain = peer.as_ref().map_or(&[][..], |peer| &peer.chain);
+        let chain = match &client {
+            Client::Anonymous => &[][..],
+            Client::NotAccepted(evidence) => &evidence.chain,
+            Client::Verified(peer) => &peer.chain,
+        };
         if chain == certificates {
-            Ok(peer)
+            Ok(client)
         } else {
             Err(Unattested)
         }
@@ -173,17 +256,17 @@ impl Record {
 
     /// Completes a refusal with what was learnt.
     pub(super) fn complete(self, mut refused: RefusedHandshake) -> RefusedHandshake {
-        if let Some(objection) = self.objection
-            && refused.reason != Refusal::Timeout
-        {
-            refused.cause = objection;
-        }
         refused.server_name = self.server_name;
-        refused.presented = self
-            .presented
-            .first()
-            .and_then(|leaf| CertificateNames::read(leaf).ok())
-            .map(Box::new);
+        refused.evidence.chain = self.presented;
+        // Else it came further, and failed to prove that it holds the key, or
+        // was not asked to.
+        if let Some(objection) = self.objection
+            && refused.reason == Refusal::BadSignature
+            && self.ended_by_objection
+        {
+            refused.reason = objection.reason();
+            refused.evidence.objection = Some(objection);
+        }
         refused
     }
 }
@@ -211,9 +294,12 @@ pub(super) fn note_presented(leaf: &CertificateDer<'_>, intermediates: &[Certifi
     });
 }
 
-/// Notes why it was refused.
-pub(super) fn note_objection(cause: &dyn Display) {
-    with_record(|record| record.objection = Some(cause.to_string()));
+/// Notes why it is not accepted, and whether the handshake ends for that.
+pub(super) fn note_objection(objection: Objection, ends: bool) {
+    with_record(|record| {
+        record.objection = Some(objection);
+        record.ended_by_objection = ends;
+    });
 }
 
 /// Notes that it was verified.

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustls_pki_types::CertificateDer;
+
 use super::bundle::Bundle;
 use super::choices;
 use super::client::ClientTls;
+use super::doubts;
 use super::expiry::Expiry;
 use super::machine;
 use super::origins::{ClientRecipe, Origins, ServerRecipe};
@@ -39,7 +42,9 @@ pub struct Material {
     pub expiries: Vec<Expiry>,
     /// The certificates of countersign's own that are not meant for their use.
     pub wrong_purposes: Vec<WrongPurpose>,
-    origins: Origins,
+    /// What is legal and likely a mistake, in the order of the config.
+    pub doubts: Vec<Problem>,
+    pub(super) origins: Origins,
 }
 
 /// Loads the files of a config through `files`.
@@ -103,8 +108,10 @@ pub fn load_keeping(
     if !loader.problems.is_empty() {
         return Err(loader.problems);
     }
+    let bundles: Vec<_> = bundles.into_iter().flatten().collect();
     Ok(Material {
-        bundles: bundles.into_iter().flatten().collect(),
+        doubts: doubts::doubts(config, &bundles, &loader.origins, machines_own),
+        bundles,
         servers,
         clients,
         peers: loader.peers,
@@ -283,8 +290,8 @@ impl Loader<'_> {
             kind: "own",
             name: name.to_owned(),
             index,
-            subject: label(&chain.names),
-            not_after: chain.names.not_after(),
+            subject: label(chain.first_to_end()),
+            not_after: chain.first_to_end().not_after(),
         });
         Some(chain)
     }
@@ -423,6 +430,12 @@ fn build_client(
     let trust = Arc::clone(&recipe.trust.0);
     let certificate = recipe.certificate.as_deref();
     ClientTls::new(tls, upstream.protocol, layer, trust, certificate)
+}
+
+/// The machine's own authorities, as far as they can be read, for a look that
+/// nothing in force rests on: they are not watched for it.
+fn machines_own() -> Vec<CertificateDer<'static>> {
+    machine::certificates(&Files::new()).unwrap_or_default()
 }
 
 /// Whether two bundles without revocation lists trust the same.

@@ -18,6 +18,8 @@
 //!   This room adds what webpki leaves open: which anchors cannot be used
 //!   (`anchor`), their dates, and `revocation`, which is asked of each path
 //!   that webpki finds.
+//! * Whom a chain names is no part of whether it is good; `scope` says for whom
+//!   the anchors of a bundle may vouch, and is asked of each leaf after that.
 //! * A path that stood under one bundle is asked of the next by difference: is
 //!   its anchor there, are its dates in order, does no list revoke it.
 //!
@@ -30,6 +32,8 @@ mod anchor;
 mod bundle;
 mod choices;
 mod client;
+mod diagnosis;
+mod doubts;
 mod expiry;
 mod first_flight;
 pub mod handshake;
@@ -39,9 +43,11 @@ mod origins;
 mod own_certificate;
 mod peers;
 mod pem;
+mod possession;
 mod purpose;
 mod refusal;
 mod revocation;
+mod scope;
 mod server;
 mod sessions;
 mod sni;
@@ -53,18 +59,22 @@ mod verifier;
 mod words;
 
 pub use anchor::{Anchor, AnchorUse};
-pub use bundle::{Bundle, BundleWarning, RevocationListFacts, Shrinkage, Verdict};
+pub use bundle::{Bundle, BundleWarning, Objection, Shrinkage, Verdict};
 pub use client::{ClientTls, UpstreamHandshake, UpstreamHandshakeError};
+pub use diagnosis::{Diagnosis, Presented, Step};
 pub use expiry::Expiry;
-pub use handshake::{Handshaken, Peer, RefusedHandshake};
+pub use handshake::{Evidence, Handshaken, LetIn, NotAccepted, Peer, RefusedHandshake};
 pub use load::{Material, load, load_keeping};
 pub use own_certificate::{describe, unix_now};
 pub use peers::{Connected, KnownPeer, Peers, Withdrawal, verify};
 pub(crate) use pem::private_key;
 pub use purpose::WrongPurpose;
 pub use refusal::Refusal;
-pub use revocation::Note;
-pub use server::{Misdirected, ServerTls, linger};
+pub use revocation::{ListStatus, Lookup, Note, RevocationListFacts};
+pub use scope::OutOfScope;
+pub use server::{
+    Misdirected, Rehearsal, RehearsedPeer, ServerTls, TriedPath, client_chain, linger,
+};
 pub use sessions::TicketKeys;
 pub use stream::{Socket, Stream};
 pub use trust_path::TrustPath;

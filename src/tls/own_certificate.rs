@@ -19,6 +19,8 @@ pub(super) struct OwnChain {
     pub(super) key: Arc<CertifiedKey>,
     /// What the leaf says.
     pub(super) names: CertificateNames,
+    /// What the certificate says that ends first, if that is an intermediate.
+    pub(super) sooner: Option<CertificateNames>,
 }
 
 impl OwnChain {
@@ -32,7 +34,7 @@ impl OwnChain {
         whose: &str,
     ) -> Result<Self, Vec<Problem>> {
         let (chain, key) = read(config, files, whose)?;
-        let names = check(&chain).map_err(|(what, remedy)| {
+        let (names, sooner) = check(&chain).map_err(|(what, remedy)| {
             let what = format!("{} {what}", config.chain.value.display());
             vec![problem(whose, config.chain.place, &what).remedy(remedy)]
         })?;
@@ -40,12 +42,18 @@ impl OwnChain {
         Ok(Self {
             key: Arc::new(key),
             names,
+            sooner,
         })
     }
 
     /// Whom it names.
     pub(super) fn identity(&self) -> Identity {
         Identity::of_certificate(self.names.clone(), self.key.cert.clone().into())
+    }
+
+    /// What the certificate of the chain says that is the first to expire.
+    pub(super) fn first_to_end(&self) -> &CertificateNames {
+        self.sooner.as_ref().unwrap_or(&self.names)
     }
 
     /// Whether it stands for the same names as another, for clients that verify them.
@@ -78,8 +86,11 @@ fn read(config: &OwnCertificate, files: &Files, whose: &str) -> Result<(Chain, K
     }
 }
 
-/// What the leaf says of itself, if the chain is one that can be presented now.
-fn check(chain: &[CertificateDer<'_>]) -> Result<CertificateNames, ChainFault> {
+/// What the leaf says of itself, if the chain is one that can be presented now;
+/// and what the intermediate says that expires before it and all others, if any.
+fn check(
+    chain: &[CertificateDer<'_>],
+) -> Result<(CertificateNames, Option<CertificateNames>), ChainFault> {
     let names = chain
         .iter()
         .map(|der| CertificateNames::read(der))
@@ -87,8 +98,13 @@ fn check(chain: &[CertificateDer<'_>]) -> Result<CertificateNames, ChainFault> {
         .map_err(|e| (format!("cannot be used: {e}"), ISSUE_ANOTHER))?;
     check_order(&names)?;
     check_dates(&names)?;
-    let leaf = names.into_iter().next();
-    leaf.ok_or_else(|| ("holds no certificate".to_owned(), ISSUE_ANOTHER))
+    let mut names = names.into_iter();
+    let leaf = names.next();
+    let leaf = leaf.ok_or_else(|| ("holds no certificate".to_owned(), ISSUE_ANOTHER))?;
+    let sooner = names
+        .min_by_key(CertificateNames::not_after)
+        .filter(|first| first.not_after() < leaf.not_after());
+    Ok((leaf, sooner))
 }
 
 /// Joins a chain with its key, for the TLS library.

@@ -13,11 +13,9 @@ use std::time::{Duration, Instant};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::KeyUsage;
 
-use super::bundle::{Bundle, Verdict};
+use super::bundle::{Bundle, Objection, Verdict};
 use super::own_certificate::unix_now;
 use super::refusal::Refusal;
-use super::verifier::library_error;
-use super::words;
 use crate::identity::{AnchorName, Chain, Fingerprint, PeerIdentity};
 
 /// For how long a peer is known after its last connection has ended.
@@ -83,6 +81,8 @@ pub struct Withdrawal {
     pub reason: Refusal,
     /// The exact cause, in words.
     pub cause: String,
+    /// What would make its chain pass; `None`: what the reason says.
+    pub remedy: Option<String>,
 }
 
 /// A peer with an open connection; counted until it is dropped.
@@ -334,10 +334,11 @@ impl KnownPeer {
             standing.asked = bundle.id();
             standing.outcome = match outcome {
                 Ok(verdict) => {
+                    bundle.note_unenforced(&verdict);
                     standing.verdict = verdict;
                     Ok(())
                 }
-                Err(cause) => Err(Withdrawal::of(cause, bundle)),
+                Err(objection) => Err(Withdrawal::of(objection, &self.chain, bundle)),
             };
         }
         let good_until = standing.verdict.good_until;
@@ -363,6 +364,7 @@ pub fn verify(chain: &[CertificateDer<'static>], bundle: &Bundle) -> Result<(), 
     let (leaf, intermediates) = chain.split_first().ok_or_else(|| Withdrawal {
         reason: Refusal::NoCertificate,
         cause: "no certificate was presented".to_owned(),
+        remedy: None,
     })?;
     bundle
         .verify(
@@ -372,14 +374,16 @@ pub fn verify(chain: &[CertificateDer<'static>], bundle: &Bundle) -> Result<(), 
             UnixTime::now(),
         )
         .map(drop)
-        .map_err(|cause| Withdrawal::of(cause, bundle))
+        .map_err(|objection| Withdrawal::of(objection, chain, bundle))
 }
 
 impl Withdrawal {
-    fn of(cause: webpki::Error, bundle: &Bundle) -> Self {
+    fn of(objection: Objection, chain: &[CertificateDer<'_>], bundle: &Bundle) -> Self {
+        let diagnosis = bundle.explain(chain, objection, UnixTime::now());
         Self {
-            cause: words::of_verdict(&cause, bundle.name()),
-            reason: Refusal::of(&library_error(cause)),
+            reason: diagnosis.reason,
+            cause: diagnosis.cause,
+            remedy: Some(diagnosis.remedy),
         }
     }
 }

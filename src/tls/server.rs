@@ -13,7 +13,7 @@ use tokio_rustls::server::{StartHandshake, TlsStream};
 
 use super::bundle::Bundle;
 use super::first_flight;
-use super::handshake::{self, Handshaken, Record, RefusedHandshake, Unattested};
+use super::handshake::{self, Handshaken, LetIn, Record, RefusedHandshake};
 use super::own_certificate::OwnChain;
 use super::peers::{KnownPeer, Withdrawal};
 use super::refusal::{Refusal, alert_record};
@@ -25,8 +25,10 @@ use crate::identity::canonical_dns;
 
 pub(super) use policy::{Demand, Trust};
 use policy::{Policies, Policy};
+pub use rehearsal::{Rehearsal, RehearsedPeer, TriedPath, client_chain};
 
 mod policy;
+mod rehearsal;
 
 /// How long a refused client may take to read its alert before it is dropped.
 const LINGER: std::time::Duration = std::time::Duration::from_millis(500);
@@ -67,7 +69,7 @@ impl ServerTls {
     }
 
     /// Judges a client of an open connection, which asked for `server_name`, as
-    /// a handshake would now.
+    /// a handshake would now. `let_in`: it is nobody, since it was not accepted.
     ///
     /// Returns until when it may go on, in seconds since 1970; `None`: for ever.
     ///
@@ -78,13 +80,15 @@ impl ServerTls {
         &self,
         server_name: Option<&str>,
         peer: Option<&KnownPeer>,
+        let_in: Option<LetIn>,
     ) -> Result<Option<i64>, Withdrawal> {
         let place = self.place_of_open(server_name);
         match place.and_then(|place| self.policies.get(place)) {
-            Some(policy) => policy.judge(peer),
+            Some(policy) => policy.judge(peer, let_in),
             None => Err(Withdrawal {
                 reason: Refusal::UnknownName,
                 cause: unknown_name(server_name),
+                remedy: None,
             }),
         }
     }
@@ -210,18 +214,9 @@ fn handshaken(
     let session = stream.get_ref().1;
     let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
     let certificates = session.peer_certificates().unwrap_or_default();
-    let peer = match record.into_peer(resumed, certificates) {
-        Ok(None) if policy.requires_certificate() => Err(Unattested),
-        known => known,
-    };
-    let peer = match (peer, &policy.trust) {
-        (Ok(Some(peer)), Some(trust)) => Ok(Some(trust.admit(peer))),
-        (Ok(None), _) => Ok(None),
-        (Ok(Some(_)), None) => Err(Unattested),
-        (Err(fault), _) => Err(fault),
-    };
-    let peer = match peer {
-        Ok(peer) => peer,
+    let client = record.into_client(resumed, certificates);
+    let (peer, not_accepted) = match client.and_then(|client| policy.let_in(client, resumed)) {
+        Ok(known) => known,
         Err(fault) => {
             let mut refused = RefusedHandshake::early(Refusal::Internal, fault.to_string());
             refused.server_name = server_name;
@@ -236,6 +231,7 @@ fn handshaken(
     Ok(Handshaken {
         stream: Stream::Server(Box::new(stream)),
         peer,
+        not_accepted,
         server_name,
         resumed,
         http2,
@@ -247,16 +243,19 @@ fn failed(cause: &std::io::Error, socket: Socket) -> RefusedHandshake {
     let library = cause
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let (reason, text) = match library {
-        Some(error) => (Refusal::of(error), words::of_error(error)),
-        None => (
+    let mut refused = match library {
+        Some(error) => refused_by(error),
+        None => RefusedHandshake::early(
             Refusal::ClientGone,
             format!("the client went away: {cause}"),
         ),
     };
-    let mut refused = RefusedHandshake::early(reason, text);
-    refused.socket = Some(socket).filter(|_| reason != Refusal::ClientGone);
+    refused.socket = Some(socket).filter(|_| refused.reason != Refusal::ClientGone);
     refused
+}
+
+fn refused_by(error: &rustls::Error) -> RefusedHandshake {
+    RefusedHandshake::early(Refusal::of(error), words::of_error(error))
 }
 
 async fn refuse_name(mut socket: Socket, name: Option<&str>) -> RefusedHandshake {

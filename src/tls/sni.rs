@@ -119,7 +119,7 @@ impl Certificates {
     }
 
     /// The certificates for what a client asked for, in order of preference.
-    fn candidates(&self, name: Option<&str>) -> &[Arc<CertifiedKey>] {
+    pub(super) fn candidates(&self, name: Option<&str>) -> &[Arc<CertifiedKey>] {
         match name.map(|name| self.for_name(name)) {
             Some([]) if self.for_unknown => &self.default,
             Some(carry_it) => carry_it,

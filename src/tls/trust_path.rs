@@ -9,7 +9,7 @@ use x509_parser::certificate::{X509Certificate, X509CertificateParser};
 use x509_parser::nom::Parser;
 
 use super::anchor::Anchor;
-use super::revocation::{DistributionPoints, SigningKey, distribution_points};
+use super::revocation::{DistributionPoints, SigningKey, distribution_points, text_of_name};
 use crate::identity::Fingerprint;
 use crate::identity::der::{self, tag};
 
@@ -108,6 +108,12 @@ impl TrustPath {
         self.not_after
     }
 
+    /// Who issued the leaf, then who issued that, up to the anchor: RFC 4514.
+    pub(super) fn issuers(&self) -> Vec<String> {
+        let links = self.links.iter();
+        links.map(|link| text_of_name(&link.issuer.name)).collect()
+    }
+
     /// The leaf first.
     pub(super) fn links(&self) -> &[Link] {
         &self.links
@@ -159,6 +165,18 @@ impl Facts {
         self.may(KEY_CERT_SIGN)
     }
 
+    /// Whether its keyUsage is one that SPIFFE has for a leaf, or what is wrong
+    /// with it (X.509-SVID §4.3).
+    pub(super) fn is_svid_usage(&self) -> Result<(), &'static str> {
+        match self.key_usage {
+            None => Err("is missing"),
+            Some(bits) if bits & KEY_CERT_SIGN != 0 => Err("has keyCertSign"),
+            Some(bits) if bits & CRL_SIGN != 0 => Err("has cRLSign"),
+            Some(bits) if bits & DIGITAL_SIGNATURE == 0 => Err("lacks digitalSignature"),
+            Some(_) => Ok(()),
+        }
+    }
+
     fn may(&self, usage: u8) -> bool {
         self.key_usage.is_none_or(|bits| bits & usage != 0)
     }
@@ -177,6 +195,8 @@ fn extension<'a>(certificate: &'a X509Certificate<'_>, oid: &[u8]) -> Option<&'a
 const DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 0x1f];
 /// id-ce-keyUsage, 2.5.29.15, as the contents of a DER OID.
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
+/// Bit 0 of a keyUsage.
+const DIGITAL_SIGNATURE: u8 = 0x80;
 /// Bit 5 of a keyUsage (RFC 5280 §4.2.1.3).
 const KEY_CERT_SIGN: u8 = 0x04;
 /// Bit 6 of a keyUsage.

@@ -9,10 +9,11 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::bundle::Bundle;
+use super::bundle::{self, Bundle};
+use super::diagnosis::Objection;
 use super::handshake;
-use super::words;
-use crate::identity::CertificateNames;
+use super::possession;
+use crate::config::{Outcome, Outcomes};
 
 /// Checks client certificates against one bundle and leaves what it read in
 /// the record of the handshake under way.
@@ -20,15 +21,18 @@ use crate::identity::CertificateNames;
 pub(super) struct ClientVerifier {
     bundle: Arc<Bundle>,
     mandatory: bool,
+    outcomes: Outcomes,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientVerifier {
-    /// `mandatory`: whether a client without a certificate is refused.
-    pub(super) fn new(bundle: Arc<Bundle>, mandatory: bool) -> Self {
+    /// `required`: whether a client without a certificate is not accepted;
+    /// `outcomes`: what becomes of it then, and of those with a bad one.
+    pub(super) fn new(bundle: Arc<Bundle>, required: bool, outcomes: Outcomes) -> Self {
         Self {
             bundle,
-            mandatory,
+            mandatory: required && outcomes.no_certificate == Outcome::Alert,
+            outcomes,
             algorithms: algorithms(),
         }
     }
@@ -51,19 +55,21 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, Error> {
         // Noted before it is judged, so that a refusal can say who was refused.
         handshake::note_presented(end_entity, intermediates);
-        let verdict = self
-            .bundle
-            .verify(end_entity, intermediates, KeyUsage::client_auth(), now)
-            .map_err(|cause| {
-                handshake::note_objection(&words::of_verdict(&cause, self.bundle.name()));
-                library_error(cause)
-            })?;
-        // A verified chain whose names cannot be read has no identity to tell.
-        let names = CertificateNames::read(end_entity).map_err(|cause| {
-            handshake::note_objection(&cause);
-            Error::from(CertificateError::BadEncoding)
-        })?;
-        handshake::note_verified(names, verdict);
+        let chain = (end_entity, intermediates);
+        match Objection::or_verdict(&self.bundle, chain, now, &|_, _| {}) {
+            Ok((names, verdict)) => {
+                self.bundle.tell(&verdict, now);
+                handshake::note_verified(names, verdict);
+            }
+            Err(objection) => {
+                let reason = objection.reason();
+                let ends = reason.outcome(&self.outcomes) == Outcome::Alert;
+                handshake::note_objection(objection, ends);
+                if ends {
+                    return Err(reason.certificate_error().into());
+                }
+            }
+        }
         Ok(ClientCertVerified::assertion())
     }
 
@@ -73,7 +79,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
+        possession::proven_in_tls12(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -82,7 +88,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+        possession::proven_in_tls13(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -115,11 +121,19 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.bundle
+        let verdict = self
+            .bundle
             .verify(end_entity, intermediates, KeyUsage::server_auth(), now)
-            .and_then(|_good_until| EndEntityCert::try_from(end_entity))
+            .map_err(|objection| match objection {
+                bundle::Objection::Path(cause) => library_error(cause),
+                bundle::Objection::Scope(fault) => Error::InvalidCertificate(
+                    CertificateError::Other(rustls::OtherError(Arc::new(fault))),
+                ),
+            })?;
+        EndEntityCert::try_from(end_entity)
             .and_then(|leaf| leaf.verify_is_valid_for_subject_name(server_name))
             .map_err(library_error)?;
+        self.bundle.note_unenforced(&verdict);
         Ok(ServerCertVerified::assertion())
     }
 

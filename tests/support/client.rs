@@ -14,11 +14,12 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::client::Resumption;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
 use rustls::{
     AlertDescription, CipherSuite, ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion,
-    RootCertStore, SupportedProtocolVersion,
+    RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -302,9 +303,12 @@ impl Client {
                 .unwrap()
                 .with_root_certificates(Arc::clone(&self.roots));
             let mut config = match &self.certificate {
-                Some(leaf) => builder
-                    .with_client_auth_cert(leaf.chain(), leaf.key())
-                    .unwrap(),
+                // Without a look at it: what is presented may be as bad as can be.
+                Some(leaf) => {
+                    let key = self.provider.key_provider.load_private_key(leaf.key());
+                    let own = CertifiedKey::new(leaf.chain(), key.unwrap());
+                    builder.with_client_cert_resolver(Arc::new(Presents(Arc::new(own))))
+                }
                 None => builder.with_no_client_auth(),
             };
             let spoken = match self.protocol {
@@ -328,6 +332,20 @@ impl Client {
         self.config = OnceLock::new();
         change(&mut self);
         self
+    }
+}
+
+/// Presents one certificate to whoever asks.
+#[derive(Debug)]
+struct Presents(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Presents {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

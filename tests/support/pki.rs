@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::{BASE64, HEXLOWER};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    OtherNameValue, PKCS_ECDSA_P256_SHA256, RevokedCertParams, SanType, SerialNumber,
-    SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension,
+    DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, OtherNameValue, PKCS_ECDSA_P256_SHA256, RevokedCertParams, SanType,
+    SerialNumber, SignatureAlgorithm,
 };
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -84,6 +84,13 @@ impl Authority {
         Self::self_signed(name, authority_params(name))
     }
 
+    /// Makes a root whose own validity ends so soon.
+    pub(crate) fn root_for(name: &str, left: Duration) -> Self {
+        let mut params = authority_params(name);
+        params.not_after = (SystemTime::now() + left).into();
+        Self::self_signed(name, params)
+    }
+
     /// Makes a root whose own validity ended an hour ago.
     pub(crate) fn expired_root(name: &str) -> Self {
         let mut params = authority_params(name);
@@ -114,6 +121,13 @@ impl Authority {
     /// Makes an authority below this one.
     pub(crate) fn intermediate(&self, name: &str) -> Self {
         self.below(authority_params(name), name)
+    }
+
+    /// As [`Authority::intermediate`], with a validity that ends so soon.
+    pub(crate) fn intermediate_for(&self, name: &str, left: Duration) -> Self {
+        let mut params = authority_params(name);
+        params.not_after = (SystemTime::now() + left).into();
+        self.below(params, name)
     }
 
     /// Makes somebody below this one who is no authority, and signs nevertheless.
@@ -233,6 +247,32 @@ impl LeafBuilder {
     /// An authority itself.
     pub(crate) fn authority(mut self) -> Self {
         self.params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self
+    }
+
+    /// Has a critical extension that nobody knows.
+    pub(crate) fn critical_extension(mut self) -> Self {
+        let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        extension.set_criticality(true);
+        self.params.custom_extensions.push(extension);
+        self
+    }
+
+    /// Says that its issuer's certificate is to be had at this address, of less
+    /// than 100 bytes (RFC 5280 §4.2.2.1).
+    pub(crate) fn issuer_at(mut self, address: &str) -> Self {
+        let sequence = |content: Vec<u8>| [vec![0x30, content.len() as u8], content].concat();
+        let method = vec![0x06, 8, 0x2b, 6, 1, 5, 5, 7, 0x30, 2];
+        let location = [&[0x86, address.len() as u8], address.as_bytes()].concat();
+        let list = sequence(sequence([method, location].concat()));
+        let extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], list);
+        self.params.custom_extensions.push(extension);
+        self
+    }
+
+    /// Is for these uses of its key, and no other.
+    pub(crate) fn usages(mut self, usages: &[KeyUsagePurpose]) -> Self {
+        self.params.key_usages = usages.to_vec();
         self
     }
 
@@ -368,9 +408,20 @@ impl Leaf {
         pem("PRIVATE KEY", &self.key)
     }
 
+    /// Its own certificate as PEM, without the chain.
+    pub(crate) fn leaf_pem(&self) -> String {
+        pem("CERTIFICATE", &self.chain[0])
+    }
+
     /// The same leaf, sent without its intermediates.
     pub(crate) fn without_intermediates(mut self) -> Self {
         self.chain.truncate(1);
+        self
+    }
+
+    /// The same leaf in the hands of somebody who has another one's key.
+    pub(crate) fn with_key_of(mut self, other: &Self) -> Self {
+        self.key.clone_from(&other.key);
         self
     }
 

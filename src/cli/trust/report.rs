@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::preview::{BundleChange, Fate, NewAnchor, Preview, RefusedPeer};
 use super::running::{List, RunningAnchor};
 use crate::cli::count;
+use crate::cli::terminal::shown;
 use crate::generation::moment;
 use crate::tls::{describe, unix_now};
 
@@ -225,37 +226,4 @@ fn peer_to_json(peer: &RefusedPeer) -> Value {
         "reason": peer.reason,
         "cause": peer.cause,
     })
-}
-
-/// What somebody else has written, fit for a terminal: at most 500 characters,
-/// and none that moves the cursor or turns the direction of writing.
-fn shown(text: &str) -> String {
-    let mut shown = String::new();
-    for char in text.chars().take(500) {
-        if char == ' ' || char.is_ascii_graphic() || char.is_alphanumeric() {
-            shown.push(char);
-        } else {
-            shown.extend(char.escape_unicode());
-        }
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_of_others_is_shown_without_what_a_terminal_would_obey() {
-        for (text, expected) in [
-            ("CN=a\\, b+O=\"c\"", "CN=a\\, b+O=\"c\""),
-            ("Jürgen", "Jürgen"),
-            ("a\r\n\tb", "a\\u{d}\\u{a}\\u{9}b"),
-            ("\u{1b}[2J", "\\u{1b}[2J"),
-            ("\u{202e}", "\\u{202e}"),
-        ] {
-            assert_eq!(shown(text), expected);
-        }
-        assert_eq!(shown(&"a".repeat(10_000)), "a".repeat(500));
-    }
 }

@@ -7,6 +7,7 @@
 mod assertions;
 mod listeners;
 mod manual;
+mod outcomes;
 mod process;
 mod reference;
 mod routes;
@@ -92,6 +93,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
     let all = [
         process::TABLES,
         listeners::TABLES,
+        outcomes::TABLES,
         routes::TABLES,
         rules::TABLES,
         upstreams::TABLES,

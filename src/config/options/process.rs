@@ -3,7 +3,7 @@
 use super::Default::{Is, Required, Unset};
 use super::{Opt, Table};
 
-pub(super) const TABLES: &[Table] = &[SERVER, LOG, ADMIN, TRUST];
+pub(super) const TABLES: &[Table] = &[SERVER, LOG, ADMIN, TRUST, MAY_ASSERT];
 
 const SERVER: Table = Table {
     path: "server",
@@ -93,6 +93,16 @@ const LOG: Table = Table {
             see: &["log.access"],
             example: "\"info\"",
         },
+        Opt {
+            path: "log.refusals_per_minute",
+            value: "a whole number from 1 to 10000",
+            default: Is("10"),
+            summary: "How many refused handshakes of one source (an IPv4 address, or an IPv6 network of 64 bits) for one reason have lines of their own within a minute. The others are counted, and one line says how many there were.",
+            protects: "Without such a bound whoever can connect can fill the disk. Metrics count every refusal.",
+            without: "ten have lines",
+            see: &["log.level"],
+            example: "10",
+        },
     ],
 };
 
@@ -178,6 +188,36 @@ const TRUST: Table = Table {
             example: "\"reject\"",
         },
         Opt {
+            path: "trust.NAME.enforce_crl",
+            value: "`true` or `false`",
+            default: Is("true"),
+            summary: "Whether what the revocation lists say is acted on. With `false` it is decided, counted (`countersign_crl_would_refuse_total`) and logged (`crl.would_refuse`), and the certificate passes.",
+            protects: "With `false` a revoked certificate is let in: it is for the days in which lists are tried out.",
+            without: "whom the lists do not clear is refused",
+            see: &["trust.NAME.crl", "trust.NAME.enforce_withdrawal"],
+            example: "true",
+        },
+        Opt {
+            path: "trust.NAME.may_assert",
+            value: "a list of patterns, as in `allow`, of which one must match; never empty",
+            default: Unset,
+            summary: "What the anchors of this bundle may vouch for. A leaf is refused as untrusted unless an entry matches it, and unless each of its URI, DNS, email and user principal names is one that a matching entry speaks of. An entry with `fingerprint` permits that certificate with all that is in it; subject and addresses are looked at only where an entry speaks of them.",
+            protects: "An authority that you do not run can make certificates for anybody, also for your own callers: say here whose names are its own. It holds for resumed sessions, for open connections after a change, and for upstreams that are verified against the bundle.",
+            without: "its anchors may vouch for every name",
+            see: &["trust.NAME.spiffe_trust_domain", "routes[].allow"],
+            example: "[{ uri = \"spiffe://prod.example/*\" }, { dns = \"*.partners.example\" }]",
+        },
+        Opt {
+            path: "trust.NAME.spiffe_trust_domain",
+            value: "the name of a SPIFFE trust domain",
+            default: Unset,
+            summary: "Every leaf must be an X.509-SVID of this trust domain: exactly one URI name, a SPIFFE ID with a path, written as SPIFFE has it; no authority; with a key usage that has digitalSignature, and neither keyCertSign nor cRLSign. Any other is refused as untrusted.",
+            protects: "The anchors of one trust domain cannot speak for another. SPIFFE permits DNS names beside the URI: `may_assert` says which.",
+            without: "certificates need not follow the rules of SPIFFE",
+            see: &["trust.NAME.may_assert"],
+            example: "\"prod.example\"",
+        },
+        Opt {
             path: "trust.NAME.max_shrink",
             value: "a share from `\"0%\"` to `\"100%\"`",
             default: Is("\"50%\""),
@@ -206,6 +246,65 @@ const TRUST: Table = Table {
             without: "they are cut after 30 s",
             see: &["trust.NAME.on_withdrawal"],
             example: "\"30s\"",
+        },
+        Opt {
+            path: "trust.NAME.enforce_withdrawal",
+            value: "`true` or `false`",
+            default: Is("true"),
+            summary: "Whether open connections are ended whose peer is no longer trusted. With `false` it is counted (`countersign_connections_would_end_total`) and logged (`connection.would_end`), and they stay. Only who has shown no certificate, where one is demanded now, goes in any case.",
+            protects: "With `false` whoever is no longer trusted stays for as long as the connection does: it is for the days in which a change of trust is tried out. New and resumed connections are refused in any case.",
+            without: "such connections end as `on_withdrawal` says",
+            see: &["trust.NAME.on_withdrawal", "trust.NAME.enforce_crl"],
+            example: "true",
+        },
+    ],
+};
+
+const MAY_ASSERT: Table = Table {
+    path: "trust.NAME.may_assert[]",
+    header: "",
+    left_out: false,
+    summary: "One pattern; where it has several names, all must match. `*` stands for anything up to the next separator.",
+    options: &[
+        Opt {
+            path: "trust.NAME.may_assert[].uri",
+            value: "a pattern for a URI name",
+            default: Unset,
+            summary: "The anchors may vouch for these URI names.",
+            protects: "`*` stops at `/`: `spiffe://prod.example/*` does not match `spiffe://prod.example/a/b`; `**` does.",
+            without: "URI names are those of other entries",
+            see: &["routes[].allow[].uri"],
+            example: "\"spiffe://prod.example/*\"",
+        },
+        Opt {
+            path: "trust.NAME.may_assert[].dns",
+            value: "a pattern for a DNS name",
+            default: Unset,
+            summary: "The anchors may vouch for these DNS names.",
+            protects: "`*` stops at `.`: `*.partners.example` does not match `a.b.partners.example`. A certificate for `*.partners.example` itself is matched too.",
+            without: "DNS names are those of other entries",
+            see: &["routes[].allow[].dns"],
+            example: "\"*.partners.example\"",
+        },
+        Opt {
+            path: "trust.NAME.may_assert[].subject",
+            value: "a pattern for a distinguished name in the form of RFC 4514",
+            default: Unset,
+            summary: "The anchors may vouch for these subjects.",
+            protects: "Where routes go by the subject, each entry needs this, or the anchors may vouch for every subject.",
+            without: "the subject makes no difference",
+            see: &["routes[].allow[].subject"],
+            example: "\"CN=*,O=Partner\"",
+        },
+        Opt {
+            path: "trust.NAME.may_assert[].fingerprint",
+            value: "the SHA-256 fingerprint of a certificate, 64 hexadecimal digits",
+            default: Unset,
+            summary: "The anchors may vouch for this one certificate, with every name in it.",
+            protects: "Its successor is refused until the config names it too.",
+            without: "the fingerprint makes no difference",
+            see: &["routes[].allow[].fingerprint"],
+            example: "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
         },
     ],
 };

@@ -219,6 +219,32 @@ fn a_bundle_that_says_nothing_of_withdrawal_is_strict() {
     assert_eq!(bundle.max_shrink.percent(), 50);
     assert_eq!(bundle.on_withdrawal, OnWithdrawal::Drain);
     assert_eq!(bundle.withdrawal_grace, Duration::from_secs(30));
+    assert!(bundle.enforce_crl && bundle.enforce_withdrawal);
+    assert_eq!(bundle.may_assert, None);
+    assert_eq!(bundle.spiffe_trust_domain, None);
+}
+
+#[test]
+fn what_is_written_of_whom_anchors_vouch_for_is_held() {
+    let text = with(
+        "ca = [\"ca.pem\"]",
+        r#"ca = ["ca.pem"]
+        crl = ["lists"]
+        enforce_crl = false
+        enforce_withdrawal = false
+        spiffe_trust_domain = "prod.example"
+        may_assert = [{ uri = "spiffe://prod.example/*", dns = "*.prod.example" }, { subject = "CN=a" }]"#,
+    );
+    let config = accepted(&text);
+    let bundle = config.bundle(BundleId(0)).expect("it is there");
+    assert!(!bundle.enforce_crl && !bundle.enforce_withdrawal);
+    let domain = bundle.spiffe_trust_domain.as_ref();
+    assert_eq!(domain.map(|domain| domain.as_str()), Some("prod.example"));
+    let may_assert = bundle.may_assert.as_ref().expect("it is there");
+    assert_eq!(
+        may_assert.to_string(),
+        "{ uri = \"spiffe://prod.example/*\", dns = \"*.prod.example\" }, { subject = \"CN=a\" }"
+    );
 }
 
 #[test]

@@ -103,14 +103,8 @@ fn problems_are_told_in_the_order_of_the_file_though_places_are_equal() {
 
 /// What only decides whether the rest is legal, what has no other value or no
 /// effect in this version, and `source`, which has a test of its own.
-const WITHOUT_A_DIFFERENCE: [&str; 6] = [
-    "allow_plaintext",
-    "on_invalid",
-    "on_missing",
-    "run_as",
-    "source",
-    "stateful_sessions",
-];
+const WITHOUT_A_DIFFERENCE: [&str; 4] =
+    ["allow_plaintext", "run_as", "source", "stateful_sessions"];
 
 /// Every part of a value that has another beside it, which is as legal in the reference.
 const OTHERS: &[(&str, &str)] = &[
@@ -122,6 +116,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("JSESSIONID", "SID"),
     ("\"none\"", "\"identity\""),
     ("\"none\"", "\"connection\""),
+    ("\"alert\"", "\"http\""),
+    ("\"http\"", "\"alert\""),
     ("2s\"", "3s\""),
     ("50%", "49%"),
     ("8h", "7h"),
@@ -195,9 +191,10 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         ("client_auth", _) if is_on => vec![line("\"want\"")],
         ("client_auth", "\"want\"") => vec![line("\"require\"")],
         ("client_auth", _) => vec![String::new()],
-        ("max_connections" | "max_sessions" | "workers", number) => {
+        ("max_connections" | "max_sessions" | "refusals_per_minute" | "workers", number) => {
             vec![line(&format!("1{number}"))]
         }
+        ("tell_client", _) => vec![line("true")],
         ("max_version", _) => vec![line("\"1.2\"")],
         ("path", path) => vec![line(&path.replace('/', "/x"))],
         ("protocol", _) => vec![line("\"h2\"")],

@@ -34,10 +34,12 @@ use super::fingerprint::{Fingerprint, MalformedFingerprint};
 use super::names::CertificateNames;
 use super::peer::PeerIdentity;
 
+mod assertable;
 mod compile;
 mod glob;
 mod units;
 
+pub use assertable::{Assertable, Unassertable};
 use glob::Glob;
 
 /// One entry of `allow`: conditions that must all hold.

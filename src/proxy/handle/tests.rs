@@ -21,7 +21,7 @@ use super::Proxy;
 use crate::config::{self, Files, ListenerId};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::{Caller, Downstream, Fault, Kind, Phase, Side, Site};
-use crate::telemetry::{AccessLog, MetricNames, Metrics};
+use crate::telemetry::{AccessLog, MetricNames, Metrics, Refusals};
 use crate::upstream::testing::{Service, eventually, in_both_protocols, on_a_worker};
 use crate::upstream::{Local, Plan, load};
 
@@ -56,7 +56,7 @@ fn site(number: u64, upstreams: &[(&str, &Service, Option<&Arc<Plan>>)]) -> Arc<
         Arc::new(config),
         plans,
         (vec![None], Vec::new(), vec![None]),
-        metrics,
+        (metrics, Refusals::new()),
     ))
 }
 

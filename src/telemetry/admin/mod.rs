@@ -7,6 +7,8 @@
 //! | `GET /readyz` | 200 when ready; 503 with the reason while starting or draining |
 //! | `GET /metrics` | the counters as OpenMetrics text |
 //! | `GET /jwks.json` | the public keys of what is signed, a JWK Set (RFC 7517) |
+//! | `GET /refusals` | the last handshakes and requests that were refused, as JSON |
+//! | `GET /refusals/REFERENCE` | the one with this reference, as JSON |
 //! | `GET /trust` | what is in force and what was refused, as JSON |
 //! | `GET /trust/peers` | who is connected or was lately, as JSON |
 //! | `POST /reload` | what came of putting in force what is on the disk, as JSON |
@@ -54,6 +56,7 @@ use tokio::time::Instant;
 
 use super::events;
 use super::metrics::{self, Metrics};
+use super::refusals::Refusals;
 
 mod command;
 mod socket;
@@ -89,6 +92,8 @@ pub struct AdminState {
     pub readiness: Arc<Readiness>,
     /// The counters; any view of them.
     pub metrics: Arc<Metrics>,
+    /// The last refusals.
+    pub refusals: Arc<Refusals>,
     /// Where requests to the program go. When nobody takes them they are
     /// answered 503.
     pub commands: mpsc::Sender<AdminCommand>,
@@ -239,12 +244,18 @@ async fn answer<B: Body>(
         ("/healthz", &Method::GET | &Method::HEAD) => return text(StatusCode::OK, "ok\n"),
         ("/readyz", &Method::GET | &Method::HEAD) => return readiness(&state.readiness),
         ("/metrics", &Method::GET | &Method::HEAD) => return exposition(&state.metrics),
+        ("/refusals", &Method::GET | &Method::HEAD) => {
+            return json(StatusCode::OK, &state.refusals.describe());
+        }
+        (path, &Method::GET | &Method::HEAD) if path.starts_with(REFUSAL) => {
+            return refusal(&state.refusals, path);
+        }
         ("/jwks.json", &Method::GET | &Method::HEAD) => Ok(AdminRequest::Keys),
         ("/trust", &Method::GET | &Method::HEAD) => Ok(AdminRequest::Trust),
         ("/trust/peers", &Method::GET | &Method::HEAD) => Ok(AdminRequest::Peers),
         ("/reload", &Method::POST) => AdminRequest::reload(request),
         ("/trust/preview", &Method::POST) => AdminRequest::preview(request),
-        ("/healthz" | "/readyz" | "/metrics" | "/jwks.json" | "/trust" | "/trust/peers", _) => {
+        (path, _) if READ_ONLY.contains(&path) || path.starts_with(REFUSAL) => {
             return not_allowed("only GET and HEAD\n", "GET, HEAD");
         }
         ("/reload" | "/trust/preview", _) => return not_allowed("only POST\n", "POST"),
@@ -277,6 +288,22 @@ fn exposition(metrics: &Metrics) -> Response<Full<Bytes>> {
     }
 }
 
+/// `path`: `/refusals/REFERENCE`.
+fn refusal(refusals: &Refusals, path: &str) -> Response<Full<Bytes>> {
+    let reference = path.strip_prefix(REFUSAL).unwrap_or_default();
+    match refusals.find(reference) {
+        Some(known) => json(StatusCode::OK, &known),
+        None => {
+            let what = "no refusal with this reference is kept here; the log may have it";
+            json(StatusCode::NOT_FOUND, &serde_json::json!({ "error": what }))
+        }
+    }
+}
+
+fn json(status: StatusCode, value: &serde_json::Value) -> Response<Full<Bytes>> {
+    response(status, "application/json", value.to_string().into())
+}
+
 fn not_allowed(sentence: &'static str, allow: &'static str) -> Response<Full<Bytes>> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, sentence);
     let allow = HeaderValue::from_static(allow);
@@ -303,11 +330,26 @@ GET /healthz
 GET /readyz
 GET /metrics
 GET /jwks.json
+GET /refusals
+GET /refusals/REFERENCE
 GET /trust
 GET /trust/peers
 POST /reload
 POST /trust/preview
 ";
+
+/// What is only asked for.
+const READ_ONLY: [&str; 7] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/jwks.json",
+    "/refusals",
+    "/trust",
+    "/trust/peers",
+];
+/// What the path of one refusal begins with.
+const REFUSAL: &str = "/refusals/";
 
 const STARTING: u8 = Stage::Starting as u8;
 const READY: u8 = Stage::Ready as u8;

@@ -28,6 +28,7 @@ impl Admin {
         let (sender, commands) = mpsc::channel(1);
         let state = AdminState {
             readiness: Readiness::starting(),
+            refusals: Refusals::new(),
             metrics: Metrics::new(MetricNames {
                 listeners: vec!["public".to_owned()],
                 ..MetricNames::default()

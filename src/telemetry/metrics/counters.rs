@@ -55,6 +55,22 @@ impl Reasons {
     }
 }
 
+/// Counts by a word from the code, for those outside who hold the numbers.
+#[derive(Debug, Default)]
+pub struct ReasonCounts(Reasons);
+
+impl ReasonCounts {
+    /// Counts one more for this word.
+    pub fn add(&self, reason: &'static str) {
+        self.0.add(reason);
+    }
+
+    /// The words counted so far.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.each()
+    }
+}
+
 /// Counts requests by class of status and by the side at fault.
 #[derive(Debug, Default)]
 pub(super) struct Outcomes([[Count; SIDES.len()]; CLASSES.len()]);

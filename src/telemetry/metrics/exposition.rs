@@ -25,6 +25,7 @@ impl Collector for All {
         let in_force = self.in_force.state();
         in_force.encode_certificates(out)?;
         in_force.encode_anchors(out)?;
+        in_force.encode_unenforced(out)?;
         in_force.encode_generation(out)?;
         in_force.encode_reloads(out)?;
         drop(in_force);
@@ -84,6 +85,18 @@ impl All {
         )?;
         for (listener, counters) in self.listeners.each().iter() {
             for (reason, count) in counters.withdrawn.each() {
+                let labels = [("listener", listener.as_str()), ("reason", reason)];
+                counter(&mut family, &labels, count)?;
+            }
+        }
+        let mut family = out.encode_descriptor(
+            "countersign_connections_would_end",
+            "Open connections that stay though their peer is no longer trusted, since that is not enforced, by listener and reason",
+            None,
+            MetricType::Counter,
+        )?;
+        for (listener, counters) in self.listeners.each().iter() {
+            for (reason, count) in counters.would_end.each() {
                 let labels = [("listener", listener.as_str()), ("reason", reason)];
                 counter(&mut family, &labels, count)?;
             }
@@ -279,6 +292,22 @@ impl State {
         Ok(())
     }
 
+    fn encode_unenforced(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = out.encode_descriptor(
+            "countersign_crl_would_refuse",
+            "Peers let in that revocation lists would refuse, since they are not enforced, by bundle and reason",
+            None,
+            MetricType::Counter,
+        )?;
+        for (bundle, counts) in &self.unenforced {
+            for (reason, count) in counts.each() {
+                let labels = [("bundle", bundle.as_str()), ("reason", reason)];
+                counter(&mut family, &labels, count)?;
+            }
+        }
+        Ok(())
+    }
+
     fn encode_anchors(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = out.encode_descriptor(
             "countersign_anchor_handshakes",
@@ -366,10 +395,14 @@ impl ListenerMetrics {
             ("accepted", "resumed", self.resumed.get()),
         ];
         let refused = self.refused.each();
+        let answered = self.answered.each();
+        let anonymous = self.anonymous.each();
         let not_tls = self.not_tls.each();
         accepted
             .into_iter()
             .chain(refused.map(|(reason, count)| ("refused", reason, count)))
+            .chain(answered.map(|(reason, count)| ("answered", reason, count)))
+            .chain(anonymous.map(|(reason, count)| ("anonymous", reason, count)))
             .chain(not_tls.map(|(what, count)| ("not_tls", what, count)))
     }
 }

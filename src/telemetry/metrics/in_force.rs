@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::counters::ReasonCounts;
+
 /// When a certificate runs out.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CertificateExpiry {
@@ -61,6 +63,15 @@ pub trait Uses: Debug + Send + Sync {
     fn last_handshake(&self) -> Option<i64>;
 }
 
+/// Whom a bundle's revocation lists would refuse if they were acted on.
+#[derive(Clone, Debug)]
+pub struct UnenforcedLists {
+    /// The bundle's name, from the config.
+    pub bundle: String,
+    /// The count by reason, which goes on while this is held.
+    pub would_refuse: Arc<ReasonCounts>,
+}
+
 /// What came of an attempt to put in force what is on the disk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ReloadOutcome {
@@ -92,6 +103,7 @@ pub(super) struct State {
     pub(super) certificates: BTreeMap<(CertificateKind, String, usize), i64>,
     pub(super) revocation_lists: BTreeMap<(String, usize), i64>,
     pub(super) anchors: BTreeMap<(String, usize, String), Arc<dyn Uses>>,
+    pub(super) unenforced: BTreeMap<String, Arc<ReasonCounts>>,
 }
 
 /// How many attempts there were, by outcome.
@@ -125,6 +137,13 @@ impl InForce {
             )
         });
         self.state().anchors = keyed.collect();
+    }
+
+    pub(super) fn unenforced_lists(&self, lists: Vec<UnenforcedLists>) {
+        let keyed = lists
+            .into_iter()
+            .map(|lists| (lists.bundle, lists.would_refuse));
+        self.state().unenforced = keyed.collect();
     }
 
     pub(super) fn published(&self, generation: u64, at: SystemTime) {

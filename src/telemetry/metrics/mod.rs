@@ -28,10 +28,12 @@ mod counters;
 mod exposition;
 mod in_force;
 
+pub use counters::ReasonCounts;
 use counters::{Count, DurationHistogram, Outcomes, Reasons};
 use in_force::InForce;
 pub use in_force::{
-    AnchorUse, CertificateExpiry, CertificateKind, ReloadOutcome, RevocationListExpiry, Uses,
+    AnchorUse, CertificateExpiry, CertificateKind, ReloadOutcome, RevocationListExpiry,
+    UnenforcedLists, Uses,
 };
 
 /// The names by which things are counted, in the order of their indices.
@@ -63,8 +65,11 @@ pub struct ListenerMetrics {
     full: Count,
     resumed: Count,
     refused: Reasons,
+    answered: Reasons,
+    anonymous: Reasons,
     not_tls: Reasons,
     withdrawn: Reasons,
+    would_end: Reasons,
     assertions_accepted: Count,
     assertions_refused: Count,
     opened: Count,
@@ -199,6 +204,12 @@ impl Metrics {
         self.all.in_force.anchors(anchors);
     }
 
+    /// Notes the counts of each bundle of the generation in force, all of them:
+    /// what was given before is forgotten. They are asked at each scrape.
+    pub fn unenforced_lists(&self, lists: Vec<UnenforcedLists>) {
+        self.all.in_force.unenforced_lists(lists);
+    }
+
     /// Notes which generation is in force, and since when.
     ///
     /// That is a success as well ([`ReloadOutcome::Success`]), though not a
@@ -255,6 +266,20 @@ impl ListenerMetrics {
         self.refused.add(reason);
     }
 
+    /// A handshake completed for a client that is not accepted, whose requests
+    /// are then answered with a refusal. `reason` as for
+    /// [`ListenerMetrics::handshake_refused`].
+    pub fn handshake_answered(&self, reason: &'static str) {
+        self.answered.add(reason);
+    }
+
+    /// A handshake completed for a client that is not accepted, and that is
+    /// nobody from then on. `reason` as for
+    /// [`ListenerMetrics::handshake_refused`].
+    pub fn handshake_anonymous(&self, reason: &'static str) {
+        self.anonymous.add(reason);
+    }
+
     /// What came was not TLS: `what` says what it was instead, as a word from
     /// the code.
     pub fn not_tls(&self, what: &'static str) {
@@ -266,6 +291,12 @@ impl ListenerMetrics {
     /// [`ListenerMetrics::handshake_refused`].
     pub fn connection_withdrawn(&self, reason: &'static str) {
         self.withdrawn.add(reason);
+    }
+
+    /// An open connection stays though its peer is no longer trusted. `reason`
+    /// is a word from the code, as for [`ListenerMetrics::connection_withdrawn`].
+    pub fn connection_would_end(&self, reason: &'static str) {
+        self.would_end.add(reason);
     }
 
     /// A request came with the assertion of a peer that may speak for others:

@@ -107,6 +107,7 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
     metrics.upstream(0).request("session");
     metrics.upstream(0).repeated("session_lost");
     public.connection_withdrawn("revoked");
+    public.connection_would_end("untrusted");
     for accepted in [true, false, true] {
         public.assertion_received(accepted);
     }
@@ -120,6 +121,12 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
     metrics.revocation_lists(vec![list("partners", 0, 1_850_000_000)]);
     let (used, unused) = (Arc::new(Counted(3.into())), Arc::default());
     metrics.anchors(vec![anchor(0, "ab12", &used), anchor(1, "cd34", &unused)]);
+    let would_refuse = Arc::<ReasonCounts>::default();
+    would_refuse.add("revoked");
+    metrics.unenforced_lists(vec![UnenforcedLists {
+        bundle: "partners".to_owned(),
+        would_refuse,
+    }]);
     metrics.reload(ReloadOutcome::HeldBack, at(1_600_000_000));
     metrics.reload(ReloadOutcome::Success, at(1_700_000_000));
     metrics.generation_published(7, at(1_700_000_001));

@@ -16,7 +16,8 @@ type Der = CertificateDer<'static>;
 
 fn verify(bundle: &Bundle, leaf: &Der, intermediates: &[&Der]) -> Result<Verdict, webpki::Error> {
     let intermediates: Vec<_> = intermediates.iter().map(|der| (*der).clone()).collect();
-    bundle.verify(leaf, &intermediates, KeyUsage::client_auth(), now())
+    let verdict = bundle.verify(leaf, &intermediates, KeyUsage::client_auth(), now());
+    verdict.map_err(Objection::into_path)
 }
 
 #[test]
@@ -52,13 +53,19 @@ fn anchor_outside_of_its_validity_ends_no_path() {
     verify(&bundle, &leaf, &[]).unwrap();
     let later = bundle.verify(&leaf, &[], KeyUsage::client_auth(), in_hours(6));
     assert!(
-        matches!(later, Err(webpki::Error::CertExpired { .. })),
+        matches!(
+            later,
+            Err(Objection::Path(webpki::Error::CertExpired { .. }))
+        ),
         "{later:?}"
     );
     let before = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_000_000));
     let early = bundle.verify(&leaf, &[], KeyUsage::client_auth(), before);
     assert!(
-        matches!(early, Err(webpki::Error::CertNotValidYet { .. })),
+        matches!(
+            early,
+            Err(Objection::Path(webpki::Error::CertNotValidYet { .. }))
+        ),
         "{early:?}"
     );
 }
@@ -172,6 +179,7 @@ fn list_of_a_stranger_in_an_anchors_name_refuses_the_bundle() {
     let both = bundle_with(&[&root.certificate, &imposter.certificate]);
     let bare = BundleWarning::AnchorWithoutList {
         subject: "CN=Root".to_owned(),
+        enforced: true,
     };
     assert_eq!(both.list(&imposter.list(&[])).load().warnings(), [bare]);
 }
@@ -285,7 +293,7 @@ fn a_path_that_stands_is_judged_without_a_look_at_the_chain() {
         .list(&root.list(&[&leaf]))
         .load();
     let judged = revoking.judge(std::slice::from_ref(&leaf), &verdict.path, usage, now());
-    assert_eq!(judged, Err(webpki::Error::CertRevoked));
+    assert_eq!(judged, Err(webpki::Error::CertRevoked.into()));
     let elsewhere = bundle_with(&[&authority("Root", 30).certificate]).load();
     assert!(
         elsewhere
@@ -446,4 +454,73 @@ fn leaf_of_a_world_can_be_revoked_at_all() {
     let bundle = files_of(&[true, false, false], &lists, rules).load();
     let verdict = verify(&bundle, &world.chain[0], &[&world.chain[1]]);
     assert_eq!(verdict, Err(webpki::Error::CertRevoked));
+}
+
+#[test]
+fn lists_that_are_not_enforced_say_whom_they_would_refuse_and_refuse_nobody() {
+    let root = authority("Root", 30);
+    let (revoked, clear) = (root.leaf(10), root.leaf(10));
+    let files = |enforce| {
+        let mut files = bundle_with(&[&root.certificate]).list(&root.list(&[&revoked]));
+        files.config.enforce_crl = enforce;
+        files
+    };
+    let (shadow, enforced) = (files(false).load(), files(true).load());
+    let refused = verify(&enforced, &revoked, &[]);
+    assert_eq!(refused, Err(webpki::Error::CertRevoked));
+
+    let verdict = verify(&shadow, &revoked, &[]).unwrap();
+    assert_eq!(verdict.would_refuse(), Some(Refusal::Revoked));
+    let [Note::WouldRefuse { cause, .. }] = &verdict.notes[..] else {
+        panic!("{:?}", verdict.notes)
+    };
+    assert!(cause.contains("on a revocation list of trust.test"));
+    let usage = KeyUsage::client_auth();
+    let chain = std::slice::from_ref(&revoked);
+    let judged = shadow.judge(chain, &verdict.path, usage, now());
+    assert_eq!(judged, Ok(verdict.clone()));
+    // The other way round the path that was found does not stand any more.
+    let judged = enforced.judge(chain, &verdict.path, usage, now());
+    assert_eq!(judged, Err(webpki::Error::CertRevoked.into()));
+
+    let verdict = verify(&shadow, &clear, &[]).unwrap();
+    assert_eq!((verdict.would_refuse(), verdict.notes.len()), (None, 0));
+    // What is wrong beside the lists is refused as ever.
+    let stranger = authority("Root", 30).leaf(10);
+    assert!(verify(&shadow, &stranger, &[]).is_err());
+    assert!(verify(&shadow, &root.leaf(-1), &[]).is_err());
+}
+
+#[test]
+fn stale_and_missing_lists_that_are_not_enforced_are_noted_as_the_reason() {
+    let (root, other) = (authority("Root", 30), authority("Other", 30));
+    let leaf = root.leaf(10);
+    for list in [root.list(&[]).due(-1), other.list(&[])] {
+        let mut files = bundle_with(&[&root.certificate, &other.certificate]).list(&list);
+        assert!(verify(&files.load(), &leaf, &[]).is_err());
+        files.config.enforce_crl = false;
+        let verdict = verify(&files.load(), &leaf, &[]).unwrap();
+        assert_eq!(verdict.would_refuse(), Some(Refusal::RevocationUnknown));
+    }
+}
+
+#[test]
+fn path_that_the_lists_clear_is_found_though_they_are_not_enforced() {
+    let (one, two) = (authority("One", 30), authority("Two", 30));
+    let between = authority("Between", 30);
+    let (by_one, by_two) = (between.signed_by(&one), between.signed_by(&two));
+    let leaf = between.leaf(10);
+    let anchors = [&one.certificate, &two.certificate];
+    for (revoked, clear) in [(&by_one, &two), (&by_two, &one)] {
+        let issuer = if revoked == &by_one { &one } else { &two };
+        let mut files = bundle_with(&anchors)
+            .list(&issuer.list(&[revoked]))
+            .list(&clear.list(&[]))
+            .list(&between.list(&[]));
+        files.config.enforce_crl = false;
+        let verdict = verify(&files.load(), &leaf, &[&by_one, &by_two]).unwrap();
+        assert_eq!(verdict.would_refuse(), None);
+        let fingerprint = Fingerprint::of(&clear.certificate);
+        assert_eq!(*verdict.path.anchor(), fingerprint);
+    }
 }

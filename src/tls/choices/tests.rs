@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
 use super::*;
-use crate::config::{ClientAuth, Located, Place, UnknownSni};
+use crate::config::{ClientAuth, Located, Outcomes, Place, UnknownSni};
 use crate::identity::CertificateNames;
 
 const ECDSA: CipherSuite = CipherSuite::EcdheEcdsaAes128GcmSha256;
@@ -98,6 +98,7 @@ fn chain(name: &str, key: &[u8]) -> OwnChain {
     let key = aws_lc_rs::sign::any_supported_type(&key.into()).unwrap();
     OwnChain {
         names: CertificateNames::read(certificate.der()).unwrap(),
+        sooner: None,
         key: Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key)),
     }
 }
@@ -118,6 +119,7 @@ fn settings(versions: &str, suites: &[CipherSuite]) -> ListenerTls {
         certificates: Vec::new(),
         client_auth: ClientAuth::None,
         trust: None,
+        outcomes: Outcomes::STRICT,
         names: Vec::new(),
         unknown_sni: UnknownSni::Refuse,
         session_resumption: true,

@@ -10,8 +10,11 @@ async fn peer_is_who_was_verified_if_the_library_says_so_too() {
     let leaf = files.clients.client("billing");
     let another = files.clients.client("another");
     let record = || verified(&files, &leaf);
-    let peer = record().await.into_peer(false, &leaf.chain).unwrap();
-    let (peer, _, chain) = peer.unwrap().attest();
+    let client = record().await.into_client(false, &leaf.chain).unwrap();
+    let Client::Verified(peer) = client else {
+        panic!("{client:?}");
+    };
+    let (peer, _, chain) = peer.attest();
     assert_eq!(peer.names().dns(), ["billing"]);
     assert_eq!(*chain, leaf.chain);
     for other in [
@@ -19,42 +22,84 @@ async fn peer_is_who_was_verified_if_the_library_says_so_too() {
         &[],
         &[leaf.chain.clone(), another.chain.clone()].concat(),
     ] {
-        record().await.into_peer(false, other).unwrap_err();
+        record().await.into_client(false, other).unwrap_err();
     }
     // What was verified in this handshake says nothing of a resumed one.
-    record().await.into_peer(true, &leaf.chain).unwrap_err();
+    record().await.into_client(true, &leaf.chain).unwrap_err();
 }
 
 #[test]
 fn peer_of_whom_nothing_is_known_is_anonymous_in_a_full_handshake_alone() {
     let leaf = Files::new().clients.client("billing");
     let nothing = Record::default;
-    assert!(nothing().into_peer(false, &[]).unwrap().is_none());
-    nothing().into_peer(false, &leaf.chain).unwrap_err();
-    nothing().into_peer(true, &[]).unwrap_err();
-    nothing().into_peer(true, &leaf.chain).unwrap_err();
+    let client = nothing().into_client(false, &[]).unwrap();
+    assert!(matches!(client, Client::Anonymous));
+    nothing().into_client(false, &leaf.chain).unwrap_err();
+    nothing().into_client(true, &[]).unwrap_err();
+    nothing().into_client(true, &leaf.chain).unwrap_err();
+}
+
+#[tokio::test]
+async fn client_that_is_not_accepted_is_nobody_and_its_chain_is_the_very_one_that_was_judged() {
+    let files = Files::new();
+    let leaf = super::super::testing::Authority::root("Stranger").client("billing");
+    let another = files.clients.client("another");
+    let record = || refused(&files, &leaf, false);
+    let client = record().await.into_client(false, &leaf.chain).unwrap();
+    let Client::NotAccepted(evidence) = client else {
+        panic!("{client:?}");
+    };
+    assert_eq!(evidence.reason(), Some(Refusal::Untrusted));
+    let diagnosis = evidence.diagnose().unwrap();
+    assert_eq!(diagnosis.certificate.names, ["dns:billing"]);
+    for other in [&another.chain[..], &[]] {
+        record().await.into_client(false, other).unwrap_err();
+    }
+    record().await.into_client(true, &leaf.chain).unwrap_err();
+    record().await.into_client(true, &[]).unwrap_err();
+    // Nobody is both.
+    let mut both = verified(&files, &another).await;
+    both.objection = record().await.objection;
+    both.into_client(false, &another.chain).unwrap_err();
 }
 
 #[tokio::test]
 async fn refusal_is_completed_with_what_was_learnt() {
-    let leaf = Files::new().clients.client("billing");
-    for (reason, cause) in [
-        (Refusal::Expired, "because"),
-        (Refusal::Timeout, "too late"),
+    let files = Files::new();
+    let leaf = super::super::testing::Authority::root("Stranger").client("billing");
+    for (said, ends, reason) in [
+        // What the library says where the verifier has refused.
+        (Refusal::BadSignature, true, Refusal::Untrusted),
+        // Let in, and then without a proof of the key.
+        (Refusal::BadSignature, false, Refusal::BadSignature),
+        (Refusal::Timeout, true, Refusal::Timeout),
+        (Refusal::Protocol, false, Refusal::Protocol),
     ] {
-        let record = Record::new();
-        recorded(Rc::clone(&record), async {
-            note_presented(&leaf.chain[0], &[]);
-            note_objection(&"because");
-        })
-        .await;
-        let mut record = record.take();
+        let mut record = refused(&files, &leaf, ends).await;
         record.note_server_name(Some("a.test".to_owned()));
-        let refused = record.complete(RefusedHandshake::early(reason, "too late"));
-        assert_eq!(refused.cause, cause);
+        let refused = record.complete(RefusedHandshake::early(said, "because"));
+        assert_eq!(refused.reason, reason);
         assert_eq!(refused.server_name.as_deref(), Some("a.test"));
-        assert_eq!(refused.presented.unwrap().dns(), ["billing"]);
+        let diagnosed = refused.evidence.diagnose().map(|found| found.reason);
+        assert_eq!(diagnosed, (said != reason).then_some(reason));
+        let certificate = refused.evidence.certificate().unwrap();
+        assert_eq!(certificate.names, ["dns:billing"]);
     }
+}
+
+/// The record of a handshake in which a client was not accepted.
+async fn refused(files: &Files, leaf: &Leaf, ends: bool) -> Record {
+    let config = listener("", "public", "require", "clients", "");
+    let bundle = files.material(&config).bundles.remove(0);
+    let (own, intermediates) = leaf.chain.split_first().unwrap();
+    let judged = Objection::or_verdict(&bundle, own, intermediates, UnixTime::now());
+    let record = Record::new();
+    recorded(Rc::clone(&record), async {
+        note_presented(own, intermediates);
+        note_objection(judged.unwrap_err(), ends);
+    })
+    .await;
+    record.take()
 }
 
 /// The record of a handshake in which a client was verified.

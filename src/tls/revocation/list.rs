@@ -143,6 +143,14 @@ impl RevocationList {
         self.serials.contains(&self.der, serial)
     }
 
+    /// Since when the certificate with this serial number is revoked, in seconds
+    /// since 1970, by the list's own word.
+    pub(in crate::tls) fn revoked_since(&self, serial: &[u8]) -> Option<i64> {
+        let rest = self.der.get(self.serials.end_of(&self.der, serial)?..)?;
+        let (_, time) = ASN1Time::from_der(rest).ok()?;
+        Some(time.timestamp())
+    }
+
     /// Whether its issuer meant it to speak of such a certificate.
     pub(super) fn includes(&self, is_leaf: bool, points: &DistributionPoints) -> bool {
         let scope = self.scope.as_ref();
@@ -188,7 +196,7 @@ impl fmt::Debug for RevocationList {
 }
 
 /// An RFC 4514 string of the contents of a name.
-pub(super) fn text_of_name(contents: &[u8]) -> String {
+pub(in crate::tls) fn text_of_name(contents: &[u8]) -> String {
     let whole = der::with_header(tag::SEQUENCE, contents);
     rfc4514(&whole).unwrap_or_else(|NotDer| "a name that cannot be read".to_owned())
 }

@@ -22,6 +22,7 @@
 
 mod list;
 mod load;
+mod lookup;
 mod note;
 mod scope;
 mod serials;
@@ -34,7 +35,8 @@ use rustls_pki_types::{SignatureVerificationAlgorithm, UnixTime};
 
 use super::trust_path::{Issuer, Link, TrustPath};
 use crate::config::{CrlCheck, OnCrlFault};
-pub(super) use list::RevocationList;
+pub(super) use list::{RevocationList, text_of_name};
+pub use lookup::{ListStatus, Lookup, RevocationListFacts};
 pub use note::Note;
 use note::Told;
 pub(super) use scope::{DistributionPoints, distribution_points};
@@ -142,9 +144,16 @@ impl Revocation {
     }
 
     fn status(&self, link: &Link) -> Status {
+        self.look_up(link, |_| {})
+    }
+
+    /// What the lists say of one certificate; `counts` is told of each list that
+    /// speaks of it.
+    fn look_up<'a>(&'a self, link: &Link, mut counts: impl FnMut(&'a HeldList)) -> Status {
         let mut newest: Option<&RevocationList> = None;
         let mut status = Status::Unknown;
-        for list in self.of_issuer(&link.issuer.name) {
+        for held in self.held_of(&link.issuer.name) {
+            let list = &*held.list;
             let is_superseded = newest.is_some_and(|newest| newest.has_scope_of(list));
             if is_superseded
                 || !list.includes(link.is_leaf, &link.distribution_points)
@@ -153,6 +162,7 @@ impl Revocation {
                 continue;
             }
             newest = Some(list);
+            counts(held);
             if list.names(&link.serial) {
                 return Status::Revoked;
             }
@@ -166,11 +176,16 @@ impl Revocation {
     }
 
     fn of_issuer(&self, name: &[u8]) -> impl Iterator<Item = &RevocationList> {
+        self.held_of(name).map(|held| &*held.list)
+    }
+
+    /// The lists with this issuer's name, whoever signed them, the newest of
+    /// each scope first.
+    pub(super) fn held_of(&self, name: &[u8]) -> impl Iterator<Item = &HeldList> {
         let before = self.lists.partition_point(|held| held.list.issuer() < name);
         let from = self.lists.get(before..).unwrap_or_default();
         from.iter()
-            .map(|held| &*held.list)
-            .take_while(move |list| list.issuer() == name)
+            .take_while(move |held| held.list.issuer() == name)
     }
 }
 
@@ -194,7 +209,7 @@ impl Rules {
         now: UnixTime,
         clearance: &mut Clearance,
     ) -> Result<(), webpki::Error> {
-        let issuer = || list::text_of_name(&link.issuer.name);
+        let issuer = || text_of_name(&link.issuer.name);
         let (fault, rule, note): (_, _, &dyn Fn() -> Note) = match status {
             Status::Revoked => return Err(webpki::Error::CertRevoked),
             Status::ClearUntil(until) if seconds(now) < until => {

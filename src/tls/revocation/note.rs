@@ -5,8 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use crate::identity::Fingerprint;
 use crate::telemetry::events;
 use crate::tls::own_certificate::describe;
+use crate::tls::refusal::Refusal;
 
-/// A certificate that passed because the bundle says `log` where it could say `reject`.
+/// A certificate that passed because the bundle says `log` where it could say
+/// `reject`, or acts on no list at all.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Note {
     /// There is no revocation list of its issuer.
@@ -21,6 +23,17 @@ pub enum Note {
         /// Since when, in seconds since 1970.
         next_update: i64,
     },
+    /// The lists do not let it pass, and are not acted on.
+    WouldRefuse {
+        /// The reason for which it would be refused.
+        reason: Refusal,
+        /// The exact cause, in words.
+        cause: String,
+        /// The leaf's subject, as an RFC 4514 string.
+        subject: String,
+        /// The leaf's fingerprint.
+        fingerprint: Fingerprint,
+    },
 }
 
 /// What the log was told, and when.
@@ -32,6 +45,22 @@ const PAUSE: i64 = 60;
 /// The most things that are told within one pause. Issuers come from peers'
 /// chains, so there may be any number of them.
 const MAX_TOLD: usize = 64;
+
+impl Note {
+    /// The same for what is the same to a reader of the log.
+    fn key(&self) -> Fingerprint {
+        let text = match self {
+            // The cause says how long ago.
+            Self::WouldRefuse {
+                reason,
+                fingerprint,
+                ..
+            } => format!("{reason} {fingerprint}"),
+            Self::MissingList { .. } | Self::StaleList { .. } => format!("{self:?}"),
+        };
+        Fingerprint::of(text.as_bytes())
+    }
+}
 
 impl Told {
     /// Writes a line, unless the same was written within the last minute.
@@ -56,11 +85,26 @@ impl Told {
                 stale_for = describe(now.saturating_sub(*next_update)),
                 "a certificate passes by a stale revocation list, and crl_stale is \"log\""
             ),
+            Note::WouldRefuse {
+                reason,
+                cause,
+                subject,
+                fingerprint,
+            } => tracing::warn!(
+                event = events::CRL_WOULD_REFUSE,
+                bundle,
+                reason = reason.code(),
+                cause,
+                subject,
+                %fingerprint,
+                remedy = reason.remedy(),
+                "a certificate passes that the revocation lists would refuse, and enforce_crl is false"
+            ),
         }
     }
 
     fn is_due(&self, note: &Note, now: i64) -> bool {
-        let key = Fingerprint::of(format!("{note:?}").as_bytes());
+        let key = note.key();
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock that was set back must not silence the log for long.
         told.retain(|(_, when)| (*when..when.saturating_add(PAUSE)).contains(&now));

@@ -70,11 +70,20 @@ impl Serials {
 
     /// Whether this serial number, the contents of an INTEGER, is among them.
     pub(super) fn contains(&self, der: &[u8], serial: &[u8]) -> bool {
+        self.end_of(der, serial).is_some()
+    }
+
+    /// Where in the list the entry goes on behind this serial number.
+    pub(super) fn end_of(&self, der: &[u8], serial: &[u8]) -> Option<usize> {
         let serial = significant(serial);
         let (start, tag) = self.place(serial);
-        self.probe(start)
+        let slot = self
+            .probe(start)
             .map_while(|at| self.slots.get(at).filter(|slot| slot.at != 0))
-            .any(|slot| slot.tag == tag && slot.serial(der) == Some(serial))
+            .find(|slot| slot.tag == tag && slot.serial(der) == Some(serial))?;
+        usize::try_from(slot.at)
+            .ok()?
+            .checked_add(usize::from(slot.length))
     }
 
     /// Numbers that are there already stay out: a list that names one a million

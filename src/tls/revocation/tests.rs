@@ -6,7 +6,7 @@ use webpki::{Error, KeyUsage};
 use super::list::ListError;
 use super::*;
 use crate::identity::der::{self, tag};
-use crate::tls::bundle::{Bundle, Verdict};
+use crate::tls::bundle::{Bundle, Objection, Verdict};
 use crate::tls::testing::lists::{
     Authority, TestBundle, authority, bundle_with, is_in_hours, now, serial,
 };
@@ -15,7 +15,8 @@ type Der = CertificateDer<'static>;
 
 fn verify(bundle: &Bundle, leaf: &Der, intermediates: &[&Der]) -> Result<Verdict, Error> {
     let intermediates: Vec<_> = intermediates.iter().map(|der| (*der).clone()).collect();
-    bundle.verify(leaf, &intermediates, KeyUsage::client_auth(), now())
+    let verdict = bundle.verify(leaf, &intermediates, KeyUsage::client_auth(), now());
+    verdict.map_err(Objection::into_path)
 }
 
 /// A root and an intermediate below it, each of which has a leaf.

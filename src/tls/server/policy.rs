@@ -6,10 +6,12 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::UnixTime;
 
-use crate::config::{ClientPolicy, ListenerTls, Protocol, UnknownSni};
+use crate::config::{ClientPolicy, ListenerTls, Outcome, Outcomes, Protocol, UnknownSni};
 use crate::tls::bundle::Bundle;
 use crate::tls::choices;
-use crate::tls::handshake::{Peer, VerifiedChain};
+use crate::tls::handshake::{
+    Client, Evidence, LetIn, NotAccepted, Peer, Unattested, VerifiedChain,
+};
 use crate::tls::peers::{KnownPeer, Peers, Withdrawal};
 use crate::tls::refusal::Refusal;
 use crate::tls::sessions::Sessions;
@@ -30,6 +32,7 @@ pub(in crate::tls) struct Policy {
     pub(super) config: Arc<ServerConfig>,
     /// `None`: certificates are not asked for.
     pub(super) trust: Option<Trust>,
+    outcomes: Outcomes,
 }
 
 /// What client certificates are checked against, and what for.
@@ -41,6 +44,9 @@ pub(in crate::tls) struct Trust {
     /// Where those whose chain is good are known.
     pub(in crate::tls) peers: Arc<Peers>,
 }
+
+/// Who a client is, and why it is nobody although it was let in.
+type Known = (Option<Peer>, Option<NotAccepted>);
 
 /// What a policy is made of.
 pub(in crate::tls) struct Demand {
@@ -141,7 +147,7 @@ impl Policy {
         let builder = match &trust {
             Some(trust) => {
                 let bundle = Arc::clone(&trust.bundle);
-                let verifier = ClientVerifier::new(bundle, trust.required);
+                let verifier = ClientVerifier::new(bundle, trust.required, tls.outcomes);
                 builder.with_client_cert_verifier(Arc::new(verifier))
             }
             None => builder.with_no_client_auth(),
@@ -161,29 +167,83 @@ impl Policy {
         Ok(Self {
             config: Arc::new(config),
             trust,
+            outcomes: tls.outcomes,
         })
     }
 
     /// Judges a client as a handshake would now: see [`ServerTls::judge`](super::ServerTls::judge).
-    pub(super) fn judge(&self, peer: Option<&KnownPeer>) -> Result<Option<i64>, Withdrawal> {
-        match (&self.trust, peer) {
-            (None, None) => Ok(None),
-            (Some(trust), Some(peer)) => peer.judge(&trust.bundle).map(Some),
-            (Some(trust), None) if trust.required => Err(Withdrawal {
+    pub(super) fn judge(
+        &self,
+        peer: Option<&KnownPeer>,
+        let_in: Option<LetIn>,
+    ) -> Result<Option<i64>, Withdrawal> {
+        let Some(trust) = &self.trust else {
+            return match peer {
+                None => Ok(None),
+                Some(_) => Err(Withdrawal {
+                    reason: Refusal::Untrusted,
+                    cause: "the listener asks for no certificate any more, and has nothing to check one against".to_owned(),
+                    remedy: None,
+                }),
+            };
+        };
+        match (peer, let_in) {
+            (Some(peer), _) => peer.judge(&trust.bundle).map(Some),
+            // Its chain was not kept; it stays for as long as such chains would.
+            (None, Some(was)) if self.outcome(was.reason) == was.outcome => Ok(None),
+            (None, Some(was)) => Err(Withdrawal {
+                reason: was.reason,
+                cause: "its certificate was not accepted, and the listener lets such clients in no longer".to_owned(),
+                remedy: None,
+            }),
+            (None, None) if trust.required => Err(Withdrawal {
                 reason: Refusal::NoCertificate,
                 cause: "the listener demands a certificate now, and none was presented".to_owned(),
+                remedy: None,
             }),
-            (Some(_), None) => Ok(None),
-            (None, Some(_)) => Err(Withdrawal {
-                reason: Refusal::Untrusted,
-                cause: "the listener asks for no certificate any more, and has nothing to check one against".to_owned(),
-            }),
+            (None, None) => Ok(None),
         }
     }
 
-    /// Whether a client without a certificate is refused.
-    pub(super) fn requires_certificate(&self) -> bool {
-        self.trust.as_ref().is_some_and(|trust| trust.required)
+    /// What becomes of a client that is not accepted for this reason.
+    pub(super) fn outcome(&self, reason: Refusal) -> Outcome {
+        reason.outcome(&self.outcomes)
+    }
+
+    /// Who the client of a completed handshake is, and why it is nobody, if it
+    /// was let in although it is not accepted.
+    ///
+    /// # Errors
+    ///
+    /// The library has let somebody in whom this policy does not let in.
+    pub(super) fn let_in(&self, client: Client, resumed: bool) -> Result<Known, Unattested> {
+        match (client, &self.trust) {
+            (Client::Verified(chain), Some(trust)) => Ok((Some(trust.admit(*chain)), None)),
+            (Client::NotAccepted(evidence), Some(_)) => {
+                let reason = evidence.reason().ok_or(Unattested)?;
+                Ok((None, Some(self.excused(reason, evidence)?)))
+            }
+            (Client::Anonymous, Some(trust)) if trust.required => {
+                // Such a client has no session that could be resumed.
+                if resumed {
+                    return Err(Unattested);
+                }
+                let nothing = Evidence::default();
+                Ok((None, Some(self.excused(Refusal::NoCertificate, nothing)?)))
+            }
+            (Client::Anonymous, _) => Ok((None, None)),
+            (Client::Verified(_) | Client::NotAccepted(_), None) => Err(Unattested),
+        }
+    }
+
+    fn excused(&self, reason: Refusal, evidence: Evidence) -> Result<NotAccepted, Unattested> {
+        match self.outcome(reason) {
+            Outcome::Alert => Err(Unattested),
+            outcome => Ok(NotAccepted {
+                let_in: LetIn { reason, outcome },
+                evidence,
+            }),
+        }
     }
 }
 
@@ -192,6 +252,7 @@ impl Trust {
     pub(super) fn admit(&self, peer: VerifiedChain) -> Peer {
         let (mut identity, verdict, chain) = peer.attest();
         self.bundle.note_use(&verdict.path, UnixTime::now());
+        self.bundle.note_unenforced(&verdict);
         let good_until = verdict.good_until;
         let known = self.peers.connect(&self.bundle, &identity, chain, verdict);
         identity.share_chain(known.shared_chain());

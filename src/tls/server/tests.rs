@@ -123,7 +123,7 @@ async fn session_of_a_withdrawn_authority_goes_on_as_a_full_handshake_which_deci
     for (version, (successor, reason)) in every_version([
         ("Another Root", Refusal::Untrusted),
         // The same name with another key is another authority.
-        ("Client Root", Refusal::BadSignature),
+        ("Client Root", Refusal::Untrusted),
     ]) {
         let files = Files::new();
         let server = files.listener("");
@@ -135,7 +135,10 @@ async fn session_of_a_withdrawn_authority_goes_on_as_a_full_handshake_which_deci
 
         let refusal = refused.meets(&server, A).await.unwrap_err();
         assert_eq!(refusal.reason, reason);
-        assert_eq!(refusal.presented.unwrap().dns(), ["billing"]);
+        assert_eq!(
+            refusal.evidence.certificate().unwrap().names,
+            ["dns:billing"]
+        );
 
         renewed.presents(Some(&successor.client("renewed")));
         let done = renewed.meets(&server, A).await.unwrap();
@@ -494,14 +497,14 @@ async fn open_connection_is_judged_by_the_policy_of_the_name_it_came_with() {
     let client = files.client(&TLS13);
     client.presents(Some(&leaf));
     let peer = client.meets(&server, B).await.unwrap().peer.unwrap().known;
-    assert!(server.judge(Some(B), Some(&peer)).is_ok());
-    let withdrawn = server.judge(Some(A), Some(&peer)).unwrap_err();
+    assert!(server.judge(Some(B), Some(&peer), None).is_ok());
+    let withdrawn = server.judge(Some(A), Some(&peer), None).unwrap_err();
     assert_eq!(withdrawn.reason, Refusal::Untrusted);
-    let withdrawn = swapped.judge(Some(B), Some(&peer)).unwrap_err();
+    let withdrawn = swapped.judge(Some(B), Some(&peer), None).unwrap_err();
     assert_eq!(withdrawn.reason, Refusal::Untrusted);
-    assert!(swapped.judge(Some(A), Some(&peer)).is_ok());
+    assert!(swapped.judge(Some(A), Some(&peer), None).is_ok());
     for unknown in [Some("c.test"), None] {
-        let withdrawn = server.judge(unknown, Some(&peer)).unwrap_err();
+        let withdrawn = server.judge(unknown, Some(&peer), None).unwrap_err();
         assert_eq!(withdrawn.reason, Refusal::UnknownName);
     }
     assert_eq!(server.bundle(Some(A)).unwrap().name(), "clients");

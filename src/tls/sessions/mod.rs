@@ -20,6 +20,8 @@
 //!   unfit after that, and whoever sends it may not hold its secret. It becomes
 //!   an identity when the handshake has succeeded, was a resumed one, and the
 //!   library has restored the very same chain.
+//! * A client that was let in although its certificate is not accepted gets no
+//!   ticket: the library would restore that certificate.
 //! * There is no early data, and nothing is stored on this side.
 //!
 //! # Sources
@@ -37,7 +39,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::KeyUsage;
 
 use self::content::Content;
-use super::bundle::Bundle;
+use super::bundle::{Bundle, Objection};
 use super::handshake::{self, Record, VerifiedChain};
 use crate::config::{ClientAuth, ListenerTls};
 use crate::identity::CertificateNames;
@@ -94,8 +96,8 @@ struct Claim {
 enum Declined {
     #[error("an anonymous session cannot be resumed where a certificate is required")]
     Anonymous,
-    #[error("its chain is not valid any more: {0}")]
-    Chain(webpki::Error),
+    #[error("its chain is not accepted any more: {}", .0.reason())]
+    Chain(Objection),
     #[error("its session has ended")]
     Ended,
     #[error("it is not a ticket of this listener and server name, or its key is gone")]
@@ -178,6 +180,10 @@ impl Sessions {
     /// A ticket for the session of the handshake under way, which the library
     /// has put into bytes. `None`: there shall be none.
     fn issue(&self, record: &mut Record, library: &[u8], now: UnixTime) -> Option<Vec<u8>> {
+        // The library's bytes would hold a chain that is not accepted.
+        if record.has_objection() {
+            return None;
+        }
         let now = now.as_secs();
         let begun = Lineage::begin(now, self.lifetime);
         let (chain, lineage) = match (record.verified(), record.sessions.used_claim(library)) {

@@ -168,7 +168,7 @@ async fn chain_that_is_not_valid_any_more_is_declined() {
     let declined = later.resume(&mut record, &ticket, 0).unwrap_err();
     assert!(matches!(
         declined,
-        Declined::Chain(webpki::Error::UnknownIssuer)
+        Declined::Chain(Objection::Path(webpki::Error::UnknownIssuer))
     ));
     assert!(record.sessions.claim.is_none());
 }

@@ -1,0 +1,95 @@
+//! The options of what becomes of clients that are not accepted, cause by cause.
+
+use super::Default::Unset;
+use super::{Opt, Table};
+
+pub(super) const TABLES: &[Table] = &[OUTCOMES];
+
+const OUTCOMES: Table = Table {
+    path: "listeners.NAME.tls.outcomes",
+    header: "[listeners.public.tls.outcomes]",
+    left_out: false,
+    summary: "What each cause leads to for which a client is not accepted.",
+    options: &[
+        Opt {
+            path: "listeners.NAME.tls.outcomes.no_certificate",
+            value: "`\"alert\"` or `\"http\"`",
+            default: Unset,
+            summary: "The outcome where a client shows no certificate where one is demanded.",
+            protects: "People see a page in place of a broken connection. `\"anonymous\"` is no outcome of it: write `client_auth = \"want\"`.",
+            without: "`on_missing` decides",
+            see: &["listeners.NAME.tls.on_missing"],
+            example: "\"http\"",
+        },
+        Opt {
+            path: "listeners.NAME.tls.outcomes.untrusted",
+            value: "`\"alert\"`, `\"http\"` or `\"anonymous\"`",
+            default: Unset,
+            summary: "The outcome where its chain leads to no anchor of the bundle.",
+            protects: "This is how strangers come: with `\"http\"` each of them can complete a handshake.",
+            without: "`on_invalid` decides",
+            see: &["listeners.NAME.tls.on_invalid"],
+            example: "\"alert\"",
+        },
+        Opt {
+            path: "listeners.NAME.tls.outcomes.expired",
+            value: "`\"alert\"`, `\"http\"` or `\"anonymous\"`",
+            default: Unset,
+            summary: "The outcome where a certificate of its chain, or the anchor, has expired.",
+            protects: "A page tells people in time what to renew.",
+            without: "`on_invalid` decides",
+            see: &["listeners.NAME.tls.on_invalid"],
+            example: "\"http\"",
+        },
+        Opt {
+            path: "listeners.NAME.tls.outcomes.not_yet_valid",
+            value: "`\"alert\"`, `\"http\"` or `\"anonymous\"`",
+            default: Unset,
+            summary: "The outcome where a certificate of its chain is not valid yet.",
+            protects: "Mostly a clock is wrong, here or there.",
+            without: "`on_invalid` decides",
+            see: &["listeners.NAME.tls.on_invalid"],
+            example: "\"http\"",
+        },
+        Opt {
+            path: "listeners.NAME.tls.outcomes.revoked",
+            value: "`\"alert\"`, `\"http\"` or `\"anonymous\"`",
+            default: Unset,
+            summary: "The outcome where a revocation list names a certificate of its chain.",
+            protects: "Somebody else may hold the key of such a certificate.",
+            without: "`on_invalid` decides",
+            see: &["listeners.NAME.tls.on_invalid"],
+            example: "\"alert\"",
+        },
+        Opt {
+            path: "listeners.NAME.tls.outcomes.revocation_unknown",
+            value: "`\"alert\"`, `\"http\"` or `\"anonymous\"`",
+            default: Unset,
+            summary: "The outcome where a revocation list that is needed is missing or stale.",
+            protects: "Then everybody is refused whom the list would speak of: the client can do nothing about it.",
+            without: "`on_invalid` decides",
+            see: &["listeners.NAME.tls.on_invalid"],
+            example: "\"http\"",
+        },
+        Opt {
+            path: "listeners.NAME.tls.outcomes.wrong_purpose",
+            value: "`\"alert\"`, `\"http\"` or `\"anonymous\"`",
+            default: Unset,
+            summary: "The outcome where its certificate is not meant for TLS clients.",
+            protects: "Such certificates belong to servers, or sign mail.",
+            without: "`on_invalid` decides",
+            see: &["listeners.NAME.tls.on_invalid"],
+            example: "\"http\"",
+        },
+        Opt {
+            path: "listeners.NAME.tls.outcomes.malformed",
+            value: "`\"alert\"`, `\"http\"` or `\"anonymous\"`",
+            default: Unset,
+            summary: "The outcome where its chain cannot be read, breaks a rule of RFC 5280, or is signed with an algorithm that is not accepted.",
+            protects: "A certificate whose key cannot be read proves nothing: such clients get the alert in any case.",
+            without: "`on_invalid` decides",
+            see: &["listeners.NAME.tls.on_invalid"],
+            example: "\"alert\"",
+        },
+    ],
+};

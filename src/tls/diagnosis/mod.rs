@@ -1,0 +1,226 @@
+//! Why a client's certificate is not accepted: who it says it is, which step
+//! failed, and how near it came.
+//!
+//! A diagnosis is made only of what was refused, from the chain and the bundle
+//! as they were. It verifies no signature and takes no path that the
+//! verification has not taken, so it costs less than that did. Nothing in it is
+//! to be believed of the client; all that comes from the chain has a bound.
+
+mod causes;
+pub(super) mod presented;
+mod rules;
+
+use std::sync::Arc;
+
+use rustls_pki_types::{CertificateDer, UnixTime};
+use webpki::KeyUsage;
+
+pub use self::presented::Presented;
+use self::presented::{Link, bounded, climb};
+use super::bundle::{self, Bundle, Tried, Verdict};
+use super::refusal::Refusal;
+use crate::identity::{CertificateNames, UnreadableCertificate};
+
+/// Why a client's certificate is not accepted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Diagnosis {
+    /// The reason, of the one taxonomy.
+    pub reason: Refusal,
+    /// Which step failed.
+    pub step: Step,
+    /// What is wrong, in words.
+    pub cause: String,
+    /// What would nearly have made it pass, where there is such a thing.
+    pub nearest_miss: Option<String>,
+    /// What to do about it.
+    pub remedy: String,
+    /// The file of the revocation list that this rests on, for the operator alone.
+    pub list: Option<String>,
+    /// The trust bundle that was asked.
+    pub bundle: String,
+    /// What the leaf says of itself.
+    pub certificate: Presented,
+    /// How many certificates were sent.
+    pub sent: usize,
+}
+
+/// The steps in which a certificate is checked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// A path of certificates to an anchor is looked for.
+    Path,
+    /// The rules that authorities set for what is below them.
+    Constraints,
+    /// The leaf's names.
+    Names,
+    /// What the leaf may be used for.
+    Purpose,
+    /// The certificates are read.
+    Reading,
+    /// Revocation lists are asked.
+    Revocation,
+    /// The signature of each certificate by the one above it.
+    Signature,
+    /// Whether the bundle vouches for the leaf.
+    Scope,
+    /// The dates.
+    Validity,
+}
+
+impl Step {
+    /// The stable code in logs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Constraints => "constraints",
+            Self::Names => "names",
+            Self::Purpose => "purpose",
+            Self::Reading => "reading",
+            Self::Revocation => "revocation",
+            Self::Signature => "signature",
+            Self::Scope => "scope",
+            Self::Validity => "validity",
+        }
+    }
+}
+
+/// A chain that was not accepted, and what of it is needed to say why.
+#[derive(Debug)]
+pub(super) struct Objection {
+    bundle: Arc<Bundle>,
+    fault: Fault,
+    at: UnixTime,
+}
+
+/// What is wrong with a chain.
+#[derive(Debug)]
+enum Fault {
+    Chain(bundle::Objection),
+    Names(UnreadableCertificate),
+}
+
+impl Objection {
+    /// Judges a client's chain as a handshake at `now` does, without a word to
+    /// the log; `tried` is told of each path that was found.
+    pub(super) fn or_verdict(
+        bundle: &Arc<Bundle>,
+        chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        now: UnixTime,
+        tried: &Tried<'_>,
+    ) -> Result<(CertificateNames, Verdict), Self> {
+        judge(bundle, chain, now, tried).map_err(|fault| Self {
+            bundle: Arc::clone(bundle),
+            fault,
+            at: now,
+        })
+    }
+
+    pub(super) fn reason(&self) -> Refusal {
+        self.fault.reason()
+    }
+
+    /// Says why, of the chain that was judged.
+    pub(super) fn diagnose(&self, chain: &[CertificateDer<'_>]) -> Diagnosis {
+        diagnosis(&self.bundle, chain, &self.fault, self.at)
+    }
+}
+
+impl Fault {
+    fn reason(&self) -> Refusal {
+        match self {
+            Self::Chain(objection) => objection.reason(),
+            Self::Names(_) => Refusal::Malformed,
+        }
+    }
+}
+
+impl Bundle {
+    /// Judges a client's chain, the leaf first, as a handshake at `now` does,
+    /// apart from the proof that it holds the leaf's key.
+    ///
+    /// # Errors
+    ///
+    /// Why it would be refused.
+    pub fn diagnose(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(CertificateNames, Verdict), Box<Diagnosis>> {
+        let judged = match chain.split_first() {
+            Some(chain) => judge(self, chain, now, &|_, _| {}),
+            None => Err(Fault::Chain(webpki::Error::BadDer.into())),
+        };
+        judged.map_err(|fault| Box::new(diagnosis(self, chain, &fault, now)))
+    }
+
+    /// Says why [`Self::verify`] has refused a client's chain at `now`.
+    pub(super) fn explain(
+        &self,
+        chain: &[CertificateDer<'_>],
+        cause: bundle::Objection,
+        now: UnixTime,
+    ) -> Diagnosis {
+        diagnosis(self, chain, &Fault::Chain(cause), now)
+    }
+}
+
+fn judge(
+    bundle: &Bundle,
+    (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+    now: UnixTime,
+    tried: &Tried<'_>,
+) -> Result<(CertificateNames, Verdict), Fault> {
+    let usage = KeyUsage::client_auth();
+    let verdict = bundle.search((leaf, intermediates), usage, now, tried);
+    let verdict = verdict.map_err(Fault::Chain)?;
+    // A verified chain whose names cannot be read has no identity to tell.
+    let names = CertificateNames::read(leaf).map_err(Fault::Names)?;
+    Ok((names, verdict))
+}
+
+fn diagnosis(
+    bundle: &Bundle,
+    chain: &[CertificateDer<'_>],
+    fault: &Fault,
+    now: UnixTime,
+) -> Diagnosis {
+    let links: Vec<_> = chain
+        .iter()
+        .take(MOST_READ)
+        .map_while(|der| Link::read(der))
+        .collect();
+    let path = climb(&links);
+    let case = causes::Case {
+        bundle,
+        path: &path,
+        sent: chain.len(),
+        now,
+    };
+    let found = match fault {
+        Fault::Chain(bundle::Objection::Path(cause)) => case.of_chain(cause),
+        Fault::Chain(bundle::Objection::Scope(fault)) => causes::of_scope(fault),
+        Fault::Names(cause) => causes::of_names(cause),
+    };
+    let reason = fault.reason();
+    let remedy = found.remedy.unwrap_or_else(|| reason.remedy().to_owned());
+    let leaf = chain.first().map(|der| &**der).unwrap_or_default();
+    Diagnosis {
+        reason,
+        step: found.step,
+        cause: bounded(&found.cause, LONGEST_TEXT),
+        nearest_miss: found.nearest_miss.map(|text| bounded(&text, LONGEST_TEXT)),
+        remedy: bounded(&remedy, LONGEST_TEXT),
+        list: found.list.map(|path| bounded(&path, LONGEST_TEXT)),
+        bundle: bundle.name().to_owned(),
+        certificate: Presented::read(leaf),
+        sent: chain.len(),
+    }
+}
+
+/// More certificates are not looked at: as many as a chain may have.
+const MOST_READ: usize = 6;
+/// In bytes; two names and what is said of them.
+const LONGEST_TEXT: usize = 1536;
+
+#[cfg(test)]
+mod tests;
