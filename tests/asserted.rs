@@ -2,13 +2,13 @@
 //! everything goes by the caller whom they name.
 
 use data_encoding::{BASE64, HEXLOWER};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use rcgen::{KeyPair, PublicKeyData};
+use rcgen::KeyPair;
 use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Client, Session, get, with};
 use crate::support::pki::{Leaf, PROXY_NAME, Pki};
 use crate::support::proxy::{Proxy, Setup};
+use crate::support::tokens;
 use crate::support::upstream::{Received, Reply, Upstream};
 
 const EDGE: &str = "spiffe://edge.example/proxy";
@@ -47,9 +47,9 @@ impl Scene {
         reply: impl Fn(&Received) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let (pki, upstream) = (Pki::new(), Upstream::answering(reply).await);
-        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let key = tokens::signing_key();
         let proxy = Setup::new(&pki, &upstream)
-            .file("edge.jwks.json", &key_set(&key))
+            .file("edge.jwks.json", &tokens::key_set(&key))
             .with(ACCEPTING)
             .with(more)
             .start()
@@ -74,7 +74,7 @@ impl Scene {
     }
 
     fn token(&self, change: Value) -> String {
-        sign(&self.key, change)
+        tokens::sign(&self.key, change)
     }
 
     /// For whom the service takes the last request.
@@ -90,28 +90,6 @@ impl Scene {
     async fn fault(&self, path: &str) -> Value {
         self.proxy.access_line(path).await["fault"].clone()
     }
-}
-
-fn key_set(key: &KeyPair) -> String {
-    let public = data_encoding::BASE64URL_NOPAD.encode(key.der_bytes());
-    json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": public }] }).to_string()
-}
-
-/// A token of the edge about the web, with `change` made in its claims.
-fn sign(key: &KeyPair, change: Value) -> String {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
-    let mut claims = json!({
-        "iss": "https://edge.example", "aud": "inner", "sub": WEB, "uri": [WEB],
-        "iat": now, "exp": now + 60,
-    });
-    for (name, value) in change.as_object().unwrap() {
-        claims[name] = value.clone();
-    }
-    let der = EncodingKey::from_ed_der(key.serialized_der());
-    encode(&Header::new(Algorithm::EdDSA), &claims, &der).unwrap()
 }
 
 fn xfcc(uri: &str) -> String {
@@ -269,9 +247,9 @@ async fn what_cannot_be_read_and_what_contradicts_itself_is_refused() {
 #[tokio::test]
 async fn tokens_of_others_for_others_and_of_yesterday_are_refused() {
     let scene = Scene::new().await;
-    let stranger = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let stranger = tokens::signing_key();
     for (path, token) in [
-        ("/key", sign(&stranger, json!({}))),
+        ("/key", tokens::sign(&stranger, json!({}))),
         ("/audience", scene.token(json!({ "aud": "elsewhere" }))),
         (
             "/issuer",
@@ -315,6 +293,59 @@ async fn token_in_authorization_is_taken_out_and_another_credential_is_not() {
 }
 
 #[tokio::test]
+async fn token_beside_another_credential_is_refused_though_it_is_known() {
+    let carrier = "listeners.public.assertion_jwt = { jwks = 'edge.jwks.json', issuer = 'https://edge.example', audience = 'inner', header = 'Authorization', scheme = 'Bearer' }";
+    let scene = Scene::with(carrier).await;
+    let bearer = format!("Bearer {}", scene.token(json!({})));
+    let edge = scene.client(EDGE).h2();
+    let mut session = edge.connect(scene.proxy.public()).await.unwrap();
+    let alone = with(get("/alone"), "authorization", &bearer);
+    assert_eq!(session.send(alone).await.unwrap().status, 200);
+    for [first, second] in [["Basic YTpi", &*bearer], [&*bearer, "Basic YTpi"]] {
+        let both = with(get("/both"), "authorization", first);
+        let both = with(both, "authorization", second);
+        assert_eq!(session.send(both).await.unwrap().status, 400);
+    }
+    let fault = scene.fault("/both").await;
+    assert_eq!(fault, "downstream/request_head/assertion_refused");
+    assert_eq!(scene.upstream.only_request().path, "/alone");
+}
+
+#[tokio::test]
+async fn subject_of_a_token_is_no_further_name_where_it_only_repeats_the_others() {
+    let scene = Scene::new().await;
+    let named = |uri: &[&str]| {
+        let names = uri.iter().map(|uri| format!("URI={uri}"));
+        names.collect::<Vec<_>>().join(";")
+    };
+    let distinguished = "CN=web,O=https://prod.example/";
+    let (one, other) = ("https://prod.example/a", "https://prod.example/b");
+    for (claims, names) in [
+        // As countersign fills in `{uri}`.
+        (
+            json!({ "sub": format!("{one},{other}"), "uri": [one, other] }),
+            named(&[one, other]),
+        ),
+        (
+            json!({ "sub": "https://prod.example/x\\,y", "uri": ["https://prod.example/x,y"] }),
+            named(&["\"https://prod.example/x,y\""]),
+        ),
+        (
+            json!({ "sub": distinguished, "uri": [] }),
+            format!("Subject=\"{distinguished}\""),
+        ),
+    ] {
+        let token = scene.token(claims);
+        let said = [("x-client-assertion", &*token)];
+        let answer = scene.ask(&scene.client(EDGE), "/", &said).await;
+        assert_eq!(answer.status, 200, "{names}");
+        let received = scene.upstream.requests().pop().unwrap();
+        let told = received.header("x-forwarded-client-cert");
+        assert_eq!(told, Some(&*names));
+    }
+}
+
+#[tokio::test]
 async fn policy_goes_by_the_caller_and_can_ask_who_speaks() {
     let scene = Scene::with(&format!(
         "routes = [
@@ -345,6 +376,86 @@ async fn policy_goes_by_the_caller_and_can_ask_who_speaks() {
     let cause = cause.as_str().unwrap();
     let both = format!("the caller `{WEB}`, for whom `{EDGE}` speaks");
     assert!(cause.contains(&both), "{cause}");
+}
+
+#[tokio::test]
+async fn fingerprint_is_that_of_the_certificate_that_the_peer_states() {
+    let stated = HEXLOWER.encode(&[7; 32]);
+    let scene = Scene::with(&format!(
+        "routes = [
+            {{ path = '/one', allow = [{{ fingerprint = '{stated}' }}], upstream = 'orders' }},
+        ]"
+    ))
+    .await;
+    let confirmed = |byte: u8| {
+        let digest = data_encoding::BASE64URL_NOPAD.encode(&[byte; 32]);
+        scene.token(json!({ "cnf": { "x5t#S256": digest } }))
+    };
+    let (jwt, elements) = ("x-client-assertion", "x-forwarded-client-cert");
+    let (right, wrong, none) = (confirmed(7), confirmed(8), scene.token(json!({})));
+    let element = xfcc(WEB);
+    let table: [(Fields<'_>, u16); 7] = [
+        (&[(jwt, &right)], 200),
+        (&[(jwt, &wrong)], 403),
+        (&[(jwt, &none)], 403),
+        (&[(elements, &element)], 200),
+        (&[(elements, &element), (jwt, &right)], 200),
+        (&[(elements, &element), (jwt, &wrong)], 400),
+        (&[], 403),
+    ];
+    for client in scene.client(EDGE).in_both_protocols() {
+        for (fields, status) in table {
+            let answer = scene.ask(&client, "/one", fields).await;
+            assert_eq!(answer.status, status, "{fields:?}");
+        }
+    }
+    // Nobody else can say so of itself.
+    let said = [(jwt, &*right)];
+    let answer = scene.ask(&scene.client(WEB), "/one", &said).await;
+    assert_eq!(answer.status, 403);
+}
+
+#[tokio::test]
+async fn what_was_accepted_and_what_was_refused_is_counted_by_listener() {
+    let scene = Scene::new().await;
+    let (edge, other) = (scene.client(EDGE), scene.client(OTHER));
+    let field = "x-forwarded-client-cert";
+    let (right, wrong) = (xfcc(WEB), "Hash=00");
+    for _ in 0..2 {
+        scene.ask(&edge, "/", &[(field, &right)]).await;
+    }
+    scene.ask(&edge, "/", &[(field, wrong)]).await;
+    // Neither is an assertion of a peer that may make one.
+    scene.ask(&edge, "/", &[]).await;
+    scene.ask(&other, "/", &[(field, &right)]).await;
+    let (_, metrics) = scene.proxy.ask_admin("/metrics").await;
+    for line in [
+        "countersign_assertions_received_total{listener=\"public\",result=\"accepted\"} 2",
+        "countersign_assertions_received_total{listener=\"public\",result=\"refused\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn fields_of_our_own_can_name_who_speaks_and_parts_of_the_subject() {
+    let scene = Scene::with(
+        "[upstreams.orders.outbound.assertion]\nencode = ['headers']\n\
+         headers = { X-Via = '{speaker}', X-Name = '{cn}', X-Who = '{uri}' }",
+    )
+    .await;
+    let web = client_cert(&scene.pki.client_as(WEB));
+    let said = [("client-cert", &*web), ("x-via", "forged")];
+    for (uri, via) in [(EDGE, &[EDGE][..]), (OTHER, &[])] {
+        for client in scene.client(uri).in_both_protocols() {
+            assert_eq!(scene.ask(&client, "/", &said).await.status, 200);
+            let received = scene.upstream.requests().pop().unwrap();
+            assert_eq!(received.values("x-via"), via);
+            assert_eq!(received.values("x-name"), ["billing"]);
+            let who = if uri == EDGE { WEB } else { OTHER };
+            assert_eq!(received.values("x-who"), [who]);
+        }
+    }
 }
 
 #[tokio::test]
@@ -420,9 +531,9 @@ async fn trailers_assert_nothing() {
 /// `inner` how that is read.
 async fn chain(edge: &str, inner: &str) -> (Received, Value) {
     let (pki, service) = (Pki::new(), Upstream::start().await);
-    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let key = tokens::signing_key();
     let inner = Setup::new(&pki, &service)
-        .file("edge.jwks.json", &key_set(&key))
+        .file("edge.jwks.json", &tokens::key_set(&key))
         .file("own.pem", &key.serialize_pem())
         .with("listeners.public.accept_assertions_from = [{ uri = 'spiffe://edge.example/*' }]")
         .with(inner)

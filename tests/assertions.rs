@@ -9,55 +9,37 @@ use serde_json::Value;
 use crate::support::body::Body;
 use crate::support::client::{Answer, Client, get, request, with};
 use crate::support::pki::Pki;
-use crate::support::proxy::{Proxy, Setup};
+use crate::support::scene::Scene;
 use crate::support::upstream::Upstream;
 
 const URI: &str = "spiffe://prod.example/web";
 
-struct Scene {
-    pki: Pki,
-    proxy: Proxy,
-    upstream: Upstream,
-}
-
-impl Scene {
-    /// An upstream that is told by a signed assertion alone, with `more` in its table.
-    async fn with(more: &str) -> Self {
-        let (pki, upstream) = (Pki::new(), Upstream::start().await);
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-        let proxy = Setup::new(&pki, &upstream)
+/// An upstream that is told by a signed assertion alone, with `more` in its table.
+async fn scene(more: &str) -> Scene {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    Scene::start(Pki::new(), Upstream::start().await, |setup| {
+        setup
             .file("assertion.pem", &key.serialize_pem())
             .with("listeners.public.jwks_path = '/keys'")
-            .with("listeners.public.tls.client_auth = 'want'")
             .with("[upstreams.orders.outbound]\nbasic_authentication = 'never'")
             .with(&format!(
                 "[upstreams.orders.outbound.assertion]\nencode = ['jwt']\n\
                  jwt = {{ keys = ['assertion.pem'], issuer = 'https://edge.example' {more} }}"
             ))
-            .start()
-            .await;
-        Self {
-            pki,
-            proxy,
-            upstream,
-        }
-    }
+    })
+    .await
+}
 
-    fn known(&self) -> Client {
-        Client::new(&self.pki).presenting(&self.pki.client_as(URI))
-    }
+async fn ask(scene: &Scene, client: &Client, method: Method, path: &str) -> Answer {
+    let request = request(method, path, Body::empty());
+    client.send(scene.proxy.public(), request).await.unwrap()
+}
 
-    async fn ask(&self, client: &Client, method: Method, path: &str) -> Answer {
-        let request = request(method, path, Body::empty());
-        client.send(self.proxy.public(), request).await.unwrap()
-    }
-
-    /// What the upstream has got in this field, in the last request.
-    fn received(&self, field: &str) -> Vec<String> {
-        let all = self.upstream.requests();
-        let last = all.last().unwrap();
-        last.values(field).into_iter().map(str::to_owned).collect()
-    }
+/// What the upstream has got in this field, in the last request.
+fn received(scene: &Scene, field: &str) -> Vec<String> {
+    let all = scene.upstream.requests();
+    let last = all.last().unwrap();
+    last.values(field).into_iter().map(str::to_owned).collect()
 }
 
 /// Verifies as a service would, with a library that is not ours.
@@ -74,21 +56,21 @@ fn verify(token: &str, key_set: &str) -> Value {
 
 #[tokio::test]
 async fn service_verifies_who_is_calling_with_the_keys_of_the_admin_address() {
-    let scene = Scene::with("").await;
+    let scene = scene("").await;
     let (status, keys) = scene.proxy.ask_admin("/jwks.json").await;
     assert_eq!(status, 200);
-    for client in scene.known().in_both_protocols() {
+    for client in scene.caller(URI).in_both_protocols() {
         let forged = with(get("/"), "x-client_assertion", "forged");
         let answer = client.send(scene.proxy.public(), forged).await.unwrap();
         assert_eq!(answer.status, 200);
-        let [token] = &scene.received("x-client-assertion")[..] else {
+        let [token] = &received(&scene, "x-client-assertion")[..] else {
             panic!("not one assertion");
         };
         let claims = verify(token, &keys);
         assert_eq!(claims["sub"], URI);
         assert_eq!(claims["act"]["sub"], "https://edge.example");
-        assert!(scene.received("x-client_assertion").is_empty());
-        assert!(scene.received("x-forwarded-client-cert").is_empty());
+        assert!(received(&scene, "x-client_assertion").is_empty());
+        assert!(received(&scene, "x-forwarded-client-cert").is_empty());
     }
     let line = scene.proxy.access_line("/").await;
     assert_eq!(line["asserted"], "assertion", "{line}");
@@ -96,16 +78,16 @@ async fn service_verifies_who_is_calling_with_the_keys_of_the_admin_address() {
 
 #[tokio::test]
 async fn assertion_stands_alone_in_authorization_where_it_is_told_to() {
-    let scene = Scene::with(", header = 'Authorization', scheme = 'Bearer'").await;
+    let scene = scene(", header = 'Authorization', scheme = 'Bearer'").await;
     let (_, keys) = scene.proxy.ask_admin("/jwks.json").await;
     let mine = with(get("/"), "authorization", "Bearer mine");
     let answer = scene
-        .known()
+        .caller(URI)
         .send(scene.proxy.public(), mine)
         .await
         .unwrap();
     assert_eq!(answer.status, 200);
-    let [field] = &scene.received("authorization")[..] else {
+    let [field] = &received(&scene, "authorization")[..] else {
         panic!("not one credential");
     };
     assert_eq!(
@@ -118,13 +100,13 @@ async fn assertion_stands_alone_in_authorization_where_it_is_told_to() {
     let anonymous = Client::new(&scene.pki);
     let answer = anonymous.send(scene.proxy.public(), mine).await.unwrap();
     assert_eq!(answer.status, 200);
-    assert!(scene.received("authorization").is_empty());
+    assert!(received(&scene, "authorization").is_empty());
 }
 
 #[tokio::test]
 async fn caller_without_the_name_that_is_the_subject_is_refused() {
-    let scene = Scene::with(", subject = '{email}'").await;
-    let answer = scene.ask(&scene.known(), Method::GET, "/nameless").await;
+    let scene = scene(", subject = '{email}'").await;
+    let answer = ask(&scene, &scene.caller(URI), Method::GET, "/nameless").await;
     assert_eq!(answer.status, 403);
     assert!(scene.upstream.requests().is_empty());
     let line = scene.proxy.access_line("/nameless").await;
@@ -133,11 +115,11 @@ async fn caller_without_the_name_that_is_the_subject_is_refused() {
 
 #[tokio::test]
 async fn listener_serves_the_keys_at_the_path_of_the_config_and_nowhere_else() {
-    let scene = Scene::with("").await;
+    let scene = scene("").await;
     let (_, keys) = scene.proxy.ask_admin("/jwks.json").await;
     let anonymous = Client::new(&scene.pki);
     for client in anonymous.in_both_protocols() {
-        let answer = scene.ask(&client, Method::GET, "/keys").await;
+        let answer = ask(&scene, &client, Method::GET, "/keys").await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.text(), keys);
         assert_eq!(
@@ -146,18 +128,18 @@ async fn listener_serves_the_keys_at_the_path_of_the_config_and_nowhere_else() {
         );
         assert_eq!(answer.header("cache-control"), Some("max-age=300"));
 
-        let answer = scene.ask(&client, Method::HEAD, "/keys").await;
+        let answer = ask(&scene, &client, Method::HEAD, "/keys").await;
         assert_eq!((answer.status.as_u16(), answer.text()), (200, ""));
         let length = keys.len().to_string();
         assert_eq!(answer.header("content-length"), Some(&*length));
 
-        let answer = scene.ask(&client, Method::POST, "/keys").await;
+        let answer = ask(&scene, &client, Method::POST, "/keys").await;
         assert_eq!(answer.status, 405);
         assert_eq!(answer.header("allow"), Some("GET, HEAD"));
     }
     assert!(scene.upstream.requests().is_empty());
     assert_eq!(
-        scene.ask(&anonymous, Method::GET, "/keys/").await.status,
+        ask(&scene, &anonymous, Method::GET, "/keys/").await.status,
         200
     );
     assert_eq!(

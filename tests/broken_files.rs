@@ -23,7 +23,7 @@ use crate::support::things::{Scene, Thing};
 const NO_POLLING: &str = "server.poll_interval = '1h'";
 
 /// Things whose files have a form that can be broken.
-const WITH_FORM: [Thing; 9] = [
+const WITH_FORM: [Thing; 13] = [
     Thing::Bundle,
     Thing::BundleFolder,
     Thing::OwnCertificate,
@@ -33,6 +33,10 @@ const WITH_FORM: [Thing; 9] = [
     Thing::UpstreamBundle,
     Thing::UpstreamCertificate,
     Thing::TicketKeys,
+    Thing::CallersCredentials,
+    Thing::SigningKey,
+    Thing::KeysOfOthers,
+    Thing::MachineAuthorities,
 ];
 
 /// Breaks the file at a path.

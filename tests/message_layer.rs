@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use data_encoding::BASE64;
+use serde_json::Value;
 
 use crate::support::body::Body;
 use crate::support::client::{Client, get, post, with};
 use crate::support::pki::Pki;
-use crate::support::proxy::{Proxy, Setup};
+use crate::support::proxy::Setup;
+use crate::support::scene::Scene;
 use crate::support::upstream::{Received, Reply, Upstream};
 
 const BILLING: &str = "spiffe://prod.example/billing";
@@ -28,62 +30,31 @@ uri = "spiffe://prod.example/*"
 token = "planted-2"
 "#;
 
-struct Scene {
-    pki: Pki,
-    proxy: Proxy,
-    upstream: Upstream,
+/// With these settings under `upstreams.orders.outbound`, and one worker.
+async fn scene(upstream: Upstream, outbound: &str) -> Scene {
+    Scene::start(Pki::new(), upstream, |setup| {
+        setup
+            .file("secret", "planted\r\n")
+            .file("callers.toml", CALLERS)
+            .with("server.workers = 1")
+            .with(&format!("[upstreams.orders.outbound]\n{outbound}"))
+    })
+    .await
 }
 
-impl Scene {
-    /// With these settings under `upstreams.orders.outbound`, one worker, and
-    /// callers that may be anonymous.
-    async fn with(upstream: Upstream, outbound: &str) -> Self {
-        Self::of(Pki::new(), upstream, outbound).await
-    }
+/// The credentials that the upstream has got, request by request.
+fn credentials(scene: &Scene) -> Vec<Option<String>> {
+    let requests = scene.upstream.requests();
+    let credential = |request: &Received| request.header("authorization").map(str::to_owned);
+    requests.iter().map(credential).collect()
+}
 
-    async fn of(pki: Pki, upstream: Upstream, outbound: &str) -> Self {
-        let proxy = Setup::new(&pki, &upstream)
-            .file("secret", "planted\n")
-            .file("callers.toml", CALLERS)
-            .with("server.workers = 1\nlisteners.public.tls.client_auth = 'want'")
-            .with(&format!("[upstreams.orders.outbound]\n{outbound}"))
-            .start()
-            .await;
-        Self {
-            pki,
-            proxy,
-            upstream,
-        }
-    }
-
-    fn caller(&self, uri: &str) -> Client {
-        Client::new(&self.pki).presenting(&self.pki.client_as(uri))
-    }
-
-    /// The status that this client gets, who sends a credential of its own or none.
-    async fn status(&self, client: &Client, own: Option<&str>) -> u16 {
-        let request = match own {
-            Some(own) => with(get("/"), "authorization", own),
-            None => get("/"),
-        };
-        let answer = client.send(self.proxy.public(), request).await.unwrap();
-        answer.status.as_u16()
-    }
-
-    /// The credentials that the upstream has got, request by request.
-    fn credentials(&self) -> Vec<Option<String>> {
-        let requests = self.upstream.requests();
-        let credential = |request: &Received| request.header("authorization").map(str::to_owned);
-        requests.iter().map(credential).collect()
-    }
-
-    fn says_nothing_of(&self, secrets: &[&str]) {
-        let mut said = self.proxy.diagnostics();
-        said.extend(self.proxy.access_log());
-        for secret in secrets {
-            let told = said.iter().find(|line| line.contains(secret));
-            assert_eq!(told, None, "{secret}");
-        }
+fn says_nothing_of(scene: &Scene, secrets: &[&str]) {
+    let mut said = scene.proxy.diagnostics();
+    said.extend(scene.proxy.access_log());
+    for secret in secrets {
+        let told = said.iter().find(|line| line.contains(secret));
+        assert_eq!(told, None, "{secret}");
     }
 }
 
@@ -122,7 +93,7 @@ async fn each_source_in_each_mode_sends_what_it_has_and_refuses_what_it_must() {
     ];
     for (source, mode, with_own, without) in cells {
         let outbound = format!("basic_authentication = '{mode}'\ncredential = {{ {source} }}");
-        let scene = Scene::with(Upstream::start().await, &outbound).await;
+        let scene = scene(Upstream::start().await, &outbound).await;
         let [http1, http2] = scene.caller(STRANGER).in_both_protocols();
         let mut expected = Vec::new();
         for (client, sends, outcome) in [
@@ -136,8 +107,13 @@ async fn each_source_in_each_mode_sends_what_it_has_and_refuses_what_it_must() {
             assert_eq!(scene.status(client, sends).await, status, "{cell}");
             expected.extend(outcome.map(|sent| sent.map(str::to_owned)));
         }
-        assert_eq!(scene.credentials(), expected, "{source}, {mode}");
-        scene.says_nothing_of(&["planted", &basic, "mine"]);
+        assert_eq!(credentials(&scene), expected, "{source}, {mode}");
+        if without.is_none() {
+            let refused = |line: &Value| line["status"] == 403;
+            let line = scene.proxy.access_line_where(refused).await;
+            assert_eq!(line["fault"], "proxy/outbound/credential_missing", "{line}");
+        }
+        says_nothing_of(&scene, &["planted", &basic, "mine"]);
     }
 }
 
@@ -147,7 +123,7 @@ async fn each_caller_has_the_credential_that_the_file_says_and_strangers_have_no
         let outbound = format!(
             "basic_authentication = '{mode}'\ncredential = {{ source = 'per_caller', file = 'callers.toml' }}"
         );
-        let scene = Scene::with(Upstream::start().await, &outbound).await;
+        let scene = scene(Upstream::start().await, &outbound).await;
         for uri in [BILLING, WEB] {
             for client in scene.caller(uri).in_both_protocols() {
                 assert_eq!(scene.status(&client, Some("Bearer mine")).await, 200);
@@ -174,8 +150,29 @@ async fn each_caller_has_the_credential_that_the_file_says_and_strangers_have_no
                 .await;
             assert_eq!(line["fault"], "proxy/outbound/credential_missing", "{line}");
         }
-        assert_eq!(scene.credentials(), expected, "{mode}");
-        scene.says_nothing_of(&["planted", &billing, "mine"]);
+        assert_eq!(credentials(&scene), expected, "{mode}");
+        says_nothing_of(&scene, &["planted", &billing, "mine"]);
+    }
+}
+
+#[tokio::test]
+async fn file_of_a_secret_that_cannot_be_used_refuses_the_start() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    for (file, cause) in [
+        ("missing", "cannot be read"),
+        ("empty", "is empty"),
+        ("odd", "control"),
+    ] {
+        let setup = Setup::new(&pki, &upstream)
+            .file("empty", "\n")
+            .file("odd", "a\u{1}b");
+        let setup = setup.with(&format!(
+            "upstreams.orders.outbound.credential = {{ source = 'bearer', token_file = '{file}' }}"
+        ));
+        let finished = setup.run("check").await;
+        finished
+            .expect_code(2)
+            .expect_words(&[file, cause, "upstreams.orders"]);
     }
 }
 
@@ -306,7 +303,7 @@ async fn credential_that_is_refused_twice_is_a_fault_and_no_401_goes_down() {
         let cause = line["cause"].as_str().unwrap();
         assert!(cause.contains("upstreams.orders"), "{cause}");
         assert_eq!(line["endpoint"], scene.upstream.endpoint(), "{line}");
-        scene.says_nothing_of(&["Bearer old"]);
+        says_nothing_of(&scene, &["Bearer old"]);
     }
 }
 
@@ -324,7 +321,7 @@ async fn refusal_that_is_long_or_never_ends_is_not_waited_for() {
         })
         .await;
         let token = "credential = { source = 'bearer', token_file = 'secret' }";
-        let scene = Scene::with(upstream, token).await;
+        let scene = scene(upstream, token).await;
         assert_eq!(scene.status(&scene.caller(BILLING), None).await, 502);
         assert_eq!(scene.upstream.requests().len(), 2);
         assert_eq!(scene.upstream.connections(), 2);
@@ -339,7 +336,7 @@ async fn file_that_is_gone_when_it_is_read_again_leaves_the_credential_as_it_was
     let scene = with_old_token(accepting_good(removing).await, "").await;
     assert_eq!(scene.status(&scene.caller(BILLING), None).await, 502);
     let old = Some("Bearer old".to_owned());
-    assert_eq!(scene.credentials(), [old.clone(), old]);
+    assert_eq!(credentials(&scene), [old.clone(), old]);
 }
 
 #[tokio::test]
@@ -357,7 +354,7 @@ async fn credential_of_the_caller_that_is_refused_is_its_own_affair() {
     for mode in ["supported", "required"] {
         let (upstream, token) = accepting_good(|_| ()).await;
         token.set(PathBuf::new()).unwrap();
-        let scene = Scene::with(upstream, &format!("basic_authentication = '{mode}'")).await;
+        let scene = scene(upstream, &format!("basic_authentication = '{mode}'")).await;
         let request = with(get("/"), "authorization", "Bearer bad");
         let client = scene.caller(BILLING);
         let answer = client.send(scene.proxy.public(), request).await.unwrap();
@@ -376,7 +373,7 @@ async fn what_the_service_knows_the_caller_by_stands_in_the_line_and_in_the_metr
         (format!("{none}\n{token}"), "credential"),
         (none.to_owned(), "none"),
     ] {
-        let scene = Scene::with(Upstream::start().await, &outbound).await;
+        let scene = scene(Upstream::start().await, &outbound).await;
         assert_eq!(scene.status(&scene.caller(BILLING), None).await, 200);
         let line = scene.proxy.access_line("/").await;
         assert_eq!(line["asserted"], by, "{line}");

@@ -3,66 +3,49 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::client::{Client, HttpVersion, get, with};
-use crate::support::pki::Pki;
-use crate::support::proxy::{Proxy, Setup};
+use crate::support::pki::{CLIENT_URI, Pki};
+use crate::support::scene::Scene;
 use crate::support::upstream::{Reply, Upstream};
 
-struct Scene {
-    pki: Pki,
-    proxy: Proxy,
-    upstream: Upstream,
-}
-
-impl Scene {
-    /// One worker, so that there is one pool.
-    async fn with(protocol: HttpVersion, pool_per: &str) -> Self {
-        let upstream = Upstream::build(|_| Reply::ok("hello"));
-        let (upstream, name) = match protocol {
-            HttpVersion::Http1 => (upstream, "http/1.1"),
-            HttpVersion::Http2 => (upstream.h2(), "h2"),
-        };
-        let (pki, upstream) = (Pki::new(), upstream.start().await);
-        let proxy = Setup::new(&pki, &upstream)
-            .with("server.workers = 1\nlisteners.public.tls.client_auth = 'want'")
+/// One worker, so that there is one pool.
+async fn scene(protocol: HttpVersion, pool_per: &str) -> Scene {
+    let upstream = Upstream::build(|_| Reply::ok("hello"));
+    let (upstream, name) = match protocol {
+        HttpVersion::Http1 => (upstream, "http/1.1"),
+        HttpVersion::Http2 => (upstream.h2(), "h2"),
+    };
+    Scene::start(Pki::new(), upstream.start().await, |setup| {
+        setup
+            .with("server.workers = 1")
             .with(&format!("upstreams.orders.protocol = '{name}'"))
             .with(&format!(
                 "upstreams.orders.outbound.pool_per = '{pool_per}'"
             ))
-            .start()
-            .await;
-        Self {
-            pki,
-            proxy,
-            upstream,
-        }
-    }
+    })
+    .await
+}
 
-    fn known(&self) -> Client {
-        Client::new(&self.pki).presenting(&self.pki.client())
+/// Sends two requests over one connection of this client.
+async fn twice(scene: &Scene, client: &Client, whose: &str) {
+    let mut session = client.connect(scene.proxy.public()).await.unwrap();
+    for _ in 0..2 {
+        let answer = session.send(with(get("/"), "x-whose", whose)).await;
+        assert_eq!(answer.unwrap().status, 200);
     }
+}
 
-    /// Sends two requests over one connection of this client.
-    async fn twice(&self, client: &Client, whose: &str) {
-        let mut session = client.connect(self.proxy.public()).await.unwrap();
-        for _ in 0..2 {
-            let answer = session.send(with(get("/"), "x-whose", whose)).await;
-            assert_eq!(answer.unwrap().status, 200);
-        }
+/// Whose requests went over the same connections.
+fn shared(scene: &Scene) -> Vec<Vec<String>> {
+    let mut by_connection: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+    for request in scene.upstream.requests() {
+        let whose = request.header("x-whose").unwrap().to_owned();
+        by_connection
+            .entry(request.connection)
+            .or_default()
+            .insert(whose);
     }
-
-    /// Whose requests went over the same connections.
-    fn shared(&self) -> Vec<Vec<String>> {
-        let mut by_connection: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
-        for request in self.upstream.requests() {
-            let whose = request.header("x-whose").unwrap().to_owned();
-            by_connection
-                .entry(request.connection)
-                .or_default()
-                .insert(whose);
-        }
-        let owners = by_connection.into_values();
-        owners.map(|whose| whose.into_iter().collect()).collect()
-    }
+    let owners = by_connection.into_values();
+    owners.map(|whose| whose.into_iter().collect()).collect()
 }
 
 const BOTH: [HttpVersion; 2] = [HttpVersion::Http1, HttpVersion::Http2];
@@ -70,29 +53,33 @@ const BOTH: [HttpVersion; 2] = [HttpVersion::Http1, HttpVersion::Http2];
 #[tokio::test]
 async fn everybody_shares_connections_unless_the_config_says_otherwise() {
     for protocol in BOTH {
-        let scene = Scene::with(protocol, "none").await;
-        scene.twice(&scene.known(), "a").await;
-        scene.twice(&scene.known(), "b").await;
-        scene.twice(&Client::new(&scene.pki), "anonymous").await;
-        assert_eq!(scene.shared(), [["a", "anonymous", "b"]], "{protocol:?}");
+        let scene = scene(protocol, "none").await;
+        twice(&scene, &scene.caller(CLIENT_URI), "a").await;
+        twice(&scene, &scene.caller(CLIENT_URI), "b").await;
+        twice(&scene, &Client::new(&scene.pki), "anonymous").await;
+        assert_eq!(shared(&scene), [["a", "anonymous", "b"]], "{protocol:?}");
     }
 }
 
 #[tokio::test]
 async fn with_identity_no_two_identities_share_and_the_anonymous_share_with_nobody() {
     for protocol in BOTH {
-        let scene = Scene::with(protocol, "identity").await;
-        let (one, other, anonymous) = (scene.known(), scene.known(), Client::new(&scene.pki));
+        let scene = scene(protocol, "identity").await;
+        let (one, other, anonymous) = (
+            scene.caller(CLIENT_URI),
+            scene.caller(CLIENT_URI),
+            Client::new(&scene.pki),
+        );
         for _ in 0..2 {
             // Of its connections downstream an identity may have several.
-            scene.twice(&one, "a").await;
-            scene.twice(&one.clone().h2(), "a").await;
-            scene.twice(&other, "b").await;
+            twice(&scene, &one, "a").await;
+            twice(&scene, &one.clone().h2(), "a").await;
+            twice(&scene, &other, "b").await;
         }
         for whose in ["nobody 1", "nobody 2"] {
-            scene.twice(&anonymous, whose).await;
+            twice(&scene, &anonymous, whose).await;
         }
-        let shared = scene.shared();
+        let shared = shared(&scene);
         assert_eq!(
             shared,
             [["a"], ["b"], ["nobody 1"], ["nobody 2"]],
@@ -104,12 +91,12 @@ async fn with_identity_no_two_identities_share_and_the_anonymous_share_with_nobo
 #[tokio::test]
 async fn with_connection_not_even_two_connections_of_one_identity_share() {
     for protocol in BOTH {
-        let scene = Scene::with(protocol, "connection").await;
-        let client = scene.known();
-        scene.twice(&client, "first").await;
-        scene.twice(&client, "second").await;
-        scene.twice(&client.clone().h2(), "third").await;
-        let shared = scene.shared();
+        let scene = scene(protocol, "connection").await;
+        let client = scene.caller(CLIENT_URI);
+        twice(&scene, &client, "first").await;
+        twice(&scene, &client, "second").await;
+        twice(&scene, &client.clone().h2(), "third").await;
+        let shared = shared(&scene);
         assert_eq!(shared, [["first"], ["second"], ["third"]], "{protocol:?}");
     }
 }
@@ -118,10 +105,10 @@ async fn with_connection_not_even_two_connections_of_one_identity_share() {
 async fn connection_that_was_bound_to_one_that_has_gone_is_closed_soon() {
     for protocol in BOTH {
         for (pool_per, anonymous) in [("connection", false), ("identity", true)] {
-            let scene = Scene::with(protocol, pool_per).await;
+            let scene = scene(protocol, pool_per).await;
             let client = match anonymous {
                 true => Client::new(&scene.pki),
-                false => scene.known(),
+                false => scene.caller(CLIENT_URI),
             };
             let mut session = client.connect(scene.proxy.public()).await.unwrap();
             session.send(get("/")).await.unwrap();
@@ -136,16 +123,16 @@ async fn connection_that_was_bound_to_one_that_has_gone_is_closed_soon() {
 #[tokio::test]
 async fn connection_of_an_identity_outlasts_those_downstream() {
     for protocol in BOTH {
-        let scene = Scene::with(protocol, "identity").await;
-        let client = scene.known();
-        scene.twice(&client, "a").await;
+        let scene = scene(protocol, "identity").await;
+        let client = scene.caller(CLIENT_URI);
+        twice(&scene, &client, "a").await;
         // Somebody whose own is gone soon: by then the other would be too.
-        scene.twice(&Client::new(&scene.pki), "nobody").await;
+        twice(&scene, &Client::new(&scene.pki), "nobody").await;
         let idle = std::time::Duration::from_millis(1500);
         tokio::time::timeout(idle, scene.upstream.connections_ended())
             .await
             .expect_err("one of them stays");
-        scene.twice(&client, "a").await;
-        assert_eq!(scene.shared(), [["a"], ["nobody"]], "{protocol:?}");
+        twice(&scene, &client, "a").await;
+        assert_eq!(shared(&scene), [["a"], ["nobody"]], "{protocol:?}");
     }
 }

@@ -9,7 +9,7 @@ use http::HeaderMap;
 
 use crate::support::body::Body;
 use crate::support::client::{Answer, Client, HttpVersion, get, post, with};
-use crate::support::pki::{PROXY_NAME, Pki};
+use crate::support::pki::{Leaf, PROXY_NAME, Pki};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
 use crate::support::upstream::{Received, Reply, Upstream};
@@ -217,6 +217,67 @@ async fn session_takes_the_place_of_the_credential_for_the_same_certificate_alon
         assert_eq!(scene.by(&renewed).await, by("credential", ALICE));
         assert_eq!(scene.means(), [TOKEN, "1", "1", TOKEN, "2", TOKEN]);
     }
+}
+
+#[tokio::test]
+async fn session_per_name_outlives_a_renewal_and_serves_no_other_name_and_no_other_anchor() {
+    for protocol in BOTH {
+        let mut namesake = None;
+        let scene = Scene::speaking(protocol, Memory::default(), |setup, pki| {
+            let other = namesake.insert(pki.root().same_name_other_key());
+            setup.file("other.pem", &other.pem()).with(
+                "trust.clients.ca = ['clients.pem', 'other.pem']\n\
+                 upstreams.orders.outbound.session_per = 'name'",
+            )
+        })
+        .await;
+        assert_eq!(
+            scene.by(&scene.caller(ALICE)).await,
+            by("credential", ALICE)
+        );
+        for renewed in scene.caller(ALICE).in_both_protocols() {
+            assert_eq!(scene.by(&renewed).await, by("session", ALICE));
+        }
+        assert_eq!(scene.by(&scene.caller(BOB)).await, by("credential", BOB));
+        let leaf = scene.pki.root().leaf().client().uri(ALICE);
+        let more = leaf.common_name("billing").dns("more.example").issue();
+        let more = Client::new(&scene.pki).presenting(&more);
+        assert_eq!(scene.by(&more).await, by("credential", ALICE));
+        // All names are the same, and that of the anchor.
+        let leaf = namesake.unwrap().leaf().client().common_name("billing");
+        let elsewhere = Client::new(&scene.pki).presenting(&leaf.uri(ALICE).issue());
+        assert_eq!(scene.by(&elsewhere).await, by("credential", ALICE));
+        assert_eq!(scene.by(&elsewhere).await, by("session", ALICE));
+        assert_eq!(
+            scene.means(),
+            [TOKEN, "1", "1", TOKEN, TOKEN, TOKEN, "4"],
+            "{protocol:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn certificates_of_one_name_that_have_credentials_of_their_own_share_no_session() {
+    let mut leaves = Vec::new();
+    let scene = Scene::speaking(HttpVersion::Http1, Memory::default(), |setup, pki| {
+        leaves = (0..2).map(|_| pki.client_as(ALICE)).collect();
+        let entry = |(number, leaf): (usize, &Leaf)| {
+            let fingerprint = leaf.fingerprint();
+            format!("[[callers]]\nfingerprint = '{fingerprint}'\ntoken = 'own-{number}'\n")
+        };
+        let callers: String = leaves.iter().enumerate().map(entry).collect();
+        let setup = setup.without("upstreams.orders.outbound.credential");
+        setup.file("callers.toml", &callers).with(
+            "[upstreams.orders.outbound]\nsession_per = 'name'\n\
+             credential = { source = 'per_caller', file = 'callers.toml' }",
+        )
+    })
+    .await;
+    for leaf in leaves.iter().chain(&leaves) {
+        let client = Client::new(&scene.pki).presenting(leaf);
+        assert_eq!(scene.by(&client).await.1, ALICE);
+    }
+    assert_eq!(scene.means(), ["Bearer own-0", "Bearer own-1", "1", "2"]);
 }
 
 #[tokio::test]
@@ -501,7 +562,8 @@ async fn no_answer_and_no_session_reaches_another_identity() {
                     let mut session = client.connect(public).await.unwrap();
                     for turn in 0..REQUESTS {
                         let body = Body::full(uri.clone());
-                        let answer = session.send(post("/", body)).await.unwrap();
+                        let answer = session.send(post("/", body));
+                        let answer = within("an answer", answer).await.unwrap();
                         assert_eq!((answer.status.as_u16(), answer.text()), (200, &*uri));
                         assert!(!format!("{:?}", answer.headers).contains("SID"));
                         memory.forget_some(turn);
@@ -509,7 +571,8 @@ async fn no_answer_and_no_session_reaches_another_identity() {
                 });
             }
         }
-        while let Some(ended) = within("all answers", under_way.join_next()).await {
+        // No limit for all of them together: each has its own.
+        while let Some(ended) = under_way.join_next().await {
             ended.unwrap();
         }
         let mut owners = HashMap::new();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::{Exit, complain, count, print};
-use crate::config::{self, Bind, ClientAuth, Config, HostPattern, UpstreamTrust};
+use crate::config::{self, Bind, ClientAuth, ClientPolicy, Config, UnknownSni, UpstreamTrust};
 use crate::generation::{Prepared, prepare};
 use crate::tls::{Expiry, Material, RevocationListFacts, describe, unix_now};
 
@@ -105,22 +105,39 @@ fn describe_listener(config: &Config, listener: &config::Listener) -> String {
         return format!("listener {name}: {bind}, plaintext, every caller anonymous");
     };
     let certificates = count(tls.certificates.len(), "certificate");
-    let policy = match tls.client_auth {
-        ClientAuth::None => "not asked for".to_owned(),
-        asked => {
-            let verb = if asked == ClientAuth::Require {
-                "required"
-            } else {
-                "asked for"
-            };
-            let bundle = tls
-                .trust
-                .and_then(|id| config.bundle(id))
-                .map_or("-", |b| b.name.as_str());
-            format!("{verb}, checked against trust {bundle}")
-        }
+    let policy = describe_policy(config, tls.own_policy());
+    let mut text =
+        format!("listener {name}: {bind}, TLS with {certificates}, client certificates {policy}");
+    for named in &tls.names {
+        let policy = describe_policy(config, named.policy);
+        text += &format!(
+            "\nlistener {name}, clients that ask for {}: client certificates {policy}",
+            named.name.value
+        );
+    }
+    if let Some(strictest) = tls
+        .strictest_policy()
+        .filter(|_| tls.unknown_sni == UnknownSni::Strictest)
+    {
+        let policy = describe_policy(config, strictest);
+        text += &format!(
+            "\nlistener {name}, clients that ask for an unknown name: client certificates {policy}"
+        );
+    }
+    text
+}
+
+fn describe_policy(config: &Config, policy: ClientPolicy) -> String {
+    let verb = match policy.client_auth {
+        ClientAuth::None => return "not asked for".to_owned(),
+        ClientAuth::Want => "asked for",
+        ClientAuth::Require => "required",
     };
-    format!("listener {name}: {bind}, TLS with {certificates}, client certificates {policy}")
+    let bundle = policy
+        .trust
+        .and_then(|id| config.bundle(id))
+        .map_or("-", |b| b.name.as_str());
+    format!("{verb}, checked against trust {bundle}")
 }
 
 fn describe_route(config: &Config, route: &config::Route) -> String {
@@ -138,8 +155,7 @@ fn describe_route(config: &Config, route: &config::Route) -> String {
     };
     let host = match &route.host {
         None => "every host".to_owned(),
-        Some(HostPattern::Exact(name)) => format!("host {name}"),
-        Some(HostPattern::Wildcard(suffix)) => format!("host *.{suffix}"),
+        Some(pattern) => format!("host {pattern}"),
     };
     let listener = route
         .listener

@@ -1,6 +1,6 @@
 //! Reads whose assertions a listener accepts, and in which forms.
 
-use super::model::{AcceptedAssertions, ClientAuth, ListenerTls};
+use super::model::{AcceptedAssertions, ListenerTls};
 use super::problem::Problem;
 use super::routes;
 use super::section::{Read, Section};
@@ -69,7 +69,7 @@ pub(super) fn can_have_speakers(
     accepted: Option<&AcceptedAssertions>,
     tls: Option<&ListenerTls>,
 ) -> Read<()> {
-    let asks = tls.is_some_and(|tls| tls.client_auth != ClientAuth::None);
+    let asks = tls.is_some_and(ListenerTls::asks_for_certificates);
     if accepted.is_none() || asks {
         return Ok(());
     }

@@ -6,8 +6,10 @@ use super::accepted;
 use super::algorithms::{algorithms, versions};
 use super::defaults;
 use super::model::{
-    Bind, BundleId, ClientAuth, Limits, Listener, ListenerTls, Located, OwnCertificate, Protocol,
+    Bind, BundleId, ClientAuth, ClientPolicy, Limits, Listener, ListenerTls, Located,
+    OwnCertificate, Protocol,
 };
+use super::named_policies::{has_a_strictest, named_policies, unknown_sni};
 use super::names::Names;
 use super::problem::Problem;
 use super::section::{Field, Read, Section};
@@ -82,13 +84,7 @@ fn tls(section: &mut Section<'_>, bundles: &Names) -> Read<ListenerTls> {
     let certificates = section.required("certificates", |field| {
         field.list(|member| member.section(own_certificate))
     });
-    let client_auth = section.required("client_auth", |field| {
-        field.choice(&[
-            ("none", ClientAuth::None),
-            ("want", ClientAuth::Want),
-            ("require", ClientAuth::Require),
-        ])
-    });
+    let client_auth = client_auth(section);
     for key in ["on_missing", "on_invalid"] {
         let later = ["http", "anonymous"];
         let read =
@@ -97,6 +93,9 @@ fn tls(section: &mut Section<'_>, bundles: &Names) -> Read<ListenerTls> {
     }
     let trust = section.field("trust");
     let trust = client_trust(section, client_auth, trust, bundles);
+    let own = policy(client_auth, trust);
+    let names = named_policies(section, &own, bundles);
+    let unknown_sni = unknown_sni(section);
     let session_resumption = section.defaulted("session_resumption", true, |field| field.boolean());
     let lifetime = defaults::SESSION_LIFETIME;
     let session_lifetime = section.defaulted("session_lifetime", lifetime, |field| {
@@ -106,21 +105,43 @@ fn tls(section: &mut Section<'_>, bundles: &Names) -> Read<ListenerTls> {
     let versions = versions(section);
     let cipher_suites = algorithms(section, "cipher_suites", versions);
     let key_exchange = algorithms(section, "key_exchange", versions);
-    Ok(ListenerTls {
+    let own = own?;
+    let tls = ListenerTls {
         place: section.place(),
         certificates: certificates?,
-        client_auth: client_auth?,
-        trust: trust?,
+        client_auth: own.client_auth,
+        trust: own.trust,
+        names: names?,
+        unknown_sni: unknown_sni?,
         session_resumption: session_resumption?,
         session_lifetime: session_lifetime?,
         versions: versions?,
         cipher_suites: cipher_suites?,
         key_exchange: key_exchange?,
+    };
+    has_a_strictest(section, &tls)?;
+    Ok(tls)
+}
+
+pub(super) fn client_auth(section: &mut Section<'_>) -> Read<ClientAuth> {
+    section.required("client_auth", |field| {
+        field.choice(&[
+            ("none", ClientAuth::None),
+            ("want", ClientAuth::Want),
+            ("require", ClientAuth::Require),
+        ])
+    })
+}
+
+fn policy(client_auth: Read<ClientAuth>, trust: Read<Option<BundleId>>) -> Read<ClientPolicy> {
+    Ok(ClientPolicy {
+        client_auth: client_auth?,
+        trust: trust?,
     })
 }
 
 /// The bundle, which is there exactly if clients are asked for a certificate.
-fn client_trust(
+pub(super) fn client_trust(
     section: &mut Section<'_>,
     client_auth: Read<ClientAuth>,
     field: Option<Field<'_>>,

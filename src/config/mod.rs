@@ -25,6 +25,7 @@ mod encodings;
 mod files;
 mod listeners;
 mod model;
+mod named_policies;
 mod names;
 mod nearest;
 mod options;
@@ -52,12 +53,12 @@ use toml::de::DeTable;
 
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    AcceptedAssertions, Admin, Allowed, Bind, BundleId, CipherSuite, ClientAuth, CredentialSource,
-    CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode, Limits, Listener,
-    ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Outbound,
-    OwnCertificate, Place, PoolPer, Protocol, Route, RunAs, Server, SessionLost, Share,
-    StatefulSessions, TlsVersion, TlsVersions, TrustBundle, Upstream, UpstreamId, UpstreamTls,
-    UpstreamTrust,
+    AcceptedAssertions, Admin, Allowed, Bind, BundleId, CipherSuite, ClientAuth, ClientPolicy,
+    CredentialSource, CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode,
+    Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
+    OnCrlFault, OnWithdrawal, Outbound, OwnCertificate, Place, PoolPer, Protocol, Route, RunAs,
+    Server, SessionLost, SessionPer, Share, StatefulSessions, TlsVersion, TlsVersions, TrustBundle,
+    UnknownSni, Upstream, UpstreamId, UpstreamTls, UpstreamTrust,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

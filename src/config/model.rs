@@ -3,6 +3,7 @@
 //! A value of one of these types needs no further check: [`super::read`] has made
 //! it, and refused every file that would break what the comments here promise.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -12,11 +13,14 @@ use ipnet::IpNet;
 
 use crate::identity::{Assertable, TrustDomain};
 
+mod client_policy;
 mod outbound;
 mod peers;
 
+pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
 pub use outbound::{
-    CredentialSource, LayerMode, Outbound, PoolPer, RunAs, SessionLost, StatefulSessions,
+    CredentialSource, LayerMode, Outbound, PoolPer, RunAs, SessionLost, SessionPer,
+    StatefulSessions,
 };
 pub use peers::{AcceptedAssertions, Allowed};
 
@@ -263,10 +267,15 @@ pub struct ListenerTls {
     pub place: Place,
     /// Chains and keys, chosen by SNI; never empty.
     pub certificates: Vec<OwnCertificate>,
-    /// Whether a client certificate is asked for and demanded.
+    /// Whether a client certificate is asked for and demanded, for names that
+    /// are not in `names`.
     pub client_auth: ClientAuth,
     /// What client certificates are checked against; present unless `client_auth` is `none`.
     pub trust: Option<BundleId>,
+    /// Names with another policy, each once, in the order of the file.
+    pub names: Vec<NamedPolicy>,
+    /// What becomes of clients that ask for an unknown name, or for none.
+    pub unknown_sni: UnknownSni,
     /// Whether a session can be resumed, with its chain verified again.
     pub session_resumption: bool,
     /// From the full handshake to the end of all sessions that come of it; 1 s to 24 h.
@@ -288,8 +297,8 @@ pub struct OwnCertificate {
     pub key: Located<PathBuf>,
 }
 
-/// Whether a listener asks its clients for a certificate.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Whether clients are asked for a certificate; the later, the stricter.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum ClientAuth {
     /// Not asked for: every caller is anonymous.
     None,
@@ -389,6 +398,15 @@ pub enum HostPattern {
     Exact(String),
     /// `*.SUFFIX`: exactly one label before the suffix; held without the `*.`.
     Wildcard(String),
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Wildcard(suffix) => write!(f, "*.{suffix}"),
+        }
+    }
 }
 
 /// `[upstreams.NAME]`: a service and how to reach it.

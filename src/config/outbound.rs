@@ -14,6 +14,7 @@ use super::section::{Field, Read, Section};
 use super::stateful;
 use super::units::quoted;
 use super::upstreams::is_local;
+use super::values::not_literal;
 
 /// The upstream that is spoken to, as far as it is legal.
 pub(super) struct Target<'u> {
@@ -270,10 +271,8 @@ fn user(field: &Field<'_>) -> Read<String> {
             "is no user"
         } else if text.contains(':') {
             "has a colon, which ends the user in a Basic credential"
-        } else if text.contains("${") {
-            "has a variable, which only paths can have"
-        } else if text.chars().any(char::is_control) {
-            "has a control character"
+        } else if let Some(why) = not_literal(text) {
+            why
         } else {
             return Ok(text.to_owned());
         };

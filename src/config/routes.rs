@@ -1,9 +1,9 @@
 //! Reads `[[routes]]`: which requests go to which upstream, and who may send them.
 
-use crate::identity::{NameKind, NamePattern, PeerPattern};
+use crate::identity::{NameKind, NamePattern, PatternError, PeerPattern};
 
 use super::model::{
-    Allowed, ClientAuth, HostPattern, Listener, ListenerId, Located, Route, UpstreamId,
+    Allowed, HostPattern, Listener, ListenerId, ListenerTls, Located, Route, UpstreamId,
 };
 use super::names::{Names, name};
 use super::problem::Problem;
@@ -94,7 +94,7 @@ fn can_be_satisfied(field: &Field<'_>, listener: Option<ListenerId>, ends: &Ends
     };
     let asks = |listener: &&Listener| {
         let tls = listener.tls.as_ref();
-        tls.is_some_and(|tls| tls.client_auth != ClientAuth::None)
+        tls.is_some_and(ListenerTls::asks_for_certificates)
     };
     match here.first() {
         Some(first) if !here.iter().any(asks) => Err(field.refuse(
@@ -192,14 +192,38 @@ fn names(section: &mut Section<'_>) -> Read<Vec<NamePattern>> {
     let mut name = |(key, kind)| {
         section.optional(key, |field| {
             field.parsed(|text| {
-                NamePattern::parse(kind, text)
-                    .map_err(|error| Problem::new(format!("{}: {error}", quoted(text))))
+                NamePattern::parse(kind, text).map_err(|error| {
+                    let problem = Problem::new(format!("{}: {error}", quoted(text)));
+                    if matches!(error, PatternError::Everybody { .. }) {
+                        return not_everybody(problem, field);
+                    }
+                    problem
+                })
             })
         })
     };
     let read = KINDS.map(&mut name);
     let names: Read<Vec<_>> = read.into_iter().collect();
     Ok(names?.into_iter().flatten().collect())
+}
+
+/// What it would cause if everybody matched, and what to write instead, where
+/// this pattern stands.
+fn not_everybody(problem: Problem, field: &Field<'_>) -> Problem {
+    let list = field.pattern();
+    if list.contains("accept_assertions_from") {
+        problem
+            .causes("each of these peers could claim to be any caller")
+            .remedy("write the names of the peers in front alone, such as { uri = \"spiffe://edge.example/*\" }")
+    } else if list.contains(".via") {
+        problem
+            .causes("it would make no difference who speaks, but shut out callers that come by themselves")
+            .remedy("write who must speak for the caller, such as via = { uri = \"spiffe://edge.example/*\" }, or remove via")
+    } else {
+        problem
+            .causes("the list would not tell callers apart")
+            .remedy("to permit every caller with a certificate, leave `allow` out and set client_auth = \"require\"")
+    }
 }
 
 fn host(text: &str) -> Result<HostPattern, Problem> {

@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::routes;
 use super::section::{Field, Read, Section};
 use super::units::quoted;
+use super::values::not_literal;
 use crate::identity::{TextTemplate, is_reserved_field};
 
 /// `[upstreams.NAME.outbound.assertion.jwt]`: the assertion that countersign signs.
@@ -166,10 +167,8 @@ fn party(field: &Field<'_>) -> Read<String> {
             "names nobody"
         } else if text.len() > LONGEST_NAME {
             "has more than 1024 bytes"
-        } else if text.contains("${") {
-            "has a variable, which only paths can have"
-        } else if text.chars().any(char::is_control) {
-            "has a control character"
+        } else if let Some(why) = not_literal(text) {
+            why
         } else {
             return Ok(text.to_owned());
         };

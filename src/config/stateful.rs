@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::model::{SessionLost, StatefulSessions};
+use super::model::{SessionLost, SessionPer, StatefulSessions};
 use super::problem::Problem;
 use super::section::{Field, Read, Section};
 use super::units::quoted;
@@ -23,8 +23,9 @@ pub(super) fn sessions(section: &mut Section<'_>) -> Read<Option<StatefulSession
     let lost = section.field("session_lost");
     let lifetime = section.field("session_lifetime");
     let most = section.field("max_sessions");
+    let per = section.field("session_per");
     if cookies.is_none() {
-        nothing_beside([&lost, &lifetime, &most])?;
+        nothing_beside([&lost, &lifetime, &most, &per])?;
     }
     let lost = lost.map_or(Ok(vec![UNAUTHORIZED]), |field| field.list(self::lost));
     let lifetime = lifetime.map_or(Ok(DEFAULT_LIFETIME), |field| {
@@ -32,8 +33,14 @@ pub(super) fn sessions(section: &mut Section<'_>) -> Read<Option<StatefulSession
         field.duration_within(least, most)
     });
     let most = most.map_or(Ok(DEFAULT_MOST), |field| field.count(MOST_SESSIONS));
+    let per = per.map_or(Ok(SessionPer::Certificate), |field| {
+        field.choice(&[
+            ("certificate", SessionPer::Certificate),
+            ("name", SessionPer::Name),
+        ])
+    });
     let (wanted, names) = (wanted?, names?);
-    let (lost, lifetime, most) = (lost?, lifetime?, most?);
+    let (lost, lifetime, most, per) = (lost?, lifetime?, most?, per?);
     if let (Some(field), false) = (&cookies, wanted) {
         let problem = Problem::new("has no meaning with stateful_sessions = false")
             .causes("every request would carry its full authentication")
@@ -46,11 +53,12 @@ pub(super) fn sessions(section: &mut Section<'_>) -> Read<Option<StatefulSession
         lost,
         lifetime,
         most,
+        per,
     }))
 }
 
 /// Refuses keys that say something of sessions where there are none.
-fn nothing_beside(fields: [&Option<Field<'_>>; 3]) -> Read<()> {
+fn nothing_beside(fields: [&Option<Field<'_>>; 4]) -> Read<()> {
     let mut read = Ok(());
     for field in fields.into_iter().flatten() {
         let problem = Problem::new("has no meaning without session_cookies")

@@ -13,6 +13,7 @@ use super::nearest::nearest;
 use super::problem::Problem;
 use super::section::{Field, Read, Reader, Reported};
 use super::units::{self, quoted};
+use crate::identity::canonical_dns;
 
 /// The longest path that fits in a unix socket's address, without its final NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -290,6 +291,17 @@ pub(super) fn one_of(words: &[&str]) -> String {
     }
 }
 
+/// Why a text cannot be meant as it stands, if it cannot.
+pub(super) fn not_literal(text: &str) -> Option<&'static str> {
+    if text.contains("${") {
+        Some("has a variable, which only paths can have")
+    } else if text.chars().any(char::is_control) {
+        Some("has a control character")
+    } else {
+        None
+    }
+}
+
 /// The start of every message about what a later version will have.
 fn not_yet(text: &str) -> Problem {
     Problem::new(format!("{} is not available in this version", quoted(text)))
@@ -357,7 +369,7 @@ pub(super) fn host_name(text: &str) -> Option<String> {
     if let Ok(ip) = text.parse::<std::net::Ipv4Addr>() {
         return Some(ip.to_string());
     }
-    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let name = canonical_dns(text).into_owned();
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let label = |label: &str| {
         (1..=63).contains(&label.len())

@@ -167,6 +167,7 @@ pub(crate) fn announce(addresses: &[(String, Address)], config: &Config) {
             address = %address,
             tls = tls.is_some(),
             client_auth = tls.map(|tls| format!("{:?}", tls.client_auth).to_lowercase()),
+            names = tls.map(|tls| tls.names.len()).filter(|names| *names > 0),
         );
     }
 }

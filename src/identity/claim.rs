@@ -109,7 +109,8 @@ impl Identity {
     /// The one label for logs, in printable ASCII and never empty: the first
     /// URI name, else DNS name, email, UPN, IP address, else the subject, else
     /// `serial:` and the serial number, else `sha256:` and the fingerprint.
-    /// Nothing is decided by it.
+    /// Nothing is decided by it here, since it does not say of which kind the
+    /// name is; the encoding `webseal` tells services no more than that.
     pub fn primary(&self) -> &str {
         &self.primary
     }
@@ -147,6 +148,22 @@ impl Identity {
     /// The same exactly for identities of which the same is known: a digest of
     /// all their names, and of the certificate.
     pub(super) fn digest(&self) -> Fingerprint {
+        let certificate = self.names().fingerprint();
+        self.digest_with(certificate.map_or(&[], |known| known.as_bytes()))
+    }
+
+    /// The same exactly for identities with the same names, each of them;
+    /// `None`: it has no name.
+    pub(super) fn names_digest(&self) -> Option<Fingerprint> {
+        let names = self.names();
+        let lists = [names.dns(), names.uri(), names.email(), names.upn()];
+        let is_named = names.subject().is_some_and(|subject| !subject.is_empty())
+            || lists.iter().any(|list| !list.is_empty())
+            || !names.ip().is_empty();
+        is_named.then(|| self.digest_with(&[]))
+    }
+
+    fn digest_with(&self, certificate: &[u8]) -> Fingerprint {
         let names = self.names();
         let mut bytes = Vec::new();
         // Each with its length, so that no two lists of names read the same.
@@ -154,7 +171,7 @@ impl Identity {
             bytes.extend_from_slice(&text.len().to_be_bytes());
             bytes.extend_from_slice(text);
         };
-        push(names.fingerprint().map_or(&[], |known| known.as_bytes()));
+        push(certificate);
         push(&[u8::from(names.subject().is_some())]);
         push(names.subject().unwrap_or_default().as_bytes());
         for kind in [names.dns(), names.uri(), names.email(), names.upn()] {

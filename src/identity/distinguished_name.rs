@@ -22,7 +22,7 @@ use super::der::{self, Element, NotDer, tag};
 
 mod parse;
 
-pub(super) use parse::{Attribute, Value, canonical, parse};
+pub(super) use parse::{Attribute, Value, canonical, parse, push_values};
 
 /// Writes the DER of a `Name` (RFC 5280 §4.1.2.4) as an RFC 4514 string; an
 /// empty name is the empty string.

@@ -92,7 +92,7 @@ fn has_prefix(name: &str, folded: &str) -> bool {
 
 /// Names under which proxies state the caller's identity, or pass on what only
 /// they can know of it.
-const WELL_KNOWN: [&str; 41] = [
+const WELL_KNOWN: [&str; 47] = [
     // RFC 9440
     "client-cert",
     "client-cert-chain",
@@ -122,12 +122,19 @@ const WELL_KNOWN: [&str; 41] = [
     "sm-universalid",
     "sm-user",
     "sm-userdn",
-    // oauth2-proxy, Kong, Kubernetes' authenticating proxies, Grafana
+    // Oracle Access Manager
+    "oam-remote-user",
+    // oauth2-proxy, Kong, Kubernetes' authenticating proxies, Authelia
+    "remote-email",
+    "remote-group",
+    "remote-groups",
+    "remote-name",
     "remote-user",
     "x-authenticated-groups",
     "x-authenticated-scope",
     "x-authenticated-user",
     "x-authenticated-userid",
+    "x-credential-identifier",
     "x-forwarded-access-token",
     "x-forwarded-email",
     "x-forwarded-groups",
@@ -136,29 +143,43 @@ const WELL_KNOWN: [&str; 41] = [
     "x-remote-group",
     "x-remote-groups",
     "x-remote-user",
-    "x-webauth-user",
+    "x-userinfo",
     // linkerd, Azure
     "l5d-client-id",
     "x-arr-clientcert",
 ];
 
-/// Beginnings of such names, folded.
-const WELL_KNOWN_PREFIXES: [&str; 13] = [
+/// Beginnings of such names, folded. Many are those of fronts that authenticate
+/// users: of Cloudflare, Google, Amazon, Azure, Kong, authentik, Pomerium, ….
+const WELL_KNOWN_PREFIXES: [&str; 25] = [
     // WebSphere's plug-in (`$WSCC`, `$WSRU`, `$WSIS`, …)
     "-ws",
+    "cf-access-",
+    "cf-client-cert-",
     "ssl-client-",
+    "tailscale-user-",
     "wl-proxy-client-",
     "x-amzn-mtls-",
+    "x-amzn-oidc-",
     "x-auth-request-",
+    "x-authentik-",
     "x-client-cert",
     "x-client-verify",
+    "x-consumer-",
     // Envoy's own, and what is derived from it
     "x-forwarded-client-cert",
     "x-forwarded-tls-client-cert",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-jwt-",
     "x-ms-client-principal",
+    "x-ms-token-",
+    "x-pomerium-",
     "x-remote-extra-",
     "x-ssl-",
     "x-tls-client-",
+    "x-vouch-",
+    // Grafana's: the user, but also the role and the groups
+    "x-webauth-",
 ];
 
 #[cfg(test)]
@@ -212,6 +233,12 @@ mod tests {
             "X-Auth-Request-Email",
             "$WSCC",
             "WL-Proxy-Client-Cert",
+            "Remote-Groups",
+            "X-WebAuth-User",
+            "X_WEBAUTH_ROLE",
+            "X-Authentik-Groups",
+            "X-Consumer-Username",
+            "Cf-Access-Jwt-Assertion",
         ];
 
         for name in names {
@@ -232,8 +259,10 @@ mod tests {
             "if-none-match",
             "te",
             "trailer",
+            "cf-ray",
             "user-agent",
             "via",
+            "x-amzn-trace-id",
             "x-client-version",
             "x-csrf-token",
             "x-forwarded-for",

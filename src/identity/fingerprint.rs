@@ -28,6 +28,11 @@ impl Fingerprint {
         Self(fingerprint)
     }
 
+    /// A digest that somebody else has computed.
+    pub fn from_digest(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
     /// Returns the 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -51,14 +51,14 @@ pub(crate) mod testing;
 pub use claim::{Chain, Identity, MalformedStatement, Names, StatedNames};
 pub use decoding::{DecodeError, Decoding};
 pub(crate) use distinguished_name::write as rfc4514;
-pub use encoding::{ENCODING_BUDGET, EncodeError, Encoding, XfccKeys};
+pub use encoding::{ENCODING_BUDGET, EncodeError, Encoding, Tellers, XfccKeys};
 pub use fields::{IdentityFields, fold_field_name};
 pub use fingerprint::{Fingerprint, MalformedFingerprint};
 pub use names::{CertificateNames, UnreadableCertificate};
 pub use pattern::{Assertable, NameKind, NamePattern, PatternError, PeerPattern, Unassertable};
 pub use peer::{PeerIdentity, VerifiedLeaf};
-pub use sans::MalformedName;
+pub use sans::{MalformedName, canonical_dns};
 pub use spiffe::{MalformedTrustDomain, NotAMember, TrustDomain};
 pub use template::{
-    HeaderTemplates, TemplateCause, TemplateError, TextTemplate, is_reserved_field,
+    HeaderTemplates, TemplateCause, TemplateError, TextTemplate, is_reserved_field, joined,
 };

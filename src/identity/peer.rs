@@ -8,7 +8,11 @@ use super::names::CertificateNames;
 ///
 /// Only [`crate::tls`] makes one.
 #[derive(Debug)]
-pub struct VerifiedLeaf(Identity);
+pub struct VerifiedLeaf {
+    identity: Identity,
+    /// SHA-256 of the trust anchor that the chain was found to end at.
+    anchor: Fingerprint,
+}
 
 /// A peer whose certificate chain was verified, or for whom such a peer speaks
 /// that may.
@@ -22,27 +26,34 @@ pub struct PeerIdentity {
     /// The label of whoever speaks for it.
     speaker: Option<Box<str>>,
     key: [u8; 32],
+    /// Tells apart those who vouch for its names.
+    voucher: Fingerprint,
 }
 
 impl VerifiedLeaf {
     /// States that the chain of this leaf was verified, against the trust bundle
-    /// of the listener and name it arrived at. `chain` is as it was presented.
+    /// of the listener and name it arrived at. `chain` is as it was presented;
+    /// `anchor`: SHA-256 of the trust anchor that it was found to end at.
     ///
     /// Only `crate::tls` calls this; `tests/architecture.rs` holds it.
-    pub(crate) fn attest(names: CertificateNames, chain: Chain) -> Self {
-        Self(Identity::of_certificate(names, chain))
+    pub(crate) fn attest(names: CertificateNames, chain: Chain, anchor: Fingerprint) -> Self {
+        Self {
+            identity: Identity::of_certificate(names, chain),
+            anchor,
+        }
     }
 }
 
 impl PeerIdentity {
     /// Takes the peer's names from its verified leaf.
     pub fn from_leaf(leaf: VerifiedLeaf) -> Self {
-        let VerifiedLeaf(identity) = leaf;
+        let VerifiedLeaf { identity, anchor } = leaf;
         let certificate = identity.names().fingerprint().copied();
         Self {
             key: *certificate.unwrap_or_else(|| identity.digest()).as_bytes(),
             identity,
             speaker: None,
+            voucher: anchor,
         }
     }
 
@@ -53,8 +64,16 @@ impl PeerIdentity {
     /// decided; `tests/architecture.rs` holds it.
     pub(crate) fn asserted(identity: Identity, speaker: &Self) -> Self {
         let told = [*identity.digest().as_bytes(), speaker.key].concat();
+        // By whom the speaker has seen it vouched for, as far as it says so.
+        let issuer = identity.names().certificate().map(CertificateNames::issuer);
+        let vouching = [
+            &speaker.key_of_names(),
+            issuer.unwrap_or_default().as_bytes(),
+        ]
+        .concat();
         Self {
             key: *Fingerprint::of(&told).as_bytes(),
+            voucher: Fingerprint::of(&vouching),
             identity,
             speaker: Some(speaker.primary().into()),
         }
@@ -86,6 +105,19 @@ impl PeerIdentity {
         &self.key
     }
 
+    /// The same for all certificates with the same names, each of them, below
+    /// the same trust anchor, and for all statements of the same names by
+    /// speakers of whom that holds. Whoever has no name has [`Self::key`].
+    pub fn key_of_names(&self) -> [u8; 32] {
+        match self.identity.names_digest() {
+            Some(names) => {
+                let both = [*names.as_bytes(), *self.voucher.as_bytes()].concat();
+                *Fingerprint::of(&both).as_bytes()
+            }
+            None => self.key,
+        }
+    }
+
     /// Holds the chain in this allocation, if it is the same chain.
     pub(crate) fn share_chain(&mut self, same: &Chain) {
         self.identity.share_chain(same);
@@ -114,6 +146,74 @@ mod tests {
         assert_eq!(peer.primary(), "spiffe://prod.example/web");
         assert_eq!(peer.speaker(), Some("spiffe://edge.example/proxy"));
         assert_eq!(edge.speaker(), None);
+    }
+
+    #[test]
+    fn certificates_share_the_key_of_their_names_if_all_names_and_the_anchor_are_the_same() {
+        let web = TestLeaf::new()
+            .subject("web")
+            .uri("urn:web")
+            .dns("a.example");
+        let first = web.clone().serial(&[1]).identity();
+        let renewed = web.clone().serial(&[2]).identity();
+        assert_eq!(first.key_of_names(), renewed.key_of_names());
+        assert_ne!(first.key(), renewed.key());
+        assert_ne!(first.key_of_names(), *first.key());
+
+        let base = TestLeaf::new().uri("urn:web").dns("a.example");
+        for other in [
+            web.identity_below("Other CA"),
+            web.clone().dns("b.example").identity(),
+            web.clone().email("a@b.example").identity(),
+            web.clone().upn("a").identity(),
+            web.clone().ip(&[192, 0, 2, 1]).identity(),
+            base.clone().identity(),
+            base.subject("other").identity(),
+            // A name of another kind with the same text.
+            TestLeaf::new()
+                .subject("web")
+                .uri("urn:web")
+                .uri("a.example:")
+                .identity(),
+        ] {
+            assert_ne!(first.key_of_names(), other.key_of_names(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn certificates_without_a_name_share_nothing() {
+        let one = TestLeaf::new().serial(&[1]).identity();
+        let other = TestLeaf::new().serial(&[2]).identity();
+        assert_ne!(one.key_of_names(), other.key_of_names());
+        assert_eq!(one.key_of_names(), *one.key());
+    }
+
+    #[test]
+    fn statements_share_the_key_of_their_names_if_their_speakers_do() {
+        let stated = |leaf: &TestLeaf, speaker: &PeerIdentity| {
+            PeerIdentity::asserted(leaf.identity().identity().clone(), speaker)
+        };
+        let edge = TestLeaf::new().uri("urn:edge");
+        let (first, renewed) = (edge.clone().serial(&[1]), edge.clone().serial(&[2]));
+        let (first, renewed) = (first.identity(), renewed.identity());
+        let web = TestLeaf::new().uri("urn:web");
+        let (old, new) = (web.clone().serial(&[3]), web.clone().serial(&[4]));
+
+        let key = stated(&old, &first).key_of_names();
+        assert_eq!(key, stated(&new, &renewed).key_of_names());
+        assert_ne!(stated(&old, &first).key(), stated(&old, &renewed).key());
+        let elsewhere = edge.identity_below("Other CA");
+        let gateway = TestLeaf::new().uri("urn:gateway").identity();
+        for speaker in [&elsewhere, &gateway] {
+            assert_ne!(key, stated(&old, speaker).key_of_names());
+        }
+        // It has come by itself, or its issuer is another or is not known.
+        assert_ne!(key, old.identity().key_of_names());
+        assert_ne!(key, stated(&old.issuer("Other CA"), &first).key_of_names());
+        let mut names = StatedNames::default();
+        names.uri("urn:web").unwrap();
+        let told = PeerIdentity::asserted(Identity::stated(names).unwrap(), &first);
+        assert_ne!(key, told.key_of_names());
     }
 
     #[test]

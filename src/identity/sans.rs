@@ -1,6 +1,7 @@
 //! Reads the subject alternative names of a leaf (RFC 5280 §4.2.1.6) and brings
 //! them to canonical form.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::der::{self, Element, NotDer, tag};
@@ -158,9 +159,16 @@ impl AlternativeNames {
     }
 }
 
-/// Brings a DNS name to lower case without a final dot.
-pub(super) fn canonical_dns(name: &str) -> String {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+/// The one form in which DNS names are compared, wherever they come from: a
+/// certificate, a handshake (SNI), a request or the config. Lower case, without
+/// the final dot.
+pub fn canonical_dns(name: &str) -> Cow<'_, str> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 /// Brings scheme and authority of a URI to lower case; the rest stays byte for
@@ -190,7 +198,7 @@ pub(super) fn uri_authority(uri: &str) -> Option<(usize, usize)> {
 }
 
 fn read_dns(index: usize, contents: &[u8]) -> Result<String, MalformedName> {
-    let name = canonical_dns(printable("DNS", index, contents)?);
+    let name = canonical_dns(printable("DNS", index, contents)?).into_owned();
     // A second final dot would be lost where the name is read once more.
     if name.is_empty() || name.ends_with('.') {
         return Err(MalformedName::Empty { kind: "DNS", index });

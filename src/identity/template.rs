@@ -5,7 +5,8 @@
 //! Several values of one kind are joined by `,`. Within a value `\` is written
 //! `\\`, `,` is written `\,`, and a byte outside 0x21 to 0x7e as `\XX`, so no
 //! certificate can make one value look like two. Subject and issuer are RFC 4514
-//! strings, which escape for themselves.
+//! strings, which escape for themselves; attributes of the subject are written as
+//! they stand in it.
 //!
 //! A field whose placeholders are all empty for a caller is not sent; one
 //! without placeholders is sent for every caller that has an identity.
@@ -16,7 +17,7 @@ use http::HeaderName;
 
 use super::calendar::Moment;
 use super::claim::Names;
-use super::distinguished_name::push_hex_pair;
+use super::distinguished_name::{push_hex_pair, push_values};
 use super::fields::fold_field_name;
 use super::names::CertificateNames;
 
@@ -91,6 +92,7 @@ enum Piece {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Placeholder {
+    CommonName,
     Dns,
     Email,
     Fingerprint,
@@ -98,7 +100,10 @@ enum Placeholder {
     Issuer,
     NotAfter,
     NotBefore,
+    Organization,
+    OrganizationalUnit,
     Serial,
+    Speaker,
     Spki,
     Subject,
     Upn,
@@ -144,11 +149,22 @@ impl HeaderTemplates {
     }
 
     /// Fills the templates in; fields whose placeholders are all empty are left out.
-    pub(super) fn render(&self, names: &Names) -> impl Iterator<Item = (&HeaderName, String)> {
-        self.0
-            .iter()
-            .filter_map(|template| Some((&template.name, template.text.render(names)?)))
+    pub(super) fn render(
+        &self,
+        names: &Names,
+        speaker: Option<&str>,
+    ) -> impl Iterator<Item = (&HeaderName, String)> {
+        self.0.iter().filter_map(move |template| {
+            Some((&template.name, template.text.render(names, speaker)?))
+        })
     }
+}
+
+/// Several names of one kind as a placeholder writes them.
+pub fn joined(names: &[String]) -> String {
+    let mut out = String::new();
+    push_list(names, &mut out);
+    out
 }
 
 /// Writes a name so that it can stand in a list joined by `,`.
@@ -193,8 +209,9 @@ impl TextTemplate {
     }
 
     /// The text for these names, in printable ASCII; `None` if there are
-    /// placeholders and all of them are empty.
-    pub fn render(&self, names: &Names) -> Option<String> {
+    /// placeholders and all of them are empty. `speaker`: the label of the peer
+    /// who states them, where one does.
+    pub fn render(&self, names: &Names, speaker: Option<&str>) -> Option<String> {
         let mut out = String::new();
         let (mut has_placeholder, mut has_value) = (false, false);
         for piece in &self.0 {
@@ -202,7 +219,7 @@ impl TextTemplate {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Placeholder(placeholder) => {
                     let before = out.len();
-                    placeholder.write(names, &mut out);
+                    placeholder.write(names, speaker, &mut out);
                     has_placeholder = true;
                     has_value |= out.len() > before;
                 }
@@ -253,6 +270,7 @@ fn push_text(pieces: &mut Vec<Piece>, literal: &mut String) {
 impl Placeholder {
     fn named(name: &str) -> Result<Self, TemplateCause> {
         Ok(match name {
+            "cn" => Self::CommonName,
             "dns" => Self::Dns,
             "email" => Self::Email,
             "fingerprint" => Self::Fingerprint,
@@ -260,7 +278,10 @@ impl Placeholder {
             "issuer" => Self::Issuer,
             "not_after" => Self::NotAfter,
             "not_before" => Self::NotBefore,
+            "o" => Self::Organization,
+            "ou" => Self::OrganizationalUnit,
             "serial" => Self::Serial,
+            "speaker" => Self::Speaker,
             "spki" => Self::Spki,
             "subject" => Self::Subject,
             "upn" => Self::Upn,
@@ -274,9 +295,11 @@ impl Placeholder {
         })
     }
 
-    fn write(self, names: &Names, out: &mut String) {
+    fn write(self, names: &Names, speaker: Option<&str>, out: &mut String) {
         let certificate = names.certificate();
+        let subject = names.subject();
         match self {
+            Self::CommonName => push_values(subject.unwrap_or_default(), "CN", out),
             Self::Dns => push_list(names.dns(), out),
             Self::Email => push_list(names.email(), out),
             Self::Fingerprint => push_known(names.fingerprint(), out),
@@ -284,9 +307,12 @@ impl Placeholder {
             Self::Issuer => push_known(certificate.map(CertificateNames::issuer), out),
             Self::NotAfter => push_time(certificate.map(CertificateNames::not_after), out),
             Self::NotBefore => push_time(certificate.map(CertificateNames::not_before), out),
+            Self::Organization => push_values(subject.unwrap_or_default(), "O", out),
+            Self::OrganizationalUnit => push_values(subject.unwrap_or_default(), "OU", out),
             Self::Serial => push_known(certificate.map(CertificateNames::serial), out),
+            Self::Speaker => push_known(speaker, out),
             Self::Spki => push_known(certificate.map(CertificateNames::spki), out),
-            Self::Subject => push_known(names.subject(), out),
+            Self::Subject => push_known(subject, out),
             Self::Upn => push_list(names.upn(), out),
             Self::Uri => push_list(names.uri(), out),
         }
@@ -333,7 +359,7 @@ fn push_rfc3339(unix: i64, out: &mut String) {
 }
 
 /// The placeholders, for messages.
-const KNOWN: &str = "{subject}, {issuer}, {serial}, {fingerprint}, {spki}, {uri}, {dns}, {email}, {ip}, {upn}, {not_before} and {not_after}";
+const KNOWN: &str = "{subject}, {cn}, {o}, {ou}, {issuer}, {serial}, {fingerprint}, {spki}, {uri}, {dns}, {email}, {ip}, {upn}, {not_before}, {not_after} and {speaker}";
 
 /// Folded names of fields that govern the connection (RFC 9110 §7.6.1), the
 /// framing, the target, the message's content, or authentication, or that the

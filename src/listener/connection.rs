@@ -175,6 +175,7 @@ async fn shake_hands(
             let Handshaken {
                 stream,
                 peer,
+                server_name,
                 http2,
                 resumed,
                 ..
@@ -182,7 +183,7 @@ async fn shake_hands(
             site.metrics().listener(id.0).handshake_accepted(resumed);
             let expires = peer.as_ref().map(|peer| peer.good_until);
             let (identity, known) = peer.map(|peer| (peer.identity, peer.known)).unzip();
-            let downstream = Downstream::tls(origin.address, identity, http2);
+            let downstream = Downstream::tls(origin.address, (identity, server_name), http2);
             let caller = Caller::new(current.proxy(), id, downstream);
             Some(Established {
                 under: Rc::clone(&current),

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use super::sockets::SocketId;
-use super::summons::{Dismissal, Manner, Summons, bundle_of};
+use super::summons::{Dismissal, Manner, Summons};
 use super::worker::{Current, Worker};
 use crate::config::TrustBundle;
 use crate::identity::PeerIdentity;
@@ -173,7 +173,7 @@ impl Open {
         };
         let verdict = match (moved, tls) {
             (Some(_), _) => self.judge_elsewhere(site),
-            (None, Some(tls)) => tls.judge(self.peer.as_deref()),
+            (None, Some(tls)) => tls.judge(former.downstream().server_name(), self.peer.as_deref()),
             (None, None) => Ok(None),
         };
         match verdict {
@@ -236,7 +236,11 @@ impl Open {
             .filter(|_| moved)
             .and_then(|peer| site.bundle(peer.bundle()))
             .map(|(config, _)| config)
-            .or_else(|| bundle_of(under.config(), id));
+            .or_else(|| {
+                let name = caller.downstream().server_name();
+                let bundle = under.server(id)?.bundle(name)?;
+                under.bundle(bundle.name()).map(|(config, _)| config)
+            });
         let dismissal = Dismissal {
             reason: why.reason,
             cause: why.cause.as_str().into(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::{Config, ListenerId, OnWithdrawal, TrustBundle};
+use crate::config::{OnWithdrawal, TrustBundle};
 use crate::tls::Refusal;
 
 /// A connection is asked to end.
@@ -53,12 +53,6 @@ impl Manner {
             },
         )
     }
-}
-
-/// The bundle that a listener checks certificates against.
-pub(super) fn bundle_of(config: &Config, id: ListenerId) -> Option<&TrustBundle> {
-    let tls = config.listener(id)?.tls.as_ref()?;
-    config.bundle(tls.trust?)
 }
 
 impl Summons {

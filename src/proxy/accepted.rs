@@ -24,7 +24,7 @@ use super::headers;
 use super::jwt::{AssertedNames, JwtVerifier};
 use super::party::Party;
 use crate::config::{AcceptedAssertions, Config, Files, Problem};
-use crate::identity::{Identity, MalformedStatement, PeerIdentity, StatedNames};
+use crate::identity::{Identity, MalformedStatement, PeerIdentity, StatedNames, joined};
 
 /// What one listener accepts of the peers that it lists. Immutable; workers share it.
 #[derive(Debug)]
@@ -94,13 +94,16 @@ impl Accepted {
         unsigned.chain(self.config.jwt.iter().map(|jwt| &jwt.header))
     }
 
-    /// Everything that a head asserts, and in which of the fields.
+    /// Everything that a head asserts, and in which of the fields: with a token
+    /// in `Authorization` all that stands there, since it must stand alone.
     fn said<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = (usize, &'h HeaderValue)> {
         self.fields().enumerate().flat_map(|(at, field)| {
-            let values = headers.get_all(field).iter();
-            values
-                .filter(|value| *field != AUTHORIZATION || self.token_in(value).is_some())
-                .map(move |value| (at, value))
+            let all = headers.get_all(field);
+            let mut values = all.iter();
+            let asserts =
+                *field != AUTHORIZATION || values.any(|value| self.token_in(value).is_some());
+            let values = all.iter().filter(move |_| asserts);
+            values.map(move |value| (at, value))
         })
     }
 
@@ -117,12 +120,16 @@ impl Accepted {
         }
     }
 
-    /// Whom a head names, and until when that is good, in Unix time.
+    /// Whom a head of `speaker` names, and until when that is good, in Unix time.
     ///
     /// # Errors
     ///
     /// Which field cannot be taken, and why.
-    fn read(&self, headers: &HeaderMap) -> Result<Option<(Identity, Option<u64>)>, String> {
+    fn read(
+        &self,
+        headers: &HeaderMap,
+        speaker: &PeerIdentity,
+    ) -> Result<Option<(Identity, Option<u64>)>, String> {
         let mut found: Option<(Identity, String)> = None;
         for form in &self.config.forms {
             let field = form.field_names().first().map_or("-", HeaderName::as_str);
@@ -134,7 +141,7 @@ impl Accepted {
         let mut ends = None;
         if let Some(verifier) = &self.verifier {
             let field = verifier.config().header.as_str();
-            let signed = self.verified(verifier, headers);
+            let signed = self.verified(verifier, headers, speaker);
             if let Some((identity, end)) = signed.map_err(|cause| format!("`{field}` {cause}"))? {
                 agree(&mut found, identity, field)?;
                 ends = Some(end);
@@ -147,6 +154,7 @@ impl Accepted {
         &self,
         verifier: &JwtVerifier,
         headers: &HeaderMap,
+        speaker: &PeerIdentity,
     ) -> Result<Option<(Identity, u64)>, String> {
         let field = &verifier.config().header;
         let mut values = headers.get_all(field).iter();
@@ -160,7 +168,11 @@ impl Accepted {
             None => Err("does not begin with the scheme of assertion_jwt".to_owned()),
             Some(token) => {
                 let names = verifier.verify(token, SystemTime::now());
-                let names = names.map_err(|cause| cause.to_string())?;
+                let mut names = names.map_err(|cause| cause.to_string())?;
+                // Bound to whoever shows the token (RFC 8705 §3), and so no name
+                // of the caller: it would be taken for the speaker's certificate.
+                let own = speaker.names().fingerprint();
+                names.certificate = names.certificate.filter(|known| own != Some(known));
                 let ends = names.ends;
                 let identity = identity_of(&names).map_err(|cause| format!("names: {cause}"))?;
                 Ok(Some((identity, ends)))
@@ -188,10 +200,14 @@ fn agree(
     Ok(())
 }
 
-/// Whom the claims name. `sub` is a name of its own where the lists do not hold
-/// it: a URI, an email address or else a distinguished name.
+/// Whom the claims name; a certificate alone is no name. `sub` is a name of its
+/// own where it is none of the lists' and no list as a whole, as a template
+/// writes it: a URI, an email address or else a distinguished name.
 fn identity_of(claims: &AssertedNames) -> Result<Identity, MalformedStatement> {
     let mut names = StatedNames::default();
+    if let Some(certificate) = claims.certificate {
+        names.fingerprint(certificate);
+    }
     for uri in &claims.uri {
         names.uri(uri)?;
     }
@@ -203,11 +219,12 @@ fn identity_of(claims: &AssertedNames) -> Result<Identity, MalformedStatement> {
     }
     let subject = &claims.subject;
     let mut lists = [&claims.uri, &claims.dns, &claims.email].into_iter();
-    let is_listed = lists.any(|list| list.contains(subject));
-    if is_listed {
+    if lists.any(|list| list.contains(subject) || joined(list) == *subject) {
         return Identity::stated(names);
     }
-    if subject.contains("://") {
+    // A distinguished name may hold a URI; no scheme holds a `=`.
+    let scheme = subject.split_once("://").map(|(scheme, _)| scheme);
+    if scheme.is_some_and(|scheme| !scheme.contains('=')) {
         names.uri(subject)?;
     } else if subject.contains('@') && !subject.contains('=') {
         names.email(subject)?;
@@ -236,8 +253,18 @@ struct Known {
     ends: Option<u64>,
 }
 
-/// How many callers a connection remembers: each has a few KiB.
+impl Known {
+    /// Of the words that were said.
+    fn bytes(&self) -> usize {
+        self.said.iter().map(|(_, value)| value.len()).sum()
+    }
+}
+
+/// How many callers a connection remembers.
 const MOST_KNOWN: usize = 64;
+/// The most bytes of assertions that it remembers: what came of them takes a
+/// small multiple.
+const MOST_SAID: usize = 256 * 1024;
 
 impl Spoken {
     /// Of a connection of `speaker`; `None`: it may not speak for others.
@@ -298,7 +325,7 @@ impl Spoken {
     }
 
     fn learn(&self, headers: &HeaderMap) -> Result<Option<Rc<Party>>, Fault> {
-        let read = self.accepted.read(headers);
+        let read = self.accepted.read(headers, &self.speaker);
         let Some((identity, ends)) = read.map_err(|cause| self.refused(&cause))? else {
             return Ok(None);
         };
@@ -306,13 +333,19 @@ impl Spoken {
         let party = Party::new(Some(peer), self.upstreams);
         let said = self.accepted.said(headers);
         let one = Known {
-            said: said.map(|(at, value)| (at, value.clone())).collect(),
+            said: said.map(|(at, value)| (at, copy_of(value))).collect(),
             party: Rc::clone(&party),
             ends,
         };
         let mut known = self.known.borrow_mut();
-        known.truncate(MOST_KNOWN - 1);
         known.insert(0, one);
+        let mut bytes: usize = 0;
+        let fits = |one: &&Known| {
+            bytes = bytes.saturating_add(one.bytes());
+            bytes <= MOST_SAID
+        };
+        let fitting = known.iter().take_while(fits).count();
+        known.truncate(fitting.min(MOST_KNOWN));
         Ok(Some(party))
     }
 
@@ -329,7 +362,19 @@ impl Spoken {
     }
 }
 
+/// A value with memory of its own: that of the library is the whole head's.
+fn copy_of(value: &HeaderValue) -> HeaderValue {
+    let copy = HeaderValue::from_bytes(value.as_bytes());
+    let mut copy = copy.unwrap_or_else(|_| value.clone());
+    // Whoever reads it could use it.
+    copy.set_sensitive(true);
+    copy
+}
+
 fn unix_seconds() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default().as_secs()
 }
+
+#[cfg(test)]
+mod tests;

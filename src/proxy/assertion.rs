@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::fault::{Fault, Kind, Phase, Side};
 use crate::config::{LayerMode, UpstreamId};
-use crate::identity::{ENCODING_BUDGET, EncodeError, Identity, PeerIdentity};
+use crate::identity::{EncodeError, Identity, PeerIdentity, Tellers};
 use crate::upstream::Plan;
 use crate::upstream::assertion::{AssertError, Asserter, Role, Statement, Tokens};
 
@@ -103,8 +103,12 @@ impl Assertions {
 
 fn put_together(plan: &Plan, (identity, role): (&Identity, Role<'_>)) -> Written {
     let mut fields = Vec::new();
+    let tellers = Tellers {
+        own: plan.own_identity(),
+        speaker: role.speaker(),
+    };
     for encoding in plan.encodings() {
-        encoding.encode(identity, plan.own_identity(), &mut fields)?;
+        encoding.encode(identity, tellers, &mut fields)?;
     }
     let state = |asserter| Statement::of(asserter, identity.names(), role);
     let statement = plan.asserter().map(state).transpose()?;
@@ -122,16 +126,7 @@ fn within_budget(
     let bytes = fields.iter().fold(signed, |sum, (name, value)| {
         sum + name.as_str().len() + value.len()
     });
-    if bytes > ENCODING_BUDGET {
-        let field = field.clone();
-        let limit = ENCODING_BUDGET;
-        return Err(EncodeError::TooLarge {
-            field,
-            bytes,
-            limit,
-        }
-        .into());
-    }
+    EncodeError::within_budget(field, bytes).map_err(AssertError::from)?;
     Ok(token)
 }
 

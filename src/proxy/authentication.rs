@@ -11,7 +11,7 @@ use super::fault::{Fault, Kind, Phase, Side};
 use super::headers;
 use super::party::Party;
 use super::request_body::RequestBody;
-use crate::config::PoolPer;
+use crate::config::{PoolPer, SessionPer};
 use crate::identity::PeerIdentity;
 use crate::upstream::{Answer, Credential, Edition, Owner, SessionKey, Sessions, Upstream};
 
@@ -77,10 +77,12 @@ impl<'a> Authentication<'a> {
         (head, authority): (&request::Parts, &HeaderValue),
         now: Instant,
     ) -> Self {
-        let credential = upstream.plan().credential();
         let stateful = upstream.sessions().map(|sessions| Stateful {
             sessions,
-            key: peer.map(|peer| session_key(peer, authority, (credential, &head.headers))),
+            key: peer.map(|peer| {
+                let own = (sessions.per(), &head.headers);
+                session_key(peer, authority, upstream, own)
+            }),
             path: head.uri.path().to_owned(),
         });
         Self {
@@ -250,25 +252,39 @@ impl<'a> Authentication<'a> {
 }
 
 /// Whose session a request may use. Another host may be another service, and
-/// where the caller's own credential is forwarded, another one is another caller.
+/// another credential is another user: the caller's own where it is forwarded,
+/// and where certificates share, that which a file has for this one.
 fn session_key(
     peer: &PeerIdentity,
     authority: &HeaderValue,
-    (credential, headers): (&Credential, &HeaderMap),
+    upstream: &Upstream<RequestBody>,
+    (per, headers): (SessionPer, &HeaderMap),
 ) -> SessionKey {
+    // No part of it holds a NUL.
     let mut context = Context::new(&SHA256);
-    // Of a fixed length; what follows holds no NUL.
-    context.update(peer.key());
     context.update(&authority.as_bytes().to_ascii_lowercase());
-    if let Credential::Forward = credential {
-        for value in headers.get_all(AUTHORIZATION) {
-            context.update(b"\0");
-            context.update(value.as_bytes());
+    let mut add = |value: &HeaderValue| {
+        context.update(b"\0");
+        context.update(value.as_bytes());
+    };
+    match (upstream.plan().credential(), per) {
+        (Credential::Forward, _) => headers.get_all(AUTHORIZATION).iter().for_each(add),
+        (Credential::PerCaller(_), SessionPer::Name) => {
+            if let Some(value) = upstream.credential_for(Some(peer)) {
+                add(&value);
+            }
         }
+        (Credential::Never | Credential::Own(_) | Credential::PerCaller(_), _) => {}
     }
-    let mut key = SessionKey::default();
-    key.copy_from_slice(context.finish().as_ref());
-    key
+    let mut purpose = [0; 32];
+    purpose.copy_from_slice(context.finish().as_ref());
+    SessionKey {
+        caller: match per {
+            SessionPer::Certificate => *peer.key(),
+            SessionPer::Name => peer.key_of_names(),
+        },
+        purpose,
+    }
 }
 
 /// Over whose connections a request for `party` may go that came over the

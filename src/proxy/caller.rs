@@ -15,7 +15,7 @@ use super::party::Party;
 use super::site::Site;
 use crate::config::{Limits, ListenerId};
 use crate::identity::PeerIdentity;
-use crate::tls::ServerTls;
+use crate::tls::{Misdirected, ServerTls};
 
 /// One [`Downstream`] connection under one generation. Everything that is the
 /// same for each of its requests is made once, here.
@@ -92,9 +92,15 @@ impl Caller {
         self.downstream.peer()
     }
 
-    /// Whether requests for `host` may come over this connection.
-    pub(super) fn may_ask_for(&self, host: &str) -> bool {
-        self.tls.as_ref().is_none_or(|tls| tls.covers(host))
+    /// Sees whether requests for `host` may come over this connection.
+    ///
+    /// # Errors
+    ///
+    /// They may not, and why.
+    pub(super) fn may_ask_for(&self, host: &str) -> Result<(), Misdirected> {
+        let asked = self.downstream.server_name();
+        let tls = self.tls.as_ref();
+        tls.map_or(Ok(()), |tls| tls.covers(host, asked))
     }
 
     pub(super) fn origin(&self) -> &Origin {
@@ -108,11 +114,21 @@ impl Caller {
     ///
     /// The peer says for whom, and that cannot be taken.
     pub(super) fn party(&self, headers: &mut HeaderMap) -> Result<Rc<Party>, Fault> {
-        let spoken = match &self.spoken {
-            Some(spoken) => spoken.party(headers)?,
-            None => None,
+        let Some(spoken) = &self.spoken else {
+            return Ok(Rc::clone(&self.party));
         };
-        Ok(spoken.unwrap_or_else(|| Rc::clone(&self.party)))
+        let counters = self.site().metrics().listener(self.listener.0);
+        match spoken.party(headers) {
+            Ok(None) => Ok(Rc::clone(&self.party)),
+            Ok(Some(party)) => {
+                counters.assertion_received(true);
+                Ok(party)
+            }
+            Err(refused) => {
+                counters.assertion_received(false);
+                Err(refused)
+            }
+        }
     }
 
     pub(super) fn is_http2(&self) -> bool {

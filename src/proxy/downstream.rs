@@ -20,6 +20,9 @@ pub struct Downstream {
     token: Rc<()>,
     address: Option<SocketAddr>,
     peer: Option<Rc<PeerIdentity>>,
+    /// The name that the client asked for, as names are compared; `None`: it
+    /// asked for none.
+    server_name: Option<Box<str>>,
     tls: bool,
     http2: bool,
     standing: RefCell<Standing>,
@@ -51,28 +54,35 @@ pub enum Standing {
 impl Downstream {
     /// A plaintext connection; `address` is the client's, `None` on a unix socket.
     pub fn plaintext(address: Option<SocketAddr>, http2: bool) -> Rc<Self> {
-        Self::new(address, (false, None), http2)
+        Rc::new(Self::new(address, http2))
     }
 
-    /// A connection after its TLS handshake. `peer`: who it is; `None` is anonymous.
-    pub fn tls(address: Option<SocketAddr>, peer: Option<PeerIdentity>, http2: bool) -> Rc<Self> {
-        Self::new(address, (true, peer), http2)
-    }
-
-    fn new(
+    /// A connection after its TLS handshake. `peer`: who it is; `None` is
+    /// anonymous. `server_name`: what it asked for, as names are compared.
+    pub fn tls(
         address: Option<SocketAddr>,
-        (tls, peer): (bool, Option<PeerIdentity>),
+        (peer, server_name): (Option<PeerIdentity>, Option<String>),
         http2: bool,
     ) -> Rc<Self> {
         Rc::new(Self {
+            peer: peer.map(Rc::new),
+            server_name: server_name.map(String::into_boxed_str),
+            tls: true,
+            ..Self::new(address, http2)
+        })
+    }
+
+    fn new(address: Option<SocketAddr>, http2: bool) -> Self {
+        Self {
             token: Rc::new(()),
             address,
-            peer: peer.map(Rc::new),
-            tls,
+            peer: None,
+            server_name: None,
+            tls: false,
             http2,
             standing: RefCell::default(),
             tunnel: RefCell::default(),
-        })
+        }
     }
 
     /// What tells it from every other connection of its worker, and is gone
@@ -94,6 +104,12 @@ impl Downstream {
     /// The same, to be kept.
     pub(super) fn shared_peer(&self) -> Option<&Rc<PeerIdentity>> {
         self.peer.as_ref()
+    }
+
+    /// The name that its client asked for in the handshake (SNI), as names are
+    /// compared; `None`: it asked for none.
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
     }
 
     /// Whether it speaks HTTP/2.

@@ -28,6 +28,7 @@ use super::{headers, keys, tunnel};
 use crate::config::UpstreamId;
 use crate::policy::{self, Permit};
 use crate::telemetry::access::AccessLog;
+use crate::tls::Misdirected;
 use crate::upstream::{Answer, Plan, Upstream, UpstreamBody};
 
 /// One worker's side of a generation: what handles its requests.
@@ -184,9 +185,9 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Admitted, Fault> {
         let target = target::read(head)?;
-        if !caller.may_ask_for(&target.host) {
-            return Err(misdirected(&target));
-        }
+        caller
+            .may_ask_for(&target.host)
+            .map_err(|why| misdirected(&target.host, why))?;
         if self.site.serves_keys_at(caller.listener(), target.path) {
             return Ok(Admitted::Keys);
         }
@@ -293,16 +294,16 @@ fn target_authority(target: &Target<'_>) -> Result<HeaderValue, Fault> {
         .map_err(|_| Fault::malformed("Host is not printable ASCII"))
 }
 
-fn misdirected(target: &Target<'_>) -> Fault {
-    Fault::new(
-        Side::Proxy,
-        Phase::Route,
-        Kind::AuthorityNotServed,
-        format!(
-            "no certificate of this listener covers {}; add one, or use another listener",
-            target.host
+fn misdirected(host: &str, why: Misdirected) -> Fault {
+    let cause = match why {
+        Misdirected::AnotherPolicy => format!(
+            "{host} demands other client certificates than the name that the connection was opened for; the client must open one for {host}"
         ),
-    )
+        Misdirected::NotServed => format!(
+            "no certificate of this listener covers {host}; add one, or use another listener"
+        ),
+    };
+    Fault::new(Side::Proxy, Phase::Route, Kind::AuthorityNotServed, cause)
 }
 
 fn no_route(target: &Target<'_>) -> Fault {

@@ -2,7 +2,7 @@
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VARY,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -131,10 +131,11 @@ pub(super) fn strip_trailers(trailers: &mut HeaderMap, identity: &IdentityFields
 }
 
 /// Removes from a response's trailers what belongs to one connection alone, or
-/// would say again how long the response is.
+/// would say again how long the response is, and cookies, which must not come
+/// there (RFC 9110 §6.5.1): sessions of the service stay with countersign.
 pub(super) fn strip_response_trailers(trailers: &mut HeaderMap) {
     drop_where(trailers, |name| {
-        is_hop_by_hop(name) || *name == CONTENT_LENGTH
+        is_hop_by_hop(name) || *name == CONTENT_LENGTH || *name == SET_COOKIE
     });
 }
 
@@ -292,6 +293,19 @@ mod tests {
         ] {
             assert!(left(&bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn neither_cookies_nor_lengths_come_down_in_trailers() {
+        let mut map = headers(&[
+            ("set-cookie", "SID=1"),
+            ("content-length", "5"),
+            ("te", "trailers"),
+            ("x-checksum", "1"),
+        ]);
+        strip_response_trailers(&mut map);
+        let left: Vec<_> = map.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x-checksum"]);
     }
 
     #[test]

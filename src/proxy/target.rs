@@ -7,6 +7,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, request};
 
 use super::fault::{Fault, Kind, Phase, Side};
+use crate::identity::canonical_dns;
 
 /// Where a request is addressed to, as countersign and the service both read it.
 #[derive(Debug)]
@@ -117,7 +118,7 @@ fn host_of(authority: &str) -> Result<Cow<'_, str>, Fault> {
             .map_or((authority, ""), |colon| authority.split_at(colon)),
     };
     check_port(port).ok_or_else(bad)?;
-    let name = host.strip_suffix('.').unwrap_or(host);
+    let name = canonical_dns(host);
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if !name
         .split('.')
@@ -125,11 +126,7 @@ fn host_of(authority: &str) -> Result<Cow<'_, str>, Fault> {
     {
         return Err(bad());
     }
-    Ok(if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
-    })
+    Ok(name)
 }
 
 /// A port behind its colon, or nothing; RFC 3986 §3.2.3 lets it be empty.

@@ -205,7 +205,8 @@ impl VerifiedChain {
     /// Its parts, as they are told outside of this room.
     pub(super) fn attest(self) -> (PeerIdentity, Verdict, Chain) {
         let chain = Chain::from(self.chain);
-        let leaf = VerifiedLeaf::attest(self.names, Arc::clone(&chain));
+        let anchor = *self.verdict.path.anchor();
+        let leaf = VerifiedLeaf::attest(self.names, Arc::clone(&chain), anchor);
         (PeerIdentity::from_leaf(leaf), self.verdict, chain)
     }
 }

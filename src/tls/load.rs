@@ -16,11 +16,12 @@ use super::own_certificate::OwnChain;
 use super::peers::Peers;
 use super::pem;
 use super::purpose::{self, Side, WrongPurpose};
-use super::server::{ServerTls, Trust};
+use super::server::{Demand, ServerTls, Trust};
 use super::sessions::{Sessions, TicketKeys};
 use super::sni;
 use crate::config::{
-    self, ClientAuth, Config, Files, Inputs, LayerMode, Located, Place, Problem, UpstreamTrust,
+    self, ClientAuth, ClientPolicy, Config, Files, Inputs, LayerMode, Located, Place, Problem,
+    UpstreamTrust,
 };
 use crate::identity::CertificateNames;
 
@@ -214,12 +215,14 @@ impl Loader<'_> {
         self.problems
             .extend(choices::unusable(tls, &whose, &borrowed));
         self.problems.extend(sni::unservable(&whose, &borrowed));
-        let trust = match (tls.client_auth, tls.trust) {
-            (ClientAuth::None, _) => None,
-            (_, Some(bundle)) => Some(Arc::clone(bundles.get(bundle.0)?.as_ref()?)),
-            // The config has refused this already; without a bundle there is no listener.
-            (_, None) => return None,
-        };
+        let borrowed: Vec<_> = borrowed.into_iter().map(|(_, chain)| chain).collect();
+        self.problems.extend(sni::uncovered(&whose, tls, &borrowed));
+        // The config has refused what lacks a bundle; without one there is no listener.
+        let trust: Option<Vec<_>> = tls
+            .policies()
+            .map(|policy| bundle_of(policy, bundles))
+            .collect();
+        let trust = trust?;
         let chains: Vec<_> = chains.into_iter().map(|(_, chain)| chain).collect();
         if chains.len() != tls.certificates.len() {
             return None;
@@ -385,18 +388,37 @@ fn build_server(
     recipe: &ServerRecipe,
     peers: &Arc<Peers>,
 ) -> Result<ServerTls, rustls::Error> {
-    let required = tls.client_auth == ClientAuth::Require;
-    let trust = recipe.trust.as_ref().map(|bundle| Arc::clone(&bundle.0));
-    let sessions = tls
-        .session_resumption
-        .then(|| Sessions::new(&recipe.ticket_keys.0, &listener.name, tls, trust.clone()));
-    let trust = trust.map(|bundle| Trust {
-        bundle,
-        required,
-        peers: Arc::clone(peers),
-    });
+    let demand = |index: usize, policy: ClientPolicy| {
+        let client_auth = policy.client_auth;
+        let bundle = recipe.trust.get(index).and_then(Option::as_ref);
+        let bundle = bundle.map(|bundle| Arc::clone(&bundle.0));
+        if bundle.is_some() != (client_auth != ClientAuth::None) {
+            let cause = "there is no trust bundle for what clients would be asked for";
+            return Err(rustls::Error::General(cause.to_owned()));
+        }
+        let (keys, checked) = (&recipe.ticket_keys.0, (client_auth, bundle.clone()));
+        let sessions = || Sessions::new(keys, &listener.name, tls, checked);
+        Ok(Demand {
+            sessions: tls.session_resumption.then(sessions),
+            trust: bundle.map(|bundle| Trust {
+                bundle,
+                required: client_auth == ClientAuth::Require,
+                peers: Arc::clone(peers),
+            }),
+        })
+    };
     let chains: Vec<_> = recipe.chains.iter().map(|chain| &**chain).collect();
-    ServerTls::new(tls, &listener.protocols, &chains, trust, sessions)
+    ServerTls::new(tls, &listener.protocols, &chains, demand)
+}
+
+/// What a policy checks certificates against; the inner `None`: it asks for
+/// none. `None`: it would have to, and there is nothing.
+fn bundle_of(policy: ClientPolicy, bundles: &[Option<Arc<Bundle>>]) -> Option<Option<Arc<Bundle>>> {
+    match (policy.client_auth, policy.trust) {
+        (ClientAuth::None, _) => Some(None),
+        (_, Some(bundle)) => Some(Some(Arc::clone(bundles.get(bundle.0)?.as_ref()?))),
+        (_, None) => None,
+    }
 }
 
 fn build_client(

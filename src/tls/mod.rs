@@ -69,7 +69,7 @@ pub use purpose::WrongPurpose;
 pub use refusal::Refusal;
 pub use revocation::Note;
 pub use scope::OutOfScope;
-pub use server::{ServerTls, linger};
+pub use server::{Misdirected, ServerTls, linger};
 pub use sessions::TicketKeys;
 pub use stream::{Socket, Stream};
 pub use trust_path::TrustPath;

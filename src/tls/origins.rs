@@ -97,8 +97,9 @@ pub(super) struct ServerRecipe {
     protocols: Vec<Protocol>,
     /// In the order of the config.
     pub(super) chains: Vec<Same<OwnChain>>,
-    /// What client certificates are verified against; `None`: they are not asked for.
-    pub(super) trust: Option<Same<Bundle>>,
+    /// For each of its policies, in the order of [`ListenerTls::policies`], what
+    /// client certificates are verified against; `None`: they are not asked for.
+    pub(super) trust: Vec<Option<Same<Bundle>>>,
     /// What its sessions are sealed with.
     pub(super) ticket_keys: Same<TicketKeys>,
 }
@@ -108,18 +109,20 @@ impl ServerRecipe {
         listener: &config::Listener,
         tls: &ListenerTls,
         chains: Vec<Arc<OwnChain>>,
-        (trust, ticket_keys): (Option<Arc<Bundle>>, &Arc<TicketKeys>),
+        (trust, ticket_keys): (Vec<Option<Arc<Bundle>>>, &Arc<TicketKeys>),
     ) -> Self {
+        // Indexes; the bundles themselves are compared.
+        let mut tls = tls.clone();
+        tls.trust = None;
+        for named in &mut tls.names {
+            named.policy.trust = None;
+        }
         Self {
             listener: listener.name.clone(),
-            tls: ListenerTls {
-                // An index; the bundle itself is compared.
-                trust: None,
-                ..tls.clone()
-            },
+            tls,
             protocols: listener.protocols.clone(),
             chains: chains.into_iter().map(Same).collect(),
-            trust: trust.map(Same),
+            trust: trust.into_iter().map(|bundle| bundle.map(Same)).collect(),
             ticket_keys: Same(Arc::clone(ticket_keys)),
         }
     }

@@ -391,11 +391,12 @@ mod tests {
         let (leaf, intermediates) = chain.split_first().unwrap();
         let usage = KeyUsage::client_auth();
         let verdict = bundle.verify(leaf, intermediates, usage, UnixTime::now());
+        let verdict = verdict.unwrap();
         let names = CertificateNames::read(leaf).unwrap();
         let chain: Chain = chain.into();
-        let leaf = VerifiedLeaf::attest(names, Arc::clone(&chain));
+        let leaf = VerifiedLeaf::attest(names, Arc::clone(&chain), *verdict.path.anchor());
         let identity = PeerIdentity::from_leaf(leaf);
-        peers.connect(bundle, &identity, chain, verdict.unwrap())
+        peers.connect(bundle, &identity, chain, verdict)
     }
 
     #[test]

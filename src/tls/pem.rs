@@ -121,25 +121,49 @@ pub(super) fn chain(files: &Files, path: &Path) -> Result<Vec<CertificateDer<'st
 }
 
 fn certificates_of(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    const WANTED: &str = "PEM certificate";
-    let found = CertificateDer::pem_slice_iter(text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| malformed(path, WANTED, explain(&e)))?;
-    // OpenSSL's own kinds (TRUSTED CERTIFICATE) are meant, and not decoded.
-    let is_one = |label: &[u8]| label.ends_with(b"CERTIFICATE");
-    if let Err(cause) = all_are_found(text, (found.len(), "certificates"), is_one) {
-        let cause = format!(
-            "{cause}; each must be between lines of their own, -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----"
-        );
-        return Err(malformed(path, WANTED, cause));
+    let certificates = Blocks {
+        wanted: "PEM certificate",
+        several: "certificates",
+        // OpenSSL's own kinds (TRUSTED CERTIFICATE) are meant, and not decoded.
+        ending: "CERTIFICATE",
+        label: "CERTIFICATE",
+    };
+    certificates.read(path, text)
+}
+
+/// One kind of block, and its words.
+struct Blocks {
+    /// What a file of them is.
+    wanted: &'static str,
+    several: &'static str,
+    /// Whose label ends with this is meant to be one.
+    ending: &'static str,
+    /// The label that they must have.
+    label: &'static str,
+}
+
+impl Blocks {
+    /// All of them, of which there is at least one.
+    fn read<T: PemObject>(&self, path: &Path, text: &[u8]) -> Result<Vec<T>, PemError> {
+        let found = T::pem_slice_iter(text)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| malformed(path, self.wanted, explain(&e)))?;
+        let is_one = |label: &[u8]| label.ends_with(self.ending.as_bytes());
+        if let Err(cause) = all_are_found(text, (found.len(), self.several), is_one) {
+            let label = self.label;
+            let cause = format!(
+                "{cause}; each must be between lines of their own, -----BEGIN {label}----- and -----END {label}-----"
+            );
+            return Err(malformed(path, self.wanted, cause));
+        }
+        if found.is_empty() {
+            return Err(PemError::Empty {
+                path: path.into(),
+                wanted: self.wanted,
+            });
+        }
+        Ok(found)
     }
-    if found.is_empty() {
-        return Err(PemError::Empty {
-            path: path.into(),
-            wanted: WANTED,
-        });
-    }
-    Ok(found)
 }
 
 /// Whether the decoder has found every block that is meant: it passes over one
@@ -208,29 +232,17 @@ pub(super) fn revocation_lists(
     files: &Files,
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, PemError> {
-    const WANTED: &str = "revocation list";
     let bytes = read(files, path, MAX_CRL_FILE)?;
     if is_der(&bytes) {
         return Ok(vec![bytes.to_vec().into()]);
     }
-    let text = without_mark(&bytes);
-    let found = CertificateRevocationListDer::pem_slice_iter(text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| malformed(path, WANTED, explain(&e)))?;
-    let is_one = |label: &[u8]| label.ends_with(b"CRL");
-    if let Err(cause) = all_are_found(text, (found.len(), "lists"), is_one) {
-        let cause = format!(
-            "{cause}; each must be between lines of their own, -----BEGIN X509 CRL----- and -----END X509 CRL-----"
-        );
-        return Err(malformed(path, WANTED, cause));
-    }
-    if found.is_empty() {
-        return Err(PemError::Empty {
-            path: path.into(),
-            wanted: WANTED,
-        });
-    }
-    Ok(found)
+    let lists = Blocks {
+        wanted: "revocation list",
+        several: "lists",
+        ending: "CRL",
+        label: "X509 CRL",
+    };
+    lists.read(path, without_mark(&bytes))
 }
 
 /// The content of a file of secrets for session tickets, whose form is not PEM.

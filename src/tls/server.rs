@@ -1,132 +1,131 @@
 //! countersign as a TLS server: a listener's settings, and one handshake under them.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::server::{Accepted, NoServerSessionStorage};
-use rustls::{
-    AlertDescription, HandshakeKind, ProtocolVersion, ServerConfig, SupportedProtocolVersion,
-};
-use rustls_pki_types::UnixTime;
+use rustls::{AlertDescription, HandshakeKind, ProtocolVersion};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_rustls::server::{StartHandshake, TlsStream};
 
 use super::bundle::Bundle;
-use super::choices;
 use super::first_flight;
-use super::handshake::{
-    self, Handshaken, Peer, Record, RefusedHandshake, Unattested, VerifiedChain,
-};
+use super::handshake::{self, Handshaken, Record, RefusedHandshake, Unattested};
 use super::own_certificate::OwnChain;
-use super::peers::{KnownPeer, Peers, Withdrawal};
+use super::peers::{KnownPeer, Withdrawal};
 use super::refusal::{Refusal, alert_record};
-use super::sessions::Sessions;
-use super::sni::{Certificates, normalise};
+use super::sni::Certificates;
 use super::stream::{Socket, Stream};
-use super::verifier::ClientVerifier;
 use super::words;
-use crate::config::{ListenerTls, Protocol};
+use crate::config::{ClientPolicy, ListenerTls, Protocol};
+use crate::identity::canonical_dns;
+
+pub(super) use policy::{Demand, Trust};
+use policy::{Policies, Policy};
+
+mod policy;
 
 /// How long a refused client may take to read its alert before it is dropped.
 const LINGER: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// The TLS 1.3 tickets after a full handshake. A client that opens several
-/// connections at once uses one for each (RFC 9846 §C.4).
-const TICKETS: usize = 2;
-
 /// The TLS side of one listener. Cheap to share; immutable.
 #[derive(Debug)]
 pub struct ServerTls {
-    config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
-    /// `None`: certificates are not asked for.
-    trust: Option<Trust>,
+    policies: Policies,
 }
 
-/// What client certificates are checked against, and what for.
-#[derive(Debug)]
-pub(super) struct Trust {
-    pub(super) bundle: Arc<Bundle>,
-    /// Whether a client without one is refused.
-    pub(super) required: bool,
-    /// Where those whose chain is good are known.
-    pub(super) peers: Arc<Peers>,
+/// Why a host may not be asked for over a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Misdirected {
+    /// What is demanded of its clients is not what was demanded of this one.
+    AnotherPolicy,
+    /// The listener does not serve it at all.
+    NotServed,
 }
 
 impl ServerTls {
-    /// Puts a listener's settings together.
-    ///
-    /// `trust` is what client certificates are checked against; `None`: they are
-    /// not asked for. `sessions` keeps what can be resumed; `None`: nothing.
+    /// Puts a listener's settings together. `demand` says what each policy of
+    /// [`ListenerTls::policies`], by its place there, is made of.
     pub(super) fn new(
         tls: &ListenerTls,
         protocols: &[Protocol],
         chains: &[&OwnChain],
-        trust: Option<Trust>,
-        sessions: Option<Sessions>,
+        demand: impl Fn(usize, ClientPolicy) -> Result<Demand, rustls::Error>,
     ) -> Result<Self, rustls::Error> {
-        let certificates = Arc::new(Certificates::new(chains));
-        let versions: Vec<&'static SupportedProtocolVersion> = choices::versions(tls.versions);
-        let builder = ServerConfig::builder_with_provider(Arc::new(choices::provider(tls)))
-            .with_protocol_versions(&versions)?;
-        let builder = match &trust {
-            Some(trust) => {
-                let bundle = Arc::clone(&trust.bundle);
-                let verifier = ClientVerifier::new(bundle, trust.required);
-                builder.with_client_cert_verifier(Arc::new(verifier))
-            }
-            None => builder.with_no_client_auth(),
-        };
-        let resolver: Arc<Certificates> = Arc::clone(&certificates);
-        let mut config = builder.with_cert_resolver(resolver);
-        // The library's own store asks nobody before it resumes a session.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.max_early_data_size = 0;
-        config.send_tls13_tickets = 0;
-        if let Some(sessions) = sessions {
-            config.ticketer = Arc::new(sessions);
-            config.send_tls13_tickets = TICKETS;
-            config.max_tls13_tickets = TICKETS;
-        }
-        config.alpn_protocols = protocols.iter().map(alpn).collect();
+        let certificates = Arc::new(Certificates::new(chains, tls.unknown_sni));
+        let policies = Policies::new(tls, |index, policy| {
+            Policy::new(tls, protocols, &certificates, demand(index, policy)?)
+        })?;
         Ok(Self {
-            config: Arc::new(config),
             certificates,
-            trust,
+            policies,
         })
     }
 
-    /// Judges a client of an open connection as a handshake would now.
+    /// Judges a client of an open connection, which asked for `server_name`, as
+    /// a handshake would now.
     ///
     /// Returns until when it may go on, in seconds since 1970; `None`: for ever.
     ///
     /// # Errors
     ///
     /// It would be refused, and why.
-    pub fn judge(&self, peer: Option<&KnownPeer>) -> Result<Option<i64>, Withdrawal> {
-        match (&self.trust, peer) {
-            (None, None) => Ok(None),
-            (Some(trust), Some(peer)) => peer.judge(&trust.bundle).map(Some),
-            (Some(trust), None) if trust.required => Err(Withdrawal {
-                reason: Refusal::NoCertificate,
-                cause: "the listener demands a certificate now, and none was presented".to_owned(),
-                remedy: None,
-            }),
-            (Some(_), None) => Ok(None),
-            (None, Some(_)) => Err(Withdrawal {
-                reason: Refusal::Untrusted,
-                cause: "the listener asks for no certificate any more, and has nothing to check one against".to_owned(),
+    pub fn judge(
+        &self,
+        server_name: Option<&str>,
+        peer: Option<&KnownPeer>,
+    ) -> Result<Option<i64>, Withdrawal> {
+        let place = self.place_of_open(server_name);
+        match place.and_then(|place| self.policies.get(place)) {
+            Some(policy) => policy.judge(peer),
+            None => Err(Withdrawal {
+                reason: Refusal::UnknownName,
+                cause: unknown_name(server_name),
                 remedy: None,
             }),
         }
     }
 
-    /// Whether requests for `host` (lower case, no port) may come over a
-    /// connection to this listener; else they get 421 (RFC 9110 §15.5.20).
-    pub fn covers(&self, host: &str) -> bool {
-        self.certificates.cover(host)
+    /// The trust bundle that clients which ask for `server_name` are checked
+    /// against, if they are.
+    pub fn bundle(&self, server_name: Option<&str>) -> Option<&Arc<Bundle>> {
+        let policy = self.policies.get(self.place_of_open(server_name)?)?;
+        Some(&policy.trust.as_ref()?.bundle)
+    }
+
+    /// Sees whether requests for `host` (lower case, no port, no final dot) may
+    /// come over a connection whose client asked for `server_name`.
+    ///
+    /// They may if a client that had asked for `host` would have come under the
+    /// very same policy. An address cannot be asked for in a handshake (RFC 6066
+    /// §3), so it goes with no name.
+    ///
+    /// # Errors
+    ///
+    /// They may not, and why; they get 421 (RFC 9110 §15.5.20).
+    pub fn covers(&self, host: &str, server_name: Option<&str>) -> Result<(), Misdirected> {
+        let name = Some(host).filter(|host| host.parse::<IpAddr>().is_err());
+        match self.place_of(name) {
+            None => Err(Misdirected::NotServed),
+            place if place == self.place_of_open(server_name) => Ok(()),
+            Some(_) => Err(Misdirected::AnotherPolicy),
+        }
+    }
+
+    /// Which policy holds for a client that asks for `name`. `None`: it is refused.
+    fn place_of(&self, name: Option<&str>) -> Option<usize> {
+        let is_covered = |name: &str| self.certificates.cover(name);
+        self.policies.place(name, is_covered)
+    }
+
+    /// The same for a client that has asked for it and was let in, perhaps
+    /// before the certificates changed.
+    fn place_of_open(&self, name: Option<&str>) -> Option<usize> {
+        self.policies.only().or_else(|| self.place_of(name))
     }
 
     /// Completes a handshake, the ClientHello included, before `deadline`.
@@ -151,7 +150,7 @@ impl ServerTls {
         };
         let record = record.take();
         match outcome {
-            Ok(stream) => self.handshaken(stream, record),
+            Ok((stream, policy)) => handshaken(stream, policy, record),
             Err(refused) => Err(record.complete(refused)),
         }
     }
@@ -160,7 +159,7 @@ impl ServerTls {
         &self,
         mut socket: Socket,
         record: &Rc<RefCell<Record>>,
-    ) -> Result<TlsStream<Socket>, RefusedHandshake> {
+    ) -> Result<(TlsStream<Socket>, &Policy), RefusedHandshake> {
         let accepted = match first_flight::client_hello(&mut socket).await {
             Ok(accepted) => accepted,
             Err(mut refused) => {
@@ -168,104 +167,81 @@ impl ServerTls {
                 return Err(refused);
             }
         };
-        let name = accepted.client_hello().server_name().map(normalise);
-        if self.certificates.candidates(name.as_deref()).is_empty() {
+        let hello = accepted.client_hello();
+        let name = hello.server_name().map(canonical_dns).map(Cow::into_owned);
+        let place = self.place_of(name.as_deref());
+        let Some(policy) = place.and_then(|place| self.policies.get(place)) else {
             let refused = refuse_name(socket, name.as_deref()).await;
             record.borrow_mut().note_server_name(name);
             return Err(refused);
-        }
+        };
         record.borrow_mut().note_server_name(name);
-        self.finish(accepted, socket, record).await
-    }
-
-    /// The part of the handshake that the TLS library runs.
-    async fn finish(
-        &self,
-        accepted: Accepted,
-        socket: Socket,
-        record: &Rc<RefCell<Record>>,
-    ) -> Result<TlsStream<Socket>, RefusedHandshake> {
-        let start = StartHandshake::from_parts(accepted, socket);
-        // Both halves run with the record in place: the library asks for the
-        // session in the first, and its verifier in the second.
-        let config = Arc::clone(&self.config);
-        let outcome = handshake::recorded(Rc::clone(record), async move {
-            start.into_stream(config).into_fallible().await
-        })
-        .await;
-        match outcome {
-            Ok(stream) => Ok(stream),
-            Err((cause, socket)) => Err(failed(&cause, socket)),
-        }
-    }
-
-    /// A handshake that the library has completed, unless it has done so for
-    /// somebody whom nobody here has verified.
-    fn handshaken(
-        &self,
-        stream: TlsStream<Socket>,
-        mut record: Record,
-    ) -> Result<Handshaken, RefusedHandshake> {
-        let server_name = record.take_server_name();
-        let session = stream.get_ref().1;
-        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-        let certificates = session.peer_certificates().unwrap_or_default();
-        let peer = match record.into_peer(resumed, certificates) {
-            Ok(None) if self.trust.as_ref().is_some_and(|trust| trust.required) => Err(Unattested),
-            known => known,
-        };
-        let peer = match (peer, &self.trust) {
-            (Ok(Some(peer)), Some(trust)) => Ok(Some(trust.admit(peer))),
-            (Ok(None), _) => Ok(None),
-            (Ok(Some(_)), None) => Err(Unattested),
-            (Err(fault), _) => Err(fault),
-        };
-        let peer = match peer {
-            Ok(peer) => peer,
-            Err(fault) => {
-                let mut refused = RefusedHandshake::early(Refusal::Internal, fault.to_string());
-                refused.server_name = server_name;
-                return Err(refused);
-            }
-        };
-        let http2 = session.alpn_protocol() == Some(b"h2");
-        let version = match session.protocol_version() {
-            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-            _ => "TLSv1.3",
-        };
-        Ok(Handshaken {
-            stream: Stream::Server(Box::new(stream)),
-            peer,
-            server_name,
-            resumed,
-            http2,
-            version,
-        })
+        let stream = finish(policy, StartHandshake::from_parts(accepted, socket), record).await?;
+        Ok((stream, policy))
     }
 }
 
-impl Trust {
-    /// A client whose handshake has succeeded.
-    fn admit(&self, peer: VerifiedChain) -> Peer {
-        let (mut identity, verdict, chain) = peer.attest();
-        self.bundle.note_use(&verdict.path, UnixTime::now());
-        self.bundle.note_unenforced(&verdict);
-        let good_until = verdict.good_until;
-        let known = self.peers.connect(&self.bundle, &identity, chain, verdict);
-        identity.share_chain(known.shared_chain());
-        Peer {
-            identity,
-            known,
-            good_until,
-        }
+/// The part of the handshake that the TLS library runs.
+async fn finish(
+    policy: &Policy,
+    start: StartHandshake<Socket>,
+    record: &Rc<RefCell<Record>>,
+) -> Result<TlsStream<Socket>, RefusedHandshake> {
+    // Both halves run with the record in place: the library asks for the
+    // session in the first, and its verifier in the second.
+    let config = Arc::clone(&policy.config);
+    let outcome = handshake::recorded(Rc::clone(record), async move {
+        start.into_stream(config).into_fallible().await
+    })
+    .await;
+    match outcome {
+        Ok(stream) => Ok(stream),
+        Err((cause, socket)) => Err(failed(&cause, socket)),
     }
 }
 
-fn alpn(protocol: &Protocol) -> Vec<u8> {
-    match protocol {
-        Protocol::Http1 => b"http/1.1".to_vec(),
-        Protocol::Http2 => b"h2".to_vec(),
-    }
+/// A handshake that the library has completed, unless it has done so for
+/// somebody whom nobody here has verified.
+fn handshaken(
+    stream: TlsStream<Socket>,
+    policy: &Policy,
+    mut record: Record,
+) -> Result<Handshaken, RefusedHandshake> {
+    let server_name = record.take_server_name();
+    let session = stream.get_ref().1;
+    let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+    let certificates = session.peer_certificates().unwrap_or_default();
+    let peer = match record.into_peer(resumed, certificates) {
+        Ok(None) if policy.requires_certificate() => Err(Unattested),
+        known => known,
+    };
+    let peer = match (peer, &policy.trust) {
+        (Ok(Some(peer)), Some(trust)) => Ok(Some(trust.admit(peer))),
+        (Ok(None), _) => Ok(None),
+        (Ok(Some(_)), None) => Err(Unattested),
+        (Err(fault), _) => Err(fault),
+    };
+    let peer = match peer {
+        Ok(peer) => peer,
+        Err(fault) => {
+            let mut refused = RefusedHandshake::early(Refusal::Internal, fault.to_string());
+            refused.server_name = server_name;
+            return Err(refused);
+        }
+    };
+    let http2 = session.alpn_protocol() == Some(b"h2");
+    let version = match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLSv1.3",
+    };
+    Ok(Handshaken {
+        stream: Stream::Server(Box::new(stream)),
+        peer,
+        server_name,
+        resumed,
+        http2,
+        version,
+    })
 }
 
 fn failed(cause: &std::io::Error, socket: Socket) -> RefusedHandshake {
@@ -287,15 +263,16 @@ fn failed(cause: &std::io::Error, socket: Socket) -> RefusedHandshake {
 async fn refuse_name(mut socket: Socket, name: Option<&str>) -> RefusedHandshake {
     let alert = alert_record(AlertDescription::UnrecognisedName);
     let sent = socket.write_all(&alert).await.is_ok();
-    let mut refused = RefusedHandshake::early(
-        Refusal::UnknownName,
-        format!(
-            "no certificate of this listener carries the name {}",
-            name.unwrap_or("-")
-        ),
-    );
+    let mut refused = RefusedHandshake::early(Refusal::UnknownName, unknown_name(name));
     refused.socket = Some(socket).filter(|_| sent);
     refused
+}
+
+fn unknown_name(name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("no certificate of this listener carries the name {name}"),
+        None => "the client asked for no name (SNI), and what this listener demands depends on the name; unknown_sni = \"strictest\" would let it in".to_owned(),
+    }
 }
 
 /// Lets the client read its alert: ends our side and waits a moment for its

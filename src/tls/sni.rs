@@ -1,14 +1,14 @@
 //! Which certificate a client gets, and which names a listener answers for.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::own_certificate::OwnChain;
-use crate::config::{OwnCertificate, Problem};
+use crate::config::{HostPattern, ListenerTls, Located, OwnCertificate, Problem, UnknownSni};
+use crate::identity::canonical_dns;
 
 /// The certificates of one listener, by the names in them.
 ///
@@ -19,30 +19,68 @@ use crate::config::{OwnCertificate, Problem};
 /// identity), serves every name that no other certificate carries.
 #[derive(Debug)]
 pub(super) struct Certificates {
-    exact: HashMap<String, Vec<Arc<CertifiedKey>>>,
-    /// By the part after `*.`.
-    wildcard: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    named: ByName<Vec<Arc<CertifiedKey>>>,
     nameless: Vec<Arc<CertifiedKey>>,
     /// For clients that ask for no name: what stands first, and any other
     /// chain for the very same names with another kind of key.
     default: Vec<Arc<CertifiedKey>>,
+    /// Whether a name that no certificate carries gets the default.
+    for_unknown: bool,
+}
+
+/// Something for each of some names. A name finds what stands for it exactly,
+/// or else for `*.` and all but its first label.
+#[derive(Debug)]
+pub(super) struct ByName<T> {
+    exact: HashMap<String, T>,
+    /// By the part after `*.`.
+    wildcard: HashMap<String, T>,
+}
+
+impl<T> ByName<T> {
+    /// What stands for `name`, in the form in which names are compared.
+    pub(super) fn find(&self, name: &str) -> Option<&T> {
+        let suffix = || name.split_once('.').map(|(_, suffix)| suffix);
+        let exact = self.exact.get(name);
+        exact.or_else(|| self.wildcard.get(suffix()?))
+    }
+
+    pub(super) fn insert(&mut self, pattern: &HostPattern, thing: T) {
+        match pattern {
+            HostPattern::Exact(name) => self.exact.insert(name.clone(), thing),
+            HostPattern::Wildcard(suffix) => self.wildcard.insert(suffix.clone(), thing),
+        };
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.wildcard.is_empty()
+    }
+}
+
+impl<T> Default for ByName<T> {
+    fn default() -> Self {
+        Self {
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+        }
+    }
 }
 
 impl Certificates {
     /// Sorts chains by name. In each name the order of the config is kept.
-    pub(super) fn new(chains: &[&OwnChain]) -> Self {
+    pub(super) fn new(chains: &[&OwnChain], unknown: UnknownSni) -> Self {
         let mut sorted = Self {
-            exact: HashMap::new(),
-            wildcard: HashMap::new(),
+            named: ByName::default(),
             nameless: Vec::new(),
             default: Vec::new(),
+            for_unknown: unknown == UnknownSni::Strictest,
         };
         for chain in chains {
             let names = chain.names.dns();
             for name in names {
                 match name.strip_prefix("*.") {
-                    Some(suffix) => sorted.wildcard.entry(suffix.to_owned()).or_default(),
-                    None => sorted.exact.entry(name.clone()).or_default(),
+                    Some(suffix) => sorted.named.wildcard.entry(suffix.to_owned()).or_default(),
+                    None => sorted.named.exact.entry(name.clone()).or_default(),
                 }
                 .push(Arc::clone(&chain.key));
             }
@@ -60,30 +98,31 @@ impl Certificates {
         sorted
     }
 
-    /// Whether requests for `host` may come over a connection to this listener:
-    /// whether a client that asked for it would have got a certificate.
-    ///
-    /// `host` is in lower case, without port and final dot. An address cannot
-    /// be asked for in a handshake (RFC 6066 §3), so it goes with no name.
-    pub(super) fn cover(&self, host: &str) -> bool {
-        host.parse::<IpAddr>().is_ok() || !self.for_name(host).is_empty()
+    /// Whether a certificate carries this name, or serves every name.
+    pub(super) fn cover(&self, name: &str) -> bool {
+        !self.for_name(name).is_empty()
+    }
+
+    /// Whether a certificate carries one of these names, or serves every name.
+    fn cover_any(&self, names: &HostPattern) -> bool {
+        let HostPattern::Wildcard(suffix) = names else {
+            return self.cover(&names.to_string());
+        };
+        let is_below = |name: &String| name.split_once('.').is_some_and(|(_, rest)| rest == suffix);
+        !self.nameless.is_empty()
+            || self.named.wildcard.contains_key(suffix)
+            || self.named.exact.keys().any(is_below)
     }
 
     fn for_name(&self, name: &str) -> &[Arc<CertifiedKey>] {
-        if let Some(found) = self.exact.get(name) {
-            return found;
-        }
-        let suffix = name.split_once('.').map(|(_, suffix)| suffix);
-        match suffix.and_then(|suffix| self.wildcard.get(suffix)) {
-            Some(found) => found,
-            None => &self.nameless,
-        }
+        self.named.find(name).unwrap_or(&self.nameless)
     }
 
     /// The certificates for what a client asked for, in order of preference.
-    pub(super) fn candidates(&self, name: Option<&str>) -> &[Arc<CertifiedKey>] {
-        match name {
-            Some(name) => self.for_name(name),
+    fn candidates(&self, name: Option<&str>) -> &[Arc<CertifiedKey>] {
+        match name.map(|name| self.for_name(name)) {
+            Some([]) if self.for_unknown => &self.default,
+            Some(carry_it) => carry_it,
             None => &self.default,
         }
     }
@@ -91,7 +130,7 @@ impl Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().map(normalise);
+        let name = hello.server_name().map(canonical_dns);
         let candidates = self.candidates(name.as_deref());
         // The first whose key the client can verify, else the first: its
         // failure then says what the client lacks.
@@ -130,7 +169,19 @@ pub(super) fn unservable(whose: &str, chains: &[(&OwnCertificate, &OwnChain)]) -
     chains.iter().filter_map(unservable).collect()
 }
 
-/// The one form in which names are compared: lower case, no final dot.
-pub(super) fn normalise(name: &str) -> String {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+/// The names with a policy of their own that no client could ask for.
+pub(super) fn uncovered(whose: &str, tls: &ListenerTls, chains: &[&OwnChain]) -> Vec<Problem> {
+    let certificates = Certificates::new(chains, tls.unknown_sni);
+    let names = tls.names.iter().map(|named| &named.name);
+    let uncovered = names.filter(|name| !certificates.cover_any(&name.value));
+    let problem = |name: &Located<HostPattern>| {
+        let what = format!(
+            "{whose}.names: no certificate of this listener carries {}",
+            name.value
+        );
+        Problem::at(name.place, what)
+            .causes("no client would ever come under this policy")
+            .remedy("add a certificate for the name, or correct or remove it")
+    };
+    uncovered.map(problem).collect()
 }

@@ -79,17 +79,21 @@ impl Credential {
                 own(upstream, token_file, &value)
             }
             CredentialSource::PerCaller { file } => {
-                let contents = read_file(upstream, file, MAX_CALLERS, files)?;
-                let text = std::str::from_utf8(&contents)
-                    .map_err(|_| problem(upstream, file, "is not UTF-8"))?;
-                let callers = PerCaller::parse(text).map_err(|what| {
-                    problem(upstream, file, &what)
-                        .remedy("write [[callers]] with uri, user and password for each")
+                let callers = callers(upstream, file, files).map_err(|problem| {
+                    problem.remedy("write a file of [[callers]] with uri, user and password for each, readable by this user")
                 })?;
                 Ok(Self::PerCaller(Arc::new(callers)))
             }
         }
     }
+}
+
+/// The credentials of a file, by caller.
+fn callers(upstream: &str, file: &Located<PathBuf>, files: &Files) -> Result<PerCaller, Problem> {
+    let contents = read_file(upstream, file, MAX_CALLERS, files)?;
+    let text =
+        std::str::from_utf8(&contents).map_err(|_| problem(upstream, file, "is not UTF-8"))?;
+    PerCaller::parse(text).map_err(|what| problem(upstream, file, &what))
 }
 
 fn own(upstream: &str, file: &Located<PathBuf>, value: &str) -> Result<Credential, Problem> {

@@ -18,20 +18,30 @@
 //! RFC 6265 (cookies): §5.1.4 (paths), §5.2 (`Set-Cookie`).
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use http::header::{COOKIE, Entry, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
-use crate::config::StatefulSessions;
+use crate::config::{SessionPer, StatefulSessions};
 
 /// The most bytes that the cookies of one session may have together.
 const MOST_BYTES: usize = 8 * 1024;
 
-/// Whose session: a digest of all that tells one caller from another.
-pub type SessionKey = [u8; 32];
+/// The most sessions that one caller has: for each host, and for each credential
+/// of its own. Else one that makes up names of hosts would end those of others.
+const MOST_PER_CALLER: usize = 32;
+
+/// Whose session, and for what, each as a digest.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct SessionKey {
+    /// All that tells one caller from another.
+    pub caller: [u8; 32],
+    /// What tells its requests apart that cannot share a session.
+    pub purpose: [u8; 32],
+}
 
 /// The sessions of one upstream, on one worker.
 #[derive(Debug)]
@@ -45,6 +55,8 @@ struct Kept {
     by_key: HashMap<SessionKey, Session>,
     /// The least recently used first.
     by_turn: BTreeMap<u64, SessionKey>,
+    /// The turns of the sessions of each caller; none is empty.
+    by_caller: HashMap<[u8; 32], BTreeSet<u64>>,
     /// Counts uses and changes: no two have the same.
     turn: u64,
 }
@@ -86,6 +98,11 @@ impl Sessions {
             settings,
             kept: RefCell::default(),
         }
+    }
+
+    /// By what callers are told apart.
+    pub fn per(&self) -> SessionPer {
+        self.settings.per
     }
 
     /// Takes the session cookies out of a request: only countersign's own are sent.
@@ -191,9 +208,11 @@ impl Sessions {
     }
 
     /// Whether there is a session in what stands between two semicolons. Some
-    /// services take a comma for the end of a cookie too (RFC 2965).
+    /// services take a comma (RFC 2965) or a space for the end of a cookie too,
+    /// and some take off quotes, or white space that is not ASCII.
     fn holds_a_session(&self, pair: &[u8]) -> bool {
-        let mut cookies = pair.split(|byte| *byte == b',').map(split_pair);
+        let ends = |byte: &u8| !byte.is_ascii_graphic() || b",\"".contains(byte);
+        let mut cookies = pair.split(ends).map(split_pair);
         cookies.any(|(name, _)| self.is_session(name))
     }
 
@@ -272,7 +291,18 @@ impl Kept {
         if let Some(session) = self.by_key.get_mut(key) {
             session.edition = session.turn;
         }
+        self.clear_own(&key.caller);
         self.clear(settings, now);
+    }
+
+    /// Lets go of the least recently used of one caller beyond the most.
+    fn clear_own(&mut self, caller: &[u8; 32]) {
+        while let Some(turns) = self.by_caller.get(caller)
+            && turns.len() > MOST_PER_CALLER
+            && let Some(oldest) = turns.first().and_then(|turn| self.by_turn.get(turn))
+        {
+            self.forget(&oldest.clone());
+        }
     }
 
     /// Lets go of what is too old, and of the least recently used beyond the most.
@@ -292,16 +322,27 @@ impl Kept {
     /// It was used a moment ago.
     fn touch(&mut self, key: &SessionKey) {
         self.turn = self.turn.wrapping_add(1);
-        if let Some(session) = self.by_key.get_mut(key) {
-            self.by_turn.remove(&session.turn);
-            session.turn = self.turn;
-            self.by_turn.insert(self.turn, *key);
-        }
+        let Some(session) = self.by_key.get_mut(key) else {
+            return;
+        };
+        let turns = self.by_caller.entry(key.caller).or_default();
+        turns.remove(&session.turn);
+        turns.insert(self.turn);
+        self.by_turn.remove(&session.turn);
+        self.by_turn.insert(self.turn, *key);
+        session.turn = self.turn;
     }
 
     fn forget(&mut self, key: &SessionKey) {
-        if let Some(session) = self.by_key.remove(key) {
-            self.by_turn.remove(&session.turn);
+        let Some(session) = self.by_key.remove(key) else {
+            return;
+        };
+        self.by_turn.remove(&session.turn);
+        if let Some(turns) = self.by_caller.get_mut(&key.caller) {
+            turns.remove(&session.turn);
+            if turns.is_empty() {
+                self.by_caller.remove(&key.caller);
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::body::Body;
+use super::lenient;
 use super::pki::{Authority, Leaf, PROXY_NAME, Pki};
 use super::raw::Raw;
 use super::{Stream, Target, within};
@@ -44,8 +45,12 @@ pub(crate) struct Client {
     alpn: Option<&'static str>,
     resumes: bool,
     fragments: bool,
+    lenient: Vec<Leniency>,
     config: OnceLock<Arc<ClientConfig>>,
 }
+
+/// Changes what a good client would do.
+type Leniency = fn(&mut ClientConfig, &Arc<RootCertStore>);
 
 /// Which HTTP a client speaks, and names in ALPN.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,6 +101,7 @@ impl Client {
             alpn: None,
             resumes: false,
             fragments: false,
+            lenient: Vec::new(),
             config: OnceLock::new(),
         }
     }
@@ -153,6 +159,26 @@ impl Client {
     /// Remembers sessions and tries to resume them, also across clones.
     pub(crate) fn resuming(self) -> Self {
         self.change(|client| client.resumes = true)
+    }
+
+    /// Takes a certificate of its root for whatever name.
+    pub(crate) fn trusting_every_name(self) -> Self {
+        self.change(|client| client.lenient.push(lenient::trust_every_name))
+    }
+
+    /// Offers its last session to whomever it meets next. Its clones do so in
+    /// the name of others, as long as nothing but the name is changed.
+    pub(crate) fn resuming_anywhere(self) -> Self {
+        self.resuming()
+            .change(|client| client.lenient.push(lenient::resume_anywhere))
+    }
+
+    /// The same client, sessions included, that asks for another name.
+    pub(crate) fn also_asking_for(&self, name: &str) -> Self {
+        self.config();
+        let mut other = self.clone();
+        name.clone_into(&mut other.server_name);
+        other
     }
 
     /// The same client in TLS 1.2 and 1.3, each with HTTP/1.1 and HTTP/2.
@@ -290,6 +316,9 @@ impl Client {
             config.max_fragment_size = self.fragments.then_some(64);
             if !self.resumes {
                 config.resumption = Resumption::disabled();
+            }
+            for change in &self.lenient {
+                change(&mut config, &self.roots);
             }
             Arc::new(config)
         }))

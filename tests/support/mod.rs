@@ -14,11 +14,14 @@ pub(crate) mod command;
 pub(crate) mod disk;
 pub(crate) mod everywhere;
 pub(crate) mod frames;
+mod lenient;
 pub(crate) mod pki;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod reloads;
+pub(crate) mod scene;
 pub(crate) mod things;
+pub(crate) mod tokens;
 pub(crate) mod trust;
 pub(crate) mod upstream;
 

@@ -96,9 +96,13 @@ impl Setup {
         self
     }
 
-    /// Starts the binary from a shell, after this command: for resource limits.
+    /// Starts the binary from a shell, after this command and those before it:
+    /// for resource limits.
     pub(crate) fn after_shell(mut self, command: &str) -> Self {
-        self.launcher = Some(command.to_owned());
+        self.launcher = Some(match self.launcher {
+            Some(before) => format!("{before} && {command}"),
+            None => command.to_owned(),
+        });
         self
     }
 

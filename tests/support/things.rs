@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use data_encoding::BASE64;
+use rcgen::KeyPair;
 use rustls::AlertDescription;
+use serde_json::json;
 use tokio::time::{Duration, Instant, sleep};
 
-use super::client::{Client, Refusal, Session, get};
+use super::client::{Client, Refusal, Session, get, with};
 use super::command::Finished;
 use super::disk::{Content, Volume, Way};
 use super::pki::{Authority, Leaf, PROXY_NAME, Pki};
 use super::proxy::{Proxy, Setup};
+use super::tokens;
 use super::upstream::{Reply, Upstream};
 
 /// A kind of thing.
@@ -28,11 +31,15 @@ pub(crate) enum Thing {
     UpstreamBundle,
     UpstreamCertificate,
     TicketKeys,
+    CallersCredentials,
+    SigningKey,
+    KeysOfOthers,
+    MachineAuthorities,
 }
 
 impl Thing {
     /// All of them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Bundle,
         Self::BundleFolder,
         Self::OwnCertificate,
@@ -43,6 +50,10 @@ impl Thing {
         Self::UpstreamBundle,
         Self::UpstreamCertificate,
         Self::TicketKeys,
+        Self::CallersCredentials,
+        Self::SigningKey,
+        Self::KeysOfOthers,
+        Self::MachineAuthorities,
     ];
 
     /// What the config says so that the thing is read from `live/`.
@@ -73,6 +84,43 @@ impl Thing {
                  certificate = { chain = 'live/own.pem', key = 'live/own.key' }"
             }
             Self::TicketKeys => "server.session_ticket_keys = 'live/ticket.keys'",
+            Self::CallersCredentials => {
+                "upstreams.orders.outbound.basic_authentication = 'required'
+                 upstreams.orders.outbound.credential = { source = 'per_caller', file = 'live/callers.toml' }"
+            }
+            Self::SigningKey => {
+                "[upstreams.orders.outbound.assertion]
+                 encode = ['jwt']
+                 jwt = { keys = ['live/key.pem'], issuer = 'https://proxy.example' }"
+            }
+            Self::KeysOfOthers => {
+                "[listeners.public]
+                 accept_assertions_from = [{ uri = 'spiffe://prod.example/*' }]
+                 accept_assertions = ['jwt']
+                 assertion_jwt = { jwks = 'live/jwks.json', issuer = 'https://edge.example', audience = 'inner' }"
+            }
+            Self::MachineAuthorities => {
+                "upstreams.orders.tls = { trust = 'system', server_name = 'orders.internal' }"
+            }
+        }
+    }
+
+    /// Whether it takes an upstream over TLS.
+    fn is_of_tls_to_the_upstream(self) -> bool {
+        matches!(
+            self,
+            Self::UpstreamBundle | Self::UpstreamCertificate | Self::MachineAuthorities
+        )
+    }
+
+    /// What makes it known where the thing is, if the config does not.
+    fn launched(self, setup: Setup) -> Setup {
+        match self {
+            Self::MachineAuthorities => {
+                let path = setup.path("live/ca.pem");
+                setup.after_shell(&format!("export SSL_CERT_FILE='{}'", path.display()))
+            }
+            _ => setup,
         }
     }
 
@@ -82,8 +130,12 @@ impl Thing {
             Self::Bundle | Self::BundleFolder | Self::RevocationList | Self::RevocationFolder => {
                 "trust.clients"
             }
-            Self::OwnCertificate | Self::TicketKeys => "listeners.public",
-            Self::Credential | Self::UpstreamCertificate => "upstreams.orders",
+            Self::OwnCertificate | Self::TicketKeys | Self::KeysOfOthers => "listeners.public",
+            Self::Credential
+            | Self::CallersCredentials
+            | Self::SigningKey
+            | Self::MachineAuthorities
+            | Self::UpstreamCertificate => "upstreams.orders",
             Self::Config => "routes",
             Self::UpstreamBundle => "trust.internal",
         }
@@ -112,6 +164,8 @@ pub(crate) struct Makers {
     /// The config of each version.
     configs: Vec<String>,
     own: Vec<Leaf>,
+    /// The key of each version that signs assertions.
+    signing: Vec<KeyPair>,
     /// The revocation list of each version: no two of the same content are the same.
     lists: Vec<String>,
 }
@@ -139,14 +193,15 @@ impl Scene {
         let pki = Pki::new();
         let upstream = Upstream::build(|_| Reply::ok("hello"));
         let upstream = match thing {
-            Thing::UpstreamBundle => upstream.tls(&pki.server("orders.internal")),
             Thing::UpstreamCertificate => upstream
                 .tls(&pki.server("orders.internal"))
                 .clients(pki.root()),
+            _ if thing.is_of_tls_to_the_upstream() => upstream.tls(&pki.server("orders.internal")),
             _ => upstream,
         };
         let upstream = upstream.start().await;
-        let mut setup = Setup::new(&pki, &upstream).with(thing.config()).with(more);
+        let setup = Setup::new(&pki, &upstream).with(thing.config()).with(more);
+        let mut setup = thing.launched(setup);
         if let Some(launcher) = launcher {
             setup = setup.after_shell(launcher);
         }
@@ -271,18 +326,21 @@ impl Scene {
                 let sent = BASE64.decode(sent.strip_prefix("Basic ").unwrap().as_bytes());
                 sent.unwrap().starts_with(pair.as_bytes())
             }
-            Thing::Config => {
-                let mut session = known.connect(self.proxy.public()).await.unwrap();
-                let mut found = Vec::new();
-                for each in 0..VERSIONS {
-                    let answer = session.send(get(&format!("/v{each}/"))).await.unwrap();
-                    if answer.status == 200 {
-                        found.push(each);
-                    }
-                }
-                found == [version]
+            Thing::Config => self.routes_only(&known, version).await,
+            Thing::CallersCredentials => {
+                self.answers(&known).await.unwrap();
+                let sent = self.upstream.requests().pop().unwrap();
+                let held = format!("Bearer {}", password(version));
+                sent.header("authorization").unwrap().starts_with(&held)
             }
-            Thing::UpstreamBundle => {
+            Thing::SigningKey => {
+                self.answers(&known).await.unwrap();
+                let sent = self.upstream.requests().pop().unwrap();
+                let token = sent.header("x-client-assertion").unwrap();
+                tokens::is_signed_by(token, &self.makers.signing[version])
+            }
+            Thing::KeysOfOthers => self.believes_only(&known, version).await,
+            Thing::UpstreamBundle | Thing::MachineAuthorities => {
                 let answer = known.get(self.proxy.public(), "/").await.unwrap();
                 let status = if version.is_multiple_of(2) { 200 } else { 502 };
                 answer.status == status
@@ -294,6 +352,19 @@ impl Scene {
             }
             Thing::TicketKeys => self.resumes_of(version).await,
         }
+    }
+
+    /// Whether the route of this version is there alone.
+    async fn routes_only(&self, client: &Client, version: usize) -> bool {
+        let mut session = client.connect(self.proxy.public()).await.unwrap();
+        let mut found = Vec::new();
+        for each in 0..VERSIONS {
+            let answer = session.send(get(&format!("/v{each}/"))).await.unwrap();
+            if answer.status == 200 {
+                found.push(each);
+            }
+        }
+        found == [version]
     }
 
     async fn trusts_only(&self, version: usize) -> bool {
@@ -330,6 +401,20 @@ impl Scene {
             }
         }
         refused == [version]
+    }
+
+    /// Whether a listed peer is believed with a token of this version's key alone.
+    async fn believes_only(&self, peer: &Client, version: usize) -> bool {
+        let mut believed = Vec::new();
+        for (each, key) in from(version, &self.makers.signing) {
+            let token = tokens::sign(key, json!({}));
+            let request = with(get("/"), "x-client-assertion", &token);
+            let answer = peer.send(self.proxy.public(), request).await.unwrap();
+            if answer.status == 200 {
+                believed.push(each);
+            }
+        }
+        believed == [version]
     }
 
     /// Whether a session of this version is resumed. When there is none yet:
@@ -403,6 +488,7 @@ impl Makers {
             own: own.collect(),
             lists: leaves.iter().map(|leaf| pki.root().crl(&[leaf])).collect(),
             leaves,
+            signing: each.clone().map(|_| tokens::signing_key()).collect(),
             configs: each.map(|v| setup.text_with(&routes(v))).collect(),
             authorities,
             pki,
@@ -435,7 +521,7 @@ impl Makers {
             }
             Thing::Config => vec![("countersign.toml", pad(self.configs[version].clone()))],
             // Every other one trusts the upstream; half of it stays each time.
-            Thing::UpstreamBundle => {
+            Thing::UpstreamBundle | Thing::MachineAuthorities => {
                 let other = &self.authorities[version / 2];
                 let text = if version.is_multiple_of(2) {
                     self.pki.root().pem()
@@ -443,6 +529,15 @@ impl Makers {
                     self.authorities[version / 2 + 1].pem()
                 };
                 vec![("ca.pem", pad(format!("{}{text}", other.pem())))]
+            }
+            Thing::CallersCredentials => {
+                let token = password(version);
+                let text = format!("[[callers]]\nuri = 'spiffe://**'\ntoken = '{token}'\n");
+                vec![("callers.toml", pad(text))]
+            }
+            Thing::SigningKey => vec![("key.pem", pad(self.signing[version].serialize_pem()))],
+            Thing::KeysOfOthers => {
+                vec![("jwks.json", pad(tokens::key_set(&self.signing[version])))]
             }
             Thing::TicketKeys => {
                 let secret = BASE64.encode(&[b'0' + version as u8; 48]);
@@ -481,10 +576,14 @@ fn password(version: usize) -> String {
 /// Starts a proxy whose files of this thing are not there; it must not start.
 pub(crate) async fn start_without(thing: Thing) -> Finished {
     let pki = Pki::new();
-    let scheme = match thing {
-        Thing::UpstreamBundle | Thing::UpstreamCertificate => "https",
-        _ => "http",
+    let scheme = if thing.is_of_tls_to_the_upstream() {
+        "https"
+    } else {
+        "http"
     };
     let setup = Setup::to(&pki, &format!("{scheme}://127.0.0.1:1"));
-    setup.with(thing.config()).run_to_its_end().await
+    thing
+        .launched(setup.with(thing.config()))
+        .run_to_its_end()
+        .await
 }

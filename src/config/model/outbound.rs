@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Located;
 use crate::config::signed::SignedAssertion;
-use crate::identity::{Encoding, Identity};
+use crate::identity::{Encoding, Identity, Tellers};
 
 /// How much a layer of outbound authentication is wanted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,9 +53,10 @@ impl Outbound {
     pub fn inexpressible(&self, identity: &Identity, own: Option<&Identity>) -> Option<String> {
         let mut fields = Vec::new();
         let mut encodings = self.encodings.iter();
-        let failed = encodings.find_map(|one| one.encode(identity, own, &mut fields).err());
+        let tellers = Tellers { own, speaker: None };
+        let failed = encodings.find_map(|one| one.encode(identity, tellers, &mut fields).err());
         let signed = self.signed.as_ref();
-        let nobody = signed.is_some_and(|one| one.subject.render(identity.names()).is_none());
+        let nobody = signed.is_some_and(|one| one.subject.render(identity.names(), None).is_none());
         match failed {
             Some(cause) => Some(cause.to_string()),
             None if nobody => {
@@ -89,6 +90,17 @@ pub struct StatefulSessions {
     pub lifetime: Duration,
     /// The most sessions that one worker keeps.
     pub most: NonZeroUsize,
+    /// For whom one is kept.
+    pub per: SessionPer,
+}
+
+/// Whose requests may use the session that a service has opened for one of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SessionPer {
+    /// Those of the same certificate, or of the same statement by the same speaker.
+    Certificate,
+    /// Those of all certificates with the same names below the same trust anchor.
+    Name,
 }
 
 /// A response by which a service says that it does not know a session.

@@ -66,7 +66,7 @@ const JWT: Table = Table {
         },
         Opt {
             path: "upstreams.NAME.outbound.assertion.jwt.subject",
-            value: "a template, as in the table `headers`",
+            value: "a template with [placeholders](#placeholders), as in the table `headers`",
             default: Is("\"{uri}\""),
             summary: "Who is calling: the claim `sub`.",
             protects: "Take one kind of name: with several, one caller could have the name of another. A caller without such a name is refused (403), since an assertion of nobody could be taken for one of anybody.",
@@ -124,7 +124,7 @@ const HEADERS: Table = Table {
     summary: "The fields of the `headers` encoding, under the names that the service reads.",
     options: &[Opt {
         path: "upstreams.NAME.outbound.assertion.headers.FIELD",
-        value: "a template such as `\"{subject}\"`",
+        value: "a template such as `\"{subject}\"`, with [placeholders](#placeholders)",
         default: Unset,
         summary: "A header field and what it holds.",
         protects: "A field of this name that a caller sends is removed from every request, in every spelling, also with `identity_assertion = \"never\"`.",

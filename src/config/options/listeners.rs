@@ -3,7 +3,15 @@
 use super::Default::{Is, Required, Unset};
 use super::{Opt, Table};
 
-pub(super) const TABLES: &[Table] = &[LISTENER, SPEAKERS, TLS, CERTIFICATES, LIMITS, ASSERTION_JWT];
+pub(super) const TABLES: &[Table] = &[
+    LISTENER,
+    SPEAKERS,
+    TLS,
+    NAMES,
+    CERTIFICATES,
+    LIMITS,
+    ASSERTION_JWT,
+];
 
 const LISTENER: Table = Table {
     path: "listeners.NAME",
@@ -240,6 +248,19 @@ const TLS: Table = Table {
             example: "\"partners\"",
         },
         Opt {
+            path: "listeners.NAME.tls.unknown_sni",
+            value: "`\"refuse\"` or `\"strictest\"`",
+            default: Is("\"refuse\""),
+            summary: "What becomes of clients that ask for a name which no certificate carries; where `names` has entries, also of those that ask for none.",
+            protects: "`\"strictest\"` lets them in with the first certificate, under the policy of this listener that demands the most. Where several demand as much, with different bundles, there is none, and it is refused.",
+            without: "they are refused with `unrecognized_name`",
+            see: &[
+                "listeners.NAME.tls.names.SNI.client_auth",
+                "listeners.NAME.tls.certificates",
+            ],
+            example: "\"refuse\"",
+        },
+        Opt {
             path: "listeners.NAME.tls.on_missing",
             value: "`\"alert\"`; `\"http\"` is not available in this version",
             default: Is("\"alert\""),
@@ -327,6 +348,38 @@ const TLS: Table = Table {
             without: "X25519MLKEM768 is preferred, and the classical groups are offered",
             see: &["listeners.NAME.tls.cipher_suites"],
             example: "[\"X25519MLKEM768\", \"X25519\", \"secp256r1\"]",
+        },
+    ],
+};
+
+const NAMES: Table = Table {
+    path: "listeners.NAME.tls.names.SNI",
+    header: "[listeners.public.tls.names.\"partner.example.com\"]",
+    left_out: true,
+    summary: "Another policy for clients that ask for this name (SNI): exact, or `*.` and a name, which stands for one label; an exact one goes first. All other names have the listener's own.",
+    options: &[
+        Opt {
+            path: "listeners.NAME.tls.names.SNI.client_auth",
+            value: "`\"none\"`, `\"want\"` or `\"require\"`",
+            default: Required,
+            summary: "Whether clients that ask for this name are asked for a certificate, and whether they must have one.",
+            protects: "A request for a name with another policy than its connection was made under is answered with 421, so that no name is a way around the policy of another one.",
+            without: "nobody could tell whether callers without a certificate are let in",
+            see: &[
+                "listeners.NAME.tls.client_auth",
+                "listeners.NAME.tls.unknown_sni",
+            ],
+            example: "\"want\"",
+        },
+        Opt {
+            path: "listeners.NAME.tls.names.SNI.trust",
+            value: "the name of a trust bundle",
+            default: Unset,
+            summary: "What their certificates are checked against. Refused with `\"none\"`.",
+            protects: "Whoever is trusted for another name of the listener is not for this one.",
+            without: "it is that of the listener, and must be written where the listener has none",
+            see: &["listeners.NAME.tls.trust", "trust.NAME.ca"],
+            example: "\"partners\"",
         },
     ],
 };

@@ -50,10 +50,11 @@ fn is_off(table: &Table, option: &Opt) -> bool {
         "upstreams.NAME.outbound.credential.user",
         "upstreams.NAME.outbound.credential.password_file",
     ];
-    const BESIDE: [&str; 3] = [
+    const BESIDE: [&str; 4] = [
         "upstreams.NAME.outbound.session_lost",
         "upstreams.NAME.outbound.session_lifetime",
         "upstreams.NAME.outbound.max_sessions",
+        "upstreams.NAME.outbound.session_per",
     ];
     let unset = matches!(option.default, Default::Unset);
     table.left_out || (unset && !NEEDED.contains(&option.path)) || BESIDE.contains(&option.path)

@@ -125,7 +125,7 @@ const ALLOW: Table = Table {
             value: "the SHA-256 fingerprint of a certificate, 64 hexadecimal digits",
             default: Unset,
             summary: "Matches this one certificate.",
-            protects: "Its successor is refused until the config names it too.",
+            protects: "Its successor is refused until the config names it too. Where another peer speaks for the caller, it is the certificate of which that peer says that it is the caller's.",
             without: "the fingerprint makes no difference",
             see: &["routes[].allow"],
             example: "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",

@@ -209,9 +209,12 @@ const OUTBOUND: Table = Table {
             value: "`true` or `false`",
             default: Is("true"),
             summary: "Whether the sessions that the service opens are kept for those for whom it does. Acts with `session_cookies`.",
-            protects: "The cookie stays with countersign, and serves one certificate and one host alone; with `source = \"forward\"`, one `Authorization` too. Anonymous callers have no sessions.",
+            protects: "The cookie stays with countersign, and serves one certificate (see `session_per`) and one host alone; with `source = \"forward\"`, one `Authorization` too. Anonymous callers have no sessions.",
             without: "sessions are kept where `session_cookies` names them",
-            see: &["upstreams.NAME.outbound.session_cookies"],
+            see: &[
+                "upstreams.NAME.outbound.session_cookies",
+                "upstreams.NAME.outbound.session_per",
+            ],
             example: "true",
         },
         Opt {
@@ -255,6 +258,19 @@ const OUTBOUND: Table = Table {
             example: "10000",
         },
         Opt {
+            path: "upstreams.NAME.outbound.session_per",
+            value: "`\"certificate\"` or `\"name\"`",
+            default: Is("\"certificate\""),
+            summary: "Whose requests may use a session: those of the same certificate, or of all certificates with the same names below the same trust anchor, so that it outlives a renewal.",
+            protects: "With `\"name\"` every such certificate that is trusted, an old or stolen one too, has the session with what another has left in it. Whom the trust anchor lets issue for a name is the bundle's affair.",
+            without: "another certificate of the same name opens a session of its own",
+            see: &[
+                "upstreams.NAME.outbound.session_cookies",
+                "upstreams.NAME.outbound.pool_per",
+            ],
+            example: "\"certificate\"",
+        },
+        Opt {
             path: "upstreams.NAME.outbound.authentication_retry",
             value: "`true` or `false`",
             default: Is("true"),
@@ -279,7 +295,7 @@ const OUTBOUND: Table = Table {
             value: "`\"none\"`, `\"identity\"` or `\"connection\"`",
             default: Is("\"none\""),
             summary: "Who may share a connection to the service. Some services bind a user to a connection (NTLM, Negotiate).",
-            protects: "With `\"identity\"` no two identities use the same connection, with `\"connection\"` no two downstream connections do. Anonymous callers never share one then.",
+            protects: "With `\"identity\"` no two certificates use the same connection, whatever `session_per` says; with `\"connection\"` no two downstream connections do. Anonymous callers never share one then.",
             without: "everybody shares",
             see: &["upstreams.NAME.outbound.credential.source"],
             example: "\"none\"",

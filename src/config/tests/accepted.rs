@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use super::super::{
     Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, CrlCheck, EndpointAddress, Files,
     HostPattern, KeyExchange, LayerMode, ListenerId, LogFormat, LogLevel, OnCrlFault, OnWithdrawal,
-    PoolPer, Problem, Protocol, RunAs, TlsVersion, UpstreamId, UpstreamTrust, parse, read,
+    PoolPer, Problem, Protocol, RunAs, SessionPer, TlsVersion, UnknownSni, UpstreamId,
+    UpstreamTrust, parse, read,
 };
 use super::{BASELINE, accepted, draft, with};
 use crate::identity::{Decoding, Encoding};
@@ -477,6 +478,7 @@ session_cookies = ["JSESSIONID", "__Host-sid"]
 session_lost = ["403", "302 /login"]
 session_lifetime = "24h"
 max_sessions = 1000000
+session_per = "name"
 authentication_retry = false
 replay_limit = "16MiB"
 pool_per = "connection"
@@ -494,6 +496,7 @@ credential = {{ source = "per_caller", file = "callers.toml" }}
     assert_eq!(lost, [(403, None), (302, Some("/login"))]);
     assert_eq!(sessions.lifetime, Duration::from_secs(24 * 3600));
     assert_eq!(sessions.most.get(), 1_000_000);
+    assert_eq!(sessions.per, SessionPer::Name);
     assert!(!outbound.authentication_retry);
     assert_eq!(outbound.replay_limit, 16 * 1024 * 1024);
     assert_eq!(outbound.pool_per, PoolPer::Connection);
@@ -522,6 +525,7 @@ fn sessions_are_kept_only_where_their_cookies_are_named() {
     assert_eq!((lost.status, &lost.location), (401, &None));
     assert_eq!(named.lifetime, Duration::from_secs(30 * 60));
     assert_eq!(named.most.get(), 10_000);
+    assert_eq!(named.per, SessionPer::Certificate);
     assert_eq!(outbound("stateful_sessions = false\n").sessions, None);
 }
 
@@ -666,4 +670,66 @@ proptest! {
         let text = format!("{}{to}{}", &BASELINE[..at], &BASELINE[at + 1..]);
         draft(&text).problems.to_string();
     }
+}
+
+#[test]
+fn name_with_a_policy_of_its_own_takes_from_its_listener_the_bundle_alone() {
+    let names = r#"trust = "partners"
+names."A.Example.com." = { client_auth = "want" }
+names."*.example.com" = { client_auth = "none" }
+names."xn--bcher-kva.example" = { client_auth = "require", trust = "staff" }
+"#;
+    let text = with("trust = \"partners\"\n", names) + "[trust.staff]\nca = [\"staff.pem\"]";
+    let config = accepted(&text);
+    let tls = config.listeners()[0].tls.as_ref().expect("it is there");
+    assert_eq!(tls.unknown_sni, UnknownSni::Refuse);
+    let names: Vec<_> = tls
+        .names
+        .iter()
+        .map(|named| named.name.value.to_string())
+        .collect();
+    assert_eq!(
+        names,
+        ["a.example.com", "*.example.com", "xn--bcher-kva.example"]
+    );
+    let policies: Vec<_> = tls.policies().map(|p| (p.client_auth, p.trust)).collect();
+    let (partners, staff) = (Some(BundleId(0)), Some(BundleId(1)));
+    assert_eq!(
+        policies,
+        [
+            (ClientAuth::Require, partners),
+            (ClientAuth::Want, partners),
+            (ClientAuth::None, None),
+            (ClientAuth::Require, staff),
+        ]
+    );
+    assert_eq!(tls.strictest_policy(), None);
+}
+
+#[test]
+fn strictest_policy_is_the_one_that_demands_most_wherever_it_stands() {
+    for (own, named, strictest) in [
+        ("require", "want", "require"),
+        ("want", "require", "require"),
+        ("want", "none", "want"),
+        ("require", "require", "require"),
+    ] {
+        let tls = format!(
+            "client_auth = \"{own}\"\nunknown_sni = \"strictest\"\nnames.\"a.test\" = {{ client_auth = \"{named}\" }}"
+        );
+        let config = accepted(&with("client_auth = \"require\"", &tls));
+        let tls = config.listeners()[0].tls.as_ref().expect("it is there");
+        let found = tls.strictest_policy().map(|policy| policy.client_auth);
+        let word = found.map(|found| format!("{found:?}").to_lowercase());
+        assert_eq!(word.as_deref(), Some(strictest), "{own} and {named}");
+        assert_eq!(tls.unknown_sni, UnknownSni::Strictest);
+    }
+}
+
+#[test]
+fn route_may_require_a_certificate_that_only_one_name_of_its_listener_asks_for() {
+    let names = "client_auth = \"none\"\nnames.\"a.test\" = { client_auth = \"want\", trust = \"partners\" }";
+    let text = with("client_auth = \"require\"\ntrust = \"partners\"", names);
+    let config = accepted(&text.replace("[[routes]]", "[[routes]]\nclient_auth = \"require\""));
+    assert!(config.routes()[0].requires_certificate);
 }

@@ -145,6 +145,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("\"X-Client-Assertion\"", "\"X-Assertion\""),
     ("\"TLS_AES_256_GCM_SHA384", "\"TLS_AES_128_GCM_SHA256"),
     ("\"billing\"", "\"orders\""),
+    ("\"certificate\"", "\"name\""),
     ("\"chain\"", "\"leaf\""),
     ("\"drain\"", "\"cut\""),
     ("\"h2\", \"http/1.1\"", "\"http/1.1\", \"h2\""),
@@ -152,6 +153,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("\"internal\"", "\"partners\""),
     ("\"orders\"", "\"billing\""),
     ("\"partners\"", "\"internal\""),
+    ("\"refuse\"", "\"strictest\""),
     ("\"reject\"", "\"allow\""),
     ("\"reject\"", "\"log\""),
     ("\"supported\"", "\"required\""),
@@ -185,6 +187,7 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         ("listener", _) => vec![String::new()],
         // A listener has three words for it, a route this one alone.
         ("client_auth", _) if is_on => vec![line("\"want\"")],
+        ("client_auth", "\"want\"") => vec![line("\"require\"")],
         ("client_auth", _) => vec![String::new()],
         ("max_connections" | "max_sessions" | "workers", number) => {
             vec![line(&format!("1{number}"))]

@@ -86,7 +86,9 @@ impl Element {
         Ok(Identity::of_certificate(names, Chain::from(whole)))
     }
 
-    /// Sees that no name is stated that the certificate does not have.
+    /// Sees that no URI or DNS name is stated that the certificate does not
+    /// have. The subject counts as the certificate has it: others may spell the
+    /// same one in another way, and what they write is not looked at then.
     fn check_names(&self, names: &CertificateNames) -> Result<(), DecodeError> {
         let mut stated = StatedNames::default();
         for uri in &self.uri {

@@ -25,7 +25,7 @@ pub(in crate::identity) enum Value {
 }
 
 /// Reads an RFC 4514 string: RDNs in the order in which they are written, each
-/// with its attributes. `None`: it is not one, or is over 16 KiB.
+/// with its attributes. `None`: it is not one, or is over 64 KiB.
 ///
 /// Space is part of a value only where it is escaped or within; a bare `"`,
 /// `;`, `<`, `>` and a byte outside printable ASCII are not taken for part of
@@ -72,16 +72,41 @@ pub(in crate::identity) fn canonical(text: &str) -> Option<String> {
             }
             out.push_str(&attribute.kind);
             out.push('=');
-            match &attribute.value {
-                Value::Der(hex) => {
-                    out.push('#');
-                    out.push_str(hex);
-                }
-                Value::Text(text) => write_value(text, &mut out),
-            }
+            attribute.value.push(&mut out);
         }
     }
     Some(out)
+}
+
+/// Writes the values of all attributes of one type as they stand in an RFC 4514
+/// string, in its order, joined by `,`. One over 64 KiB is written as it is, so
+/// that it is found too large, and not taken for one without such attributes.
+pub(in crate::identity) fn push_values(name: &str, kind: &str, out: &mut String) {
+    let Some(rdns) = parse(name) else {
+        out.push_str(name);
+        return;
+    };
+    let attributes = rdns.into_iter().flatten();
+    let values = attributes.filter(|attribute| attribute.kind == kind);
+    for (index, attribute) in values.enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        attribute.value.push(out);
+    }
+}
+
+impl Value {
+    /// Writes it as it stands in an RFC 4514 string.
+    fn push(&self, out: &mut String) {
+        match self {
+            Self::Der(hex) => {
+                out.push('#');
+                out.push_str(hex);
+            }
+            Self::Text(text) => write_value(text, out),
+        }
+    }
 }
 
 /// Takes one attribute off the front.
@@ -175,5 +200,5 @@ fn unit(rest: &str, is_first: bool) -> Option<(Unit<'_>, &str)> {
 /// What a backslash may stand before (RFC 4514 §3, `special`, and `\`).
 const SPECIAL: &[u8] = b" \"#+,;<=>\\";
 
-/// In bytes.
-const MAX_TEXT: usize = 16 * 1024;
+/// In bytes: more than a name of 16 KiB in DER has when it is written as text.
+const MAX_TEXT: usize = 64 * 1024;

@@ -78,9 +78,38 @@ pub enum EncodeError {
     },
 }
 
+impl EncodeError {
+    /// Holds the identity fields of a request so far, `bytes` in names and
+    /// values, against [`ENCODING_BUDGET`]. `field` is the last of them.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::TooLarge`].
+    pub fn within_budget(field: &HeaderName, bytes: usize) -> Result<(), Self> {
+        if bytes <= ENCODING_BUDGET {
+            return Ok(());
+        }
+        Err(Self::TooLarge {
+            field: field.clone(),
+            bytes,
+            limit: ENCODING_BUDGET,
+        })
+    }
+}
+
 /// The most that all identity fields of a request have together, names and
 /// values, in bytes: half of what servers commonly accept as a request head.
 pub const ENCODING_BUDGET: usize = 16 * 1024;
+
+/// Who tells an upstream of an identity.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Tellers<'a> {
+    /// Who countersign itself is to the upstream.
+    pub own: Option<&'a Identity>,
+    /// The label of the peer that has told countersign; `None`: it was the
+    /// caller itself, or the config.
+    pub speaker: Option<&'a str>,
+}
 
 /// The fields of one request, within their budget.
 struct Fields<'a> {
@@ -137,8 +166,7 @@ impl Encoding {
     }
 
     /// Appends the fields for this identity to `out`, which holds those of
-    /// other encodings for the same request. `own` is who countersign itself is
-    /// to the upstream.
+    /// other encodings for the same request.
     ///
     /// # Errors
     ///
@@ -146,7 +174,7 @@ impl Encoding {
     pub fn encode(
         &self,
         identity: &Identity,
-        own: Option<&Identity>,
+        tellers: Tellers<'_>,
         out: &mut Vec<(HeaderName, HeaderValue)>,
     ) -> Result<(), EncodeError> {
         let before = out.len();
@@ -155,13 +183,13 @@ impl Encoding {
             Self::Apache => apache::encode(identity, &mut fields),
             Self::ClientCert => client_cert::encode(identity, &mut fields),
             Self::Headers(templates) => templates
-                .render(identity.names())
+                .render(identity.names(), tellers.speaker)
                 .try_for_each(|(name, value)| fields.push(name, value)),
             Self::IngressNginx => nginx::encode_ingress(identity, &mut fields),
             Self::Nginx => nginx::encode(identity, &mut fields),
             Self::Traefik => traefik::encode(identity, &mut fields),
             Self::Webseal => webseal::encode(identity, &mut fields),
-            Self::Xfcc(keys) => xfcc::encode(*keys, identity, own)
+            Self::Xfcc(keys) => xfcc::encode(*keys, identity, tellers.own)
                 .and_then(|value| fields.push(&xfcc::FIELD, value)),
         };
         if written.is_err() {
@@ -182,13 +210,7 @@ impl<'a> Fields<'a> {
 
     fn push(&mut self, name: &HeaderName, value: String) -> Result<(), EncodeError> {
         let bytes = self.bytes + name.as_str().len() + value.len();
-        if bytes > ENCODING_BUDGET {
-            return Err(EncodeError::TooLarge {
-                field: name.clone(),
-                bytes,
-                limit: ENCODING_BUDGET,
-            });
-        }
+        EncodeError::within_budget(name, bytes)?;
         let value = HeaderValue::try_from(value).map_err(|_| EncodeError::NotAFieldValue {
             field: name.clone(),
         })?;

@@ -6,79 +6,23 @@ use std::sync::Arc;
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::collection::vec;
-use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
 use rustls_pki_types::CertificateDer;
 
 use super::escape::{attributes, values_of};
-use super::{EncodeError, Encoding, XfccKeys};
+use super::{EncodeError, Encoding, Tellers, XfccKeys};
 use crate::identity::claim::{Chain, Identity, StatedNames};
 use crate::identity::decoding::Decoding;
 use crate::identity::distinguished_name::{Value, canonical, parse};
 use crate::identity::names::CertificateNames;
-use crate::identity::testing::{TestLeaf, attribute, der, rdn};
-
-/// What would break out of a form, and plain characters between.
-fn text() -> impl Strategy<Value = String> {
-    let piece = prop_oneof![
-        "[a-z ]{1,3}",
-        "[\"\\\\,;=+#%&:/<>*]{1,3}",
-        "\\PC{1,2}",
-        Just("\r\n".to_owned()),
-        Just("\0".to_owned()),
-        Just("%2C".to_owned()),
-        Just("\\2C".to_owned()),
-        Just("\",CN=\"".to_owned()),
-        Just(";URI=x".to_owned()),
-    ];
-    vec(piece, 0..5).prop_map(|pieces| pieces.concat())
-}
-
-fn printable() -> impl Strategy<Value = String> {
-    prop_oneof!["[!-~]{1,12}", "[a-z.\"\\\\,;=%]{1,8}"]
-}
-
-/// A leaf whose subject and alternative names are anything that can be read.
-fn leaf() -> impl Strategy<Value = TestLeaf> {
-    let kind = proptest::sample::select(vec![3_u8, 5, 6, 7, 10, 11]);
-    let tag = proptest::sample::select(vec![0x0c_u8, 0x13, 0x14, 0x1e, 0x02]);
-    let value = prop_oneof![
-        (Just(0x0c_u8), text().prop_map(String::into_bytes)),
-        (tag, vec(any::<u8>(), 0..6)),
-    ];
-    let subject = vec(vec((kind, value), 1..3), 0..4);
-    let names = (
-        vec(printable(), 0..3),
-        vec(printable(), 0..3),
-        vec(printable(), 0..3),
-        vec("[^\\pC]{1,6}", 0..2),
-        vec(any::<[u8; 4]>(), 0..2),
-    );
-    (subject, names, vec(any::<u8>(), 1..20)).prop_map(|(subject, names, serial)| {
-        let mut leaf = TestLeaf::new().serial(&serial);
-        for attributes in subject {
-            let attributes: Vec<_> = attributes
-                .iter()
-                .map(|(kind, (tag, bytes))| attribute(&[0x55, 4, *kind], &der(*tag, bytes)))
-                .collect();
-            leaf = leaf.rdn(rdn(&attributes));
-        }
-        let (dns, uri, email, upn, ip) = names;
-        leaf = dns.iter().fold(leaf, |leaf, name| leaf.dns(name));
-        leaf = uri
-            .iter()
-            .fold(leaf, |leaf, rest| leaf.uri(&format!("x:{rest}")));
-        leaf = email.iter().fold(leaf, |leaf, name| leaf.email(name));
-        leaf = upn.iter().fold(leaf, |leaf, name| leaf.upn(name));
-        ip.iter().fold(leaf, |leaf, octets| leaf.ip(octets))
-    })
-}
+use crate::identity::testing::{TestLeaf, any_leaf, any_text};
 
 /// The identity of a leaf, alone or before others.
 fn identity() -> impl Strategy<Value = Identity> {
-    let readable = leaf().prop_filter_map("a name refuses the leaf", |leaf| {
+    let readable = any_leaf().prop_filter_map("a name refuses the leaf", |leaf| {
         Some((leaf.read().ok()?, leaf.der()))
     });
-    (readable, vec(leaf(), 0..2)).prop_map(|((names, der), others)| {
+    (readable, vec(any_leaf(), 0..2)).prop_map(|((names, der), others)| {
         let others = others.iter().map(TestLeaf::der);
         let chain = std::iter::once(der).chain(others).map(CertificateDer::from);
         Identity::of_certificate(names, chain.collect())
@@ -89,7 +33,7 @@ type Written = Vec<(HeaderName, HeaderValue)>;
 
 fn encode(encoding: &Encoding, identity: &Identity) -> Result<Written, EncodeError> {
     let mut out = Vec::new();
-    encoding.encode(identity, None, &mut out)?;
+    encoding.encode(identity, Tellers::default(), &mut out)?;
     for (name, value) in &out {
         let is_printable = value.as_bytes().iter().all(|b| matches!(b, b' '..=b'~'));
         assert!(is_printable, "{name}: {value:?}");
@@ -198,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_a_subject_in_canonical_form_or_none(text in text()) {
+    fn any_text_is_a_subject_in_canonical_form_or_none(text in any_text()) {
         if let Some(canonical_form) = canonical(&text) {
             prop_assert_eq!(canonical(&canonical_form), Some(canonical_form.clone()));
             prop_assert_eq!(parse(&canonical_form), parse(&text));

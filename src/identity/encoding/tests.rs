@@ -35,7 +35,9 @@ fn each_encoding_names_the_fields_it_writes() {
         .identity();
     for encoding in fixed().into_iter().chain([headers("{uri}")]) {
         let mut out = Vec::new();
-        encoding.encode(peer.identity(), None, &mut out).unwrap();
+        encoding
+            .encode(peer.identity(), Tellers::default(), &mut out)
+            .unwrap();
 
         assert!(!out.is_empty());
         for (name, _) in &out {
@@ -73,10 +75,14 @@ fn identity_that_a_form_cannot_name_is_an_error_and_not_an_empty_field() {
 
     for encoding in fixed() {
         let mut out = Vec::new();
-        let only_email = encoding.encode(&email, None, &mut out).is_ok();
+        let only_email = encoding
+            .encode(&email, Tellers::default(), &mut out)
+            .is_ok();
         let can = matches!(encoding, Encoding::Traefik | Encoding::Webseal);
         assert_eq!(only_email, can, "{encoding:?}: {out:?}");
-        let with_subject = encoding.encode(&subject, None, &mut out).is_ok();
+        let with_subject = encoding
+            .encode(&subject, Tellers::default(), &mut out)
+            .is_ok();
         assert_eq!(
             with_subject,
             encoding != Encoding::ClientCert,
@@ -92,10 +98,12 @@ fn what_is_unknown_is_left_out() {
     let stated = Identity::stated(names).unwrap();
     let mut out = Vec::new();
     for encoding in fixed().iter().filter(|one| **one != Encoding::ClientCert) {
-        encoding.encode(&stated, None, &mut out).unwrap();
+        encoding
+            .encode(&stated, Tellers::default(), &mut out)
+            .unwrap();
     }
     headers("{subject}{issuer}{serial}{not_after}{fingerprint}")
-        .encode(&stated, None, &mut out)
+        .encode(&stated, Tellers::default(), &mut out)
         .unwrap();
 
     let out: Vec<_> = out
@@ -133,7 +141,7 @@ fn an_identity_over_the_budget_is_refused_and_leaves_nothing_behind() {
     let mut out = Vec::new();
 
     headers("{dns}")
-        .encode(one.identity(), None, &mut out)
+        .encode(one.identity(), Tellers::default(), &mut out)
         .unwrap();
     assert_eq!(out.len(), 1);
     let all = fixed();
@@ -144,7 +152,7 @@ fn an_identity_over_the_budget_is_refused_and_leaves_nothing_behind() {
         .cloned()
         .collect::<Vec<_>>();
     for encoding in carry_dns {
-        let refused = encoding.encode(two.identity(), None, &mut out);
+        let refused = encoding.encode(two.identity(), Tellers::default(), &mut out);
         assert!(
             matches!(refused, Err(EncodeError::TooLarge { bytes, .. }) if bytes > ENCODING_BUDGET),
             "{encoding:?}"
@@ -154,19 +162,33 @@ fn an_identity_over_the_budget_is_refused_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn subject_of_any_length_is_never_left_out() {
+    // As long in DER as a subject may be, and three times that as text.
+    let long = TestLeaf::new().subject(&"\u{e9}".repeat(8100)).identity();
+    for encoding in fixed() {
+        let mut out = Vec::new();
+        let refused = encoding.encode(long.identity(), Tellers::default(), &mut out);
+        assert!(
+            matches!(refused, Err(EncodeError::TooLarge { .. })),
+            "{encoding:?}: {out:?}"
+        );
+    }
+}
+
+#[test]
 fn the_budget_is_that_of_all_encodings_together() {
     let peer = TestLeaf::new().dns(&"a".repeat(8000)).identity();
     let mut out = Vec::new();
 
     Encoding::Xfcc(XfccKeys::default())
-        .encode(peer.identity(), None, &mut out)
+        .encode(peer.identity(), Tellers::default(), &mut out)
         .unwrap();
     headers("{dns}")
-        .encode(peer.identity(), None, &mut out)
+        .encode(peer.identity(), Tellers::default(), &mut out)
         .unwrap();
     assert!(
         headers("{dns}")
-            .encode(peer.identity(), None, &mut out)
+            .encode(peer.identity(), Tellers::default(), &mut out)
             .is_err()
     );
     assert_eq!(out.len(), 2);
@@ -179,9 +201,15 @@ fn a_later_failure_takes_the_earlier_fields_of_the_encoding_back() {
     let peer = TestLeaf::new().dns(&"a".repeat(8000)).identity();
     let mut out = Vec::new();
 
-    assert!(encoding.encode(peer.identity(), None, &mut out).is_err());
+    assert!(
+        encoding
+            .encode(peer.identity(), Tellers::default(), &mut out)
+            .is_err()
+    );
     assert!(out.is_empty());
     let peer = test_identity("spiffe://prod.example/web");
-    encoding.encode(peer.identity(), None, &mut out).unwrap();
+    encoding
+        .encode(peer.identity(), Tellers::default(), &mut out)
+        .unwrap();
     assert!(out.is_empty());
 }

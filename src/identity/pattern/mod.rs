@@ -12,9 +12,9 @@
 //! | `subject` | an unescaped `,` or `+` |
 //! | `fingerprint` | no wildcards |
 //!
-//! A pattern that is only `*` or `**` is refused: it would permit everybody who
-//! has a name of that kind, which a route says by leaving `allow` out and
-//! requiring a certificate. The scheme of a URI is written out. A literal `*`
+//! A pattern that is only `*` or `**` is refused: it would match everybody who
+//! has a name of that kind, and whoever is meant has a better way to say so or
+//! should not. The scheme of a URI is written out. A literal `*`
 //! can be written in a subject only, as `\*` or `\2A`.
 //!
 //! Patterns are brought to the form of the names they are compared with, so
@@ -72,9 +72,7 @@ pub enum PatternError {
     },
 
     /// The pattern is only `*` or `**`.
-    #[error(
-        "this would permit every caller that has a {kind} name; to permit every caller with a certificate, leave `allow` out and set client_auth = \"require\""
-    )]
+    #[error("this would match everybody who has a {kind} name")]
     Everybody {
         /// The kind of name.
         kind: NameKind,

@@ -1,7 +1,7 @@
 use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
-use super::{HeaderTemplates, KNOWN, TemplateCause, push_escaped, push_rfc3339};
-use crate::identity::testing::TestLeaf;
+use super::{HeaderTemplates, KNOWN, TemplateCause, TextTemplate, push_escaped, push_rfc3339};
+use crate::identity::testing::{TestLeaf, attribute, der, rdn};
 
 fn refusal(name: &str, template: &str) -> Option<TemplateCause> {
     let refused = HeaderTemplates::parse(&[(name.into(), template.into())]).err()?;
@@ -13,7 +13,7 @@ fn render(template: &str, leaf: &TestLeaf) -> Option<String> {
     let templates = HeaderTemplates::parse(&[("X-Caller".into(), template.into())]).unwrap();
     let peer = leaf.identity();
     templates
-        .render(peer.names())
+        .render(peer.names(), Some("spiffe://edge.example/proxy"))
         .next()
         .map(|(_, value)| value)
 }
@@ -21,6 +21,9 @@ fn render(template: &str, leaf: &TestLeaf) -> Option<String> {
 #[test]
 fn every_placeholder_is_filled_in() {
     let leaf = TestLeaf::new()
+        .rdn(rdn_of(0x0a, "Example"))
+        .rdn(rdn_of(0x0b, "Shops"))
+        .rdn(rdn_of(0x0b, "A,B + jürgen"))
         .subject("web, Inc.")
         .uri("https://a/x")
         .uri("https://b/")
@@ -33,7 +36,13 @@ fn every_placeholder_is_filled_in() {
     let fingerprint = names.fingerprint().to_string();
     let spki = names.spki().to_string();
     let table = [
-        ("{subject}", "CN=web\\, Inc."),
+        (
+            "{subject}",
+            "CN=web\\, Inc.,OU=A\\,B \\+ j\\C3\\BCrgen,OU=Shops,O=Example",
+        ),
+        ("{cn}", "web\\, Inc."),
+        ("{o}", "Example"),
+        ("{ou}", "A\\,B \\+ j\\C3\\BCrgen,Shops"),
         ("{issuer}", "CN=Test CA"),
         ("{serial}", "0a2b"),
         ("{fingerprint}", &fingerprint),
@@ -45,6 +54,7 @@ fn every_placeholder_is_filled_in() {
         ("{upn}", "j\\C3\\BCrgen\\20x@example.com"),
         ("{not_before}", "2025-01-01T00:00:00Z"),
         ("{not_after}", "2035-01-01T00:00:00Z"),
+        ("{speaker}", "spiffe://edge.example/proxy"),
     ];
 
     for (template, expected) in table {
@@ -56,6 +66,27 @@ fn every_placeholder_is_filled_in() {
         assert!(KNOWN.contains(template), "{template}");
     }
     assert_eq!(KNOWN.matches('{').count(), table.len());
+}
+
+/// An RDN of one attribute, by the last arc of its type.
+fn rdn_of(arc: u8, text: &str) -> Vec<u8> {
+    rdn(&[attribute(&[0x55, 4, arc], &der(0x0c, text.as_bytes()))])
+}
+
+#[test]
+fn without_a_speaker_or_an_attribute_nothing_stands_for_it() {
+    let leaf = TestLeaf::new().rdn(rdn_of(0x0a, "O=x,CN=y"));
+    assert_eq!(render("{cn}", &leaf), None);
+    assert_eq!(render("{o}", &leaf).as_deref(), Some("O=x\\,CN=y"));
+    let text = TextTemplate::parse("{speaker}").unwrap();
+    assert_eq!(text.render(leaf.identity().names(), None), None);
+}
+
+#[test]
+fn attributes_of_the_longest_subject_are_found() {
+    let leaf = TestLeaf::new().rdn(rdn_of(0x0a, "Example"));
+    let long = |length: usize| leaf.clone().subject(&"\u{1}".repeat(length));
+    assert_eq!(render("{o}", &long(16_000)).as_deref(), Some("Example"));
 }
 
 #[test]
@@ -146,7 +177,7 @@ fn templates_that_cannot_be_filled_in_are_refused() {
     assert!(
         unknown
             .to_string()
-            .starts_with("`{sub ject}` is not known; there are {subject}, {issuer}")
+            .starts_with("`{sub ject}` is not known; there are {subject}, {cn}")
     );
 }
 
@@ -232,6 +263,21 @@ proptest! {
 
         prop_assert!(out.bytes().all(|byte| byte.is_ascii_graphic()));
         let expected: Vec<_> = values.into_iter().map(String::into_bytes).collect();
+        prop_assert_eq!(read_list(&out), expected);
+    }
+
+    #[test]
+    fn attributes_of_the_subject_read_back_as_they_were(
+        values in proptest::collection::vec("(?s).{1,12}", 1..4),
+        other in ".{0,12}",
+    ) {
+        let leaf = TestLeaf::new().rdn(rdn_of(0x0b, &other));
+        let leaf = values.iter().fold(leaf, |leaf, value| leaf.subject(value));
+        let out = render("{cn}", &leaf).unwrap();
+
+        prop_assert!(out.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{out}");
+        // The subject stands last to first.
+        let expected: Vec<_> = values.into_iter().rev().map(String::into_bytes).collect();
         prop_assert_eq!(read_list(&out), expected);
     }
 

@@ -12,8 +12,9 @@
 //!   two readers could read in two ways is refused.
 //! * A header with `crit` is refused, as RFC 7515 §4.1.11 demands of who
 //!   understands none of it. A `typ` must be `JWT`, if there is one.
-//! * `cnf` is not checked. It names the certificate of the caller, which only
-//!   the speaker has seen; the speaker itself is known by its own.
+//! * `cnf` with `x5t#S256` names the certificate of the caller, which only the
+//!   speaker has seen: it is taken as the names are. Other ways of confirmation
+//!   (`jwk`, `jkt`) are not looked at.
 //! * Names are held to the rules of [`crate::identity`] by whoever makes an
 //!   identity of them; here they are text of bounded length.
 
@@ -26,13 +27,14 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value};
 
 use crate::config::{AcceptedJwt, FileError, Files, Inputs, Problem};
+use crate::identity::Fingerprint;
 use crate::upstream::assertion::PublicKey;
 
 /// Verifies the tokens of one issuer for one audience. Immutable; workers share it.
 #[derive(Debug)]
 pub struct JwtVerifier {
     config: AcceptedJwt,
-    /// By `kid`; a key without one stands under its thumbprint as well.
+    /// By `kid`; a key without one stands under its thumbprint.
     keys: BTreeMap<String, PublicKey>,
     /// What the keys were made of.
     inputs: Inputs,
@@ -50,6 +52,8 @@ pub struct AssertedNames {
     pub dns: Vec<String>,
     /// `email`.
     pub email: Vec<String>,
+    /// `x5t#S256` of `cnf`: the digest of a certificate (RFC 8705 §3.1).
+    pub certificate: Option<Fingerprint>,
     /// The first second at which the statement is no longer good, in Unix time,
     /// leeway included.
     pub ends: u64,
@@ -218,6 +222,7 @@ impl JwtVerifier {
             uri: names(claims, "uri")?,
             dns: names(claims, "dns")?,
             email: names(claims, "email")?,
+            certificate: certificate(claims)?,
             ends,
         })
     }
@@ -264,6 +269,20 @@ fn names(claims: &Map<String, Value>, name: &'static str) -> Result<Vec<String>,
         text.map(ToOwned::to_owned).ok_or(illegal)
     });
     texts.collect()
+}
+
+/// The certificate that `cnf` names, if it names one.
+fn certificate(claims: &Map<String, Value>) -> Result<Option<Fingerprint>, AssertionRefusal> {
+    const ILLEGAL: AssertionRefusal = AssertionRefusal::Claim("cnf");
+    let Some(cnf) = claims.get("cnf") else {
+        return Ok(None);
+    };
+    let Some(thumbprint) = cnf.as_object().ok_or(ILLEGAL)?.get("x5t#S256") else {
+        return Ok(None);
+    };
+    let digest = decode(thumbprint.as_str().ok_or(ILLEGAL)?).map_err(|_| ILLEGAL)?;
+    let digest = digest.try_into().map_err(|_| ILLEGAL)?;
+    Ok(Some(Fingerprint::from_digest(digest)))
 }
 
 /// Strict base64url without padding (RFC 7515 §2).

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::{Located, Place};
-use crate::identity::der;
+use crate::identity::{Fingerprint, der};
 
 /// When the tests take place, in Unix time.
 const NOW: u64 = 1_800_000_000;
@@ -162,10 +162,39 @@ fn pkcs1(pkcs8: &[u8]) -> Vec<u8> {
 fn token_that_countersign_signs_is_one_that_it_accepts() {
     let issuer = Issuer::new();
     let names = issuer.with_claims(json!({
-        "jti": "x", "cnf": { "x5t#S256": "AAAA" }, "act": { "sub": "https://edge.example" },
+        "jti": "x", "cnf": { "x5t#S256": BASE64URL_NOPAD.encode(&[7; 32]) }, "act": { "sub": "https://edge.example" },
         "email": ["ops@example.com"],
     }));
-    assert_eq!(names.unwrap().email, ["ops@example.com"]);
+    let names = names.unwrap();
+    assert_eq!(names.email, ["ops@example.com"]);
+    assert_eq!(names.certificate, Some(Fingerprint::from_digest([7; 32])));
+}
+
+#[test]
+fn certificate_is_taken_from_a_digest_of_its_length_and_nothing_else() {
+    let of = |thumbprint: Value| json!({ "cnf": { "x5t#S256": thumbprint } });
+    let encoded = |length: usize| BASE64URL_NOPAD.encode(&vec![7; length]);
+    let (good, cnf) = (of(encoded(32).into()), AssertionRefusal::Claim("cnf"));
+    for bad in [
+        of(encoded(31).into()),
+        of(encoded(33).into()),
+        of(format!("{}=", encoded(32)).into()),
+        of("0a".repeat(32).into()),
+        of("".into()),
+        of(json!(7)),
+        of(Value::Null),
+        json!({ "cnf": encoded(32) }),
+    ] {
+        judge(&[(good.clone(), bad, cnf)]);
+    }
+    let issuer = Issuer::new();
+    for other in [
+        json!({}),
+        json!({ "cnf": {} }),
+        json!({ "cnf": { "jkt": 1 } }),
+    ] {
+        assert_eq!(issuer.with_claims(other).unwrap().certificate, None);
+    }
 }
 
 /// Each accepted set of claims beside its twin, and the reason against that.

@@ -17,6 +17,7 @@ impl Collector for All {
         let out = &mut encoder;
         self.encode_handshakes(out)?;
         self.encode_connections(out)?;
+        self.encode_assertions(out)?;
         self.encode_requests(out)?;
         self.encode_durations(out)?;
         self.encode_upstreams(out)?;
@@ -96,6 +97,25 @@ impl All {
         for (listener, counters) in self.listeners.each().iter() {
             for (reason, count) in counters.would_end.each() {
                 let labels = [("listener", listener.as_str()), ("reason", reason)];
+                counter(&mut family, &labels, count)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_assertions(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = out.encode_descriptor(
+            "countersign_assertions_received",
+            "Requests in which a peer says for whom it speaks, by listener and result",
+            None,
+            MetricType::Counter,
+        )?;
+        for (listener, counters) in self.listeners.each().iter() {
+            for (result, count) in [
+                ("accepted", counters.assertions_accepted.get()),
+                ("refused", counters.assertions_refused.get()),
+            ] {
+                let labels = [("listener", listener.as_str()), ("result", result)];
                 counter(&mut family, &labels, count)?;
             }
         }

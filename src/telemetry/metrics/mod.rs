@@ -68,6 +68,8 @@ pub struct ListenerMetrics {
     not_tls: Reasons,
     withdrawn: Reasons,
     would_end: Reasons,
+    assertions_accepted: Count,
+    assertions_refused: Count,
     opened: Count,
     closed: Count,
 }
@@ -254,6 +256,16 @@ impl ListenerMetrics {
     /// is a word from the code, as for [`ListenerMetrics::connection_withdrawn`].
     pub fn connection_would_end(&self, reason: &'static str) {
         self.would_end.add(reason);
+    }
+
+    /// A request came with the assertion of a peer that may speak for others:
+    /// whether it was taken.
+    pub fn assertion_received(&self, accepted: bool) {
+        if accepted {
+            self.assertions_accepted.add();
+        } else {
+            self.assertions_refused.add();
+        }
     }
 
     /// A connection was accepted. Each call is followed by one of

@@ -99,6 +99,9 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
     metrics.upstream(0).repeated("session_lost");
     public.connection_withdrawn("revoked");
     public.connection_would_end("untrusted");
+    for accepted in [true, false, true] {
+        public.assertion_received(accepted);
+    }
     metrics.certificates(vec![
         own("public", 0, 1_800_000_000),
         CertificateExpiry {

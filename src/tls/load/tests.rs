@@ -222,6 +222,53 @@ fn settings_that_have_changed_make_anew_what_rests_on_them() {
 }
 
 #[test]
+fn policies_that_change_places_are_made_anew_although_they_are_the_same_ones() {
+    let folder = Folder::new();
+    let by_name = |wild: &str, exact: &str| {
+        format!(
+            "{CONFIG}
+            [listeners.public.tls.names.'*.test']
+            client_auth = 'require'
+            trust = '{wild}'
+            [listeners.public.tls.names.'Server.Test']
+            client_auth = 'require'
+            trust = '{exact}'"
+        )
+    };
+    let server = |material: &Material| Arc::clone(material.servers[0].as_ref().unwrap());
+    let first = folder.load(&by_name("partners", "internal"), None);
+    let bundle = |material: &Material, name| {
+        let server = server(material);
+        server.bundle(Some(name)).unwrap().name().to_owned()
+    };
+    assert_eq!(bundle(&first, "server.test"), "internal");
+    let again = folder.load(&by_name("partners", "internal"), Some(&first));
+    assert!(Arc::ptr_eq(&server(&first), &server(&again)));
+    let swapped = folder.load(&by_name("internal", "partners"), Some(&again));
+    assert!(!Arc::ptr_eq(&server(&first), &server(&swapped)));
+    assert_eq!(bundle(&swapped, "server.test"), "partners");
+}
+
+#[test]
+fn name_with_a_policy_that_no_certificate_carries_is_a_problem() {
+    let folder = Folder::new();
+    for (name, carried) in [
+        ("server.test", true),
+        ("*.test", true),
+        ("client.test", false),
+        ("*.server.test", false),
+        ("test", false),
+    ] {
+        let text = format!("{CONFIG}[listeners.public.tls.names.'{name}']\nclient_auth = 'none'");
+        let problems = folder.try_load(&text, None).err().unwrap_or_default();
+        assert_eq!(problems.is_empty(), carried, "{name}: {problems}");
+        let what =
+            format!("listeners.public.tls.names: no certificate of this listener carries {name}");
+        assert_eq!(problems.contains(&what), !carried, "{problems}");
+    }
+}
+
+#[test]
 fn chain_that_several_name_is_loaded_once_and_told_of_for_each() {
     let folder = Folder::new();
     let text = CONFIG.replace("client.", "server.");

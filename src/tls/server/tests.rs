@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use rustls::SupportedProtocolVersion;
 use rustls::server::ProducesTickets;
 use rustls::version::TLS13;
 
@@ -310,7 +311,7 @@ fn altered(
     seal: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
     open: fn(Option<Vec<u8>>) -> Option<Vec<u8>>,
 ) -> ServerTls {
-    let config = Arc::get_mut(&mut server.config).unwrap();
+    let config = Arc::get_mut(&mut server.policies.all_mut()[0].config).unwrap();
     config.ticketer = Arc::new(Altered {
         inner: Arc::clone(&config.ticketer),
         seal: Box::new(seal),
@@ -347,4 +348,162 @@ impl ProducesTickets for Altered {
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
         (self.open)(self.inner.decrypt(cipher))
     }
+}
+
+/// A config whose listener `public` has certificates for [`NAMES`], the bundles
+/// `clients` and `others`, and these lines in its table.
+fn by_name(lines: &str) -> String {
+    let shared = "session_ticket_keys = 'ticket.keys'";
+    let text = listener(shared, "public", "require", "clients", lines);
+    format!("{text}[trust.others]\nca = ['others.pem']\n")
+}
+
+/// The files of such a config, and whom `others` trusts.
+fn two_authorities() -> (Files, Authority) {
+    let (files, others) = (Files::new(), Authority::root("Other Root"));
+    files.write("others.pem", &others.pem());
+    (files, others)
+}
+
+const B_TRUSTS_OTHERS: &str = "names.'b.test' = { client_auth = 'require', trust = 'others' }";
+
+#[tokio::test]
+async fn each_name_has_the_policy_that_is_its_own_and_no_other_one() {
+    for version in VERSIONS {
+        let (files, others) = two_authorities();
+        let server = files.load(&by_name(B_TRUSTS_OTHERS));
+        let [ours, theirs] = [&files.clients, &others].map(|root| root.client("billing"));
+        for (name, leaf, accepted) in [
+            (A, &ours, true),
+            (A, &theirs, false),
+            (B, &ours, false),
+            (B, &theirs, true),
+        ] {
+            let client = files.client(version);
+            client.presents(Some(leaf));
+            match client.meets(&server, name).await {
+                Ok(done) => assert!(accepted && names(&done) == ["billing"], "{name}"),
+                Err(refused) => {
+                    assert_eq!(refused.reason, Refusal::Untrusted);
+                    assert!(!accepted, "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn session_of_a_name_is_not_resumed_under_the_policy_of_another_one() {
+    for (version, (from, to)) in every_version([(A, B), (B, A)]) {
+        for policy in [
+            B_TRUSTS_OTHERS,
+            "names.'b.test' = { client_auth = 'want' }",
+            "names.'b.test' = { client_auth = 'none' }",
+        ] {
+            let (files, others) = two_authorities();
+            let server = files.load(&by_name(policy));
+            let client = files.client(version);
+            let trusted = if from == B && policy == B_TRUSTS_OTHERS {
+                others.client("billing")
+            } else {
+                files.clients.client("billing")
+            };
+            client.presents(Some(&trusted));
+            assert!(!client.meets(&server, from).await.unwrap().resumed);
+            client.presents(None);
+            match client.meets(&server, to).await {
+                Ok(done) => {
+                    assert!(!done.resumed && done.peer.is_none(), "{from} {policy}");
+                    assert!(to == B && policy != B_TRUSTS_OTHERS, "{from} {policy}");
+                }
+                Err(refused) => assert_eq!(refused.reason, Refusal::NoCertificate),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn session_is_verified_by_the_policy_that_its_name_has_now() {
+    let b_too = "names.'b.test' = { client_auth = 'require', trust = 'clients' }";
+    let b_wants = "names.'b.test' = { client_auth = 'want', trust = 'clients' }";
+    for (version, before) in every_version([b_too, b_wants]) {
+        let (files, _) = two_authorities();
+        let server = files.load(&by_name(before));
+        let client = files.client(version);
+        client.presents(Some(&files.clients.client("billing")));
+        for resumed in [false, true] {
+            assert_eq!(client.meets(&server, B).await.unwrap().resumed, resumed);
+        }
+        // The same listener and keys, but another policy for this name.
+        let swapped = files.load(&by_name(B_TRUSTS_OTHERS));
+        let refused = client.meets(&swapped, B).await.unwrap_err();
+        assert_eq!(refused.reason, Refusal::Untrusted);
+    }
+}
+
+#[test]
+fn hosts_of_the_policy_of_a_connection_may_be_asked_for_over_it_and_no_others() {
+    let (files, _) = two_authorities();
+    let one = files.load(&by_name(""));
+    let two = files.load(&by_name(B_TRUSTS_OTHERS));
+    let same = "names.'*.test' = { client_auth = 'require' }";
+    let same = files.load(&by_name(same));
+    let strictest = "unknown_sni = 'strictest'\nnames.'b.test' = { client_auth = 'none' }";
+    let strictest = files.load(&by_name(strictest));
+    for (server, name, host, covered) in [
+        (&one, Some(A), B, true),
+        (&one, None, B, true),
+        (&one, Some(A), "192.0.2.1", true),
+        (&one, Some(A), "c.test", false),
+        // A name whose certificate has gone since.
+        (&one, Some("c.test"), A, true),
+        (&two, Some(A), A, true),
+        (&two, Some(A), B, false),
+        (&two, Some(B), B, true),
+        (&two, Some(B), A, false),
+        (&two, None, A, false),
+        (&two, Some("c.test"), "c.test", false),
+        (&two, Some(A), "192.0.2.1", false),
+        (&same, Some(A), B, true),
+        (&strictest, None, A, true),
+        (&strictest, None, B, false),
+        (&strictest, Some(B), B, true),
+        (&strictest, Some(B), "192.0.2.1", false),
+        (&strictest, None, "192.0.2.1", true),
+        (&strictest, Some("c.test"), A, true),
+        (&strictest, Some(A), "c.test", true),
+        (&strictest, Some(B), "c.test", false),
+    ] {
+        assert_eq!(
+            server.covers(host, name).is_ok(),
+            covered,
+            "{name:?} {host}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn open_connection_is_judged_by_the_policy_of_the_name_it_came_with() {
+    let (files, others) = two_authorities();
+    let server = files.load(&by_name(B_TRUSTS_OTHERS));
+    let swapped =
+        "trust = 'others'\nnames.'b.test' = { client_auth = 'require', trust = 'clients' }";
+    let swapped = by_name(swapped).replacen("trust = 'clients'", "", 1);
+    let swapped = files.load(&swapped);
+    let leaf = others.client("billing");
+    let client = files.client(&TLS13);
+    client.presents(Some(&leaf));
+    let peer = client.meets(&server, B).await.unwrap().peer.unwrap().known;
+    assert!(server.judge(Some(B), Some(&peer)).is_ok());
+    let withdrawn = server.judge(Some(A), Some(&peer)).unwrap_err();
+    assert_eq!(withdrawn.reason, Refusal::Untrusted);
+    let withdrawn = swapped.judge(Some(B), Some(&peer)).unwrap_err();
+    assert_eq!(withdrawn.reason, Refusal::Untrusted);
+    assert!(swapped.judge(Some(A), Some(&peer)).is_ok());
+    for unknown in [Some("c.test"), None] {
+        let withdrawn = server.judge(unknown, Some(&peer)).unwrap_err();
+        assert_eq!(withdrawn.reason, Refusal::UnknownName);
+    }
+    assert_eq!(server.bundle(Some(A)).unwrap().name(), "clients");
+    assert_eq!(server.bundle(Some(B)).unwrap().name(), "others");
 }

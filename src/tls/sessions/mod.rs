@@ -7,9 +7,9 @@
 //!
 //! # Rules
 //!
-//! * A ticket opens only on a listener of the same name, with the same
-//!   `client_auth` and a bundle of the same name, for a client that asks for
-//!   the same server name. What is in the bundle is not part of that, because:
+//! * A ticket opens only on a listener of the same name, for a client that asks
+//!   for the same server name, and only while the policy of that name has the
+//!   same `client_auth` and a bundle of the same name. What is in the bundle is not part of that, because:
 //! * the chain in it is verified again, against the bundle that is in force now.
 //! * A chain counts only if the library's own bytes contain it: those are what
 //!   the library restores.
@@ -56,7 +56,7 @@ const MOST_VERIFICATIONS: u8 = 2;
 /// How many tickets a resumed session gets: it takes the place of the one used.
 const TICKETS_WHEN_RESUMED: u8 = 1;
 
-/// Seals the sessions of one listener into tickets, and opens those that may be resumed.
+/// Seals the sessions of one policy of a listener into tickets, and opens those that may be resumed.
 #[derive(Debug)]
 pub(super) struct Sessions {
     keys: Arc<TicketKeys>,
@@ -107,21 +107,21 @@ enum Declined {
 }
 
 impl Sessions {
-    /// The sessions of the listener of this name. `bundle` is what its clients'
-    /// certificates are verified against, where they are asked for.
+    /// The sessions of the listener of this name under one policy. `bundle` is
+    /// what clients' certificates are verified against, where they are asked for.
     pub(super) fn new(
         keys: &Arc<TicketKeys>,
         listener: &str,
         tls: &ListenerTls,
-        bundle: Option<Arc<Bundle>>,
+        (client_auth, bundle): (ClientAuth, Option<Arc<Bundle>>),
     ) -> Self {
         keys.keep_for(tls.session_lifetime);
         Self {
             keys: Arc::clone(keys),
-            scope: scope(listener, tls.client_auth, bundle.as_deref()),
+            scope: scope(listener, client_auth, bundle.as_deref()),
             lifetime: tls.session_lifetime.as_secs(),
             bundle,
-            anonymous: tls.client_auth != ClientAuth::Require,
+            anonymous: client_auth != ClientAuth::Require,
         }
     }
 

@@ -370,7 +370,7 @@ impl Room {
         let config = files.config(&text);
         let tls = config.listeners()[0].tls.as_ref().unwrap();
         Self {
-            sessions: Sessions::new(keys, "public", tls, Some(bundle)),
+            sessions: Sessions::new(keys, "public", tls, (tls.client_auth, Some(bundle))),
             begin: UnixTime::now().as_secs(),
         }
     }

@@ -42,7 +42,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderName, HeaderValue};
 
 use crate::config::{Files, Problem, SignedAssertion};
-use crate::identity::{ENCODING_BUDGET, EncodeError};
+use crate::identity::EncodeError;
 
 pub use jwk::{Algorithm, JwkError, PublicKey};
 pub use keys::{SigningFailed, SigningKeys, key_set};
@@ -105,7 +105,7 @@ impl Asserter {
     /// # Errors
     ///
     /// [`AssertError::Signing`], and [`AssertError::Unwritten`] where the field
-    /// alone exceeds [`ENCODING_BUDGET`].
+    /// alone exceeds [`crate::identity::ENCODING_BUDGET`].
     fn sign(&self, statement: &Statement, now: SystemTime) -> Result<HeaderValue, AssertError> {
         let payload = statement.payload(now, self.config.lifetime)?;
         let token = self.keys.sign(payload.as_bytes())?;
@@ -114,16 +114,7 @@ impl Asserter {
             None => token,
         };
         let bytes = self.field().as_str().len() + value.len();
-        if bytes > ENCODING_BUDGET {
-            let field = self.field().clone();
-            let limit = ENCODING_BUDGET;
-            return Err(EncodeError::TooLarge {
-                field,
-                bytes,
-                limit,
-            }
-            .into());
-        }
+        EncodeError::within_budget(self.field(), bytes)?;
         let mut value = HeaderValue::try_from(value).map_err(|_| EncodeError::NotAFieldValue {
             field: self.field().clone(),
         })?;

@@ -31,6 +31,16 @@ pub enum Role<'a> {
     Own,
 }
 
+impl<'a> Role<'a> {
+    /// The label of the peer that has told countersign, where one has.
+    pub fn speaker(self) -> Option<&'a str> {
+        match self {
+            Self::OfAnother { speaker } => speaker,
+            Self::Own => None,
+        }
+    }
+}
+
 impl Statement {
     /// States these names.
     ///
@@ -39,7 +49,9 @@ impl Statement {
     /// [`AssertError::NoSubject`].
     pub fn of(asserter: &Asserter, names: &Names, role: Role<'_>) -> Result<Self, AssertError> {
         let config = &asserter.config;
-        let subject = config.subject.render(names).ok_or(AssertError::NoSubject)?;
+        let speaker = role.speaker();
+        let subject = config.subject.render(names, speaker);
+        let subject = subject.ok_or(AssertError::NoSubject)?;
         let mut claims = Map::new();
         let mut claim = |name: &str, value: Value| claims.insert(name.to_owned(), value);
         claim("iss", config.issuer.as_str().into());

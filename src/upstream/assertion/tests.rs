@@ -482,7 +482,7 @@ proptest! {
             let token = token(asserter, &names, SystemTime::now());
             prop_assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)));
             let claims = verify(&token, &keys_of(asserter)).unwrap();
-            let subject = asserter.config.subject.render(&names).unwrap();
+            let subject = asserter.config.subject.render(&names, None).unwrap();
             prop_assert_eq!(claims["sub"].as_str(), Some(&*subject));
             let uris: Vec<_> = claims["uri"].as_array().unwrap().iter().collect();
             prop_assert_eq!(uris.len(), names.uri().len());

@@ -7,8 +7,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::SessionLost;
 
-const ALICE: SessionKey = [1; 32];
-const BOB: SessionKey = [2; 32];
+const ALICE: SessionKey = key(1, 0);
+const BOB: SessionKey = key(2, 0);
+
+const fn key(caller: u8, purpose: u8) -> SessionKey {
+    SessionKey {
+        caller: [caller; 32],
+        purpose: [purpose; 32],
+    }
+}
 
 fn sessions(most: usize) -> Sessions {
     Sessions::new(StatefulSessions {
@@ -19,6 +26,7 @@ fn sessions(most: usize) -> Sessions {
         }],
         lifetime: Duration::from_secs(60),
         most: NonZeroUsize::new(most).unwrap(),
+        per: SessionPer::Certificate,
     })
 }
 
@@ -51,6 +59,9 @@ fn sent(sessions: &Sessions, key: &SessionKey, path: &str, now: Instant) -> Opti
 fn kept(sessions: &Sessions) -> usize {
     let kept = sessions.kept.borrow();
     assert_eq!(kept.by_key.len(), kept.by_turn.len());
+    let of_callers: BTreeSet<_> = kept.by_caller.values().flatten().collect();
+    assert!(of_callers.into_iter().eq(kept.by_turn.keys()));
+    assert!(kept.by_caller.values().all(|turns| !turns.is_empty()));
     kept.by_key.len()
 }
 
@@ -140,12 +151,29 @@ fn cookie_that_the_service_ends_is_gone() {
 }
 
 #[test]
+fn caller_that_makes_up_hosts_ends_its_own_sessions_and_nobody_elses() {
+    let (sessions, now) = (sessions(1_000), Instant::now());
+    given(&sessions, Some(&BOB), &["SID=b; Path=/"], now);
+    for host in 0..100 {
+        given(&sessions, Some(&key(1, host)), &["SID=a; Path=/"], now);
+        assert!(
+            sent(&sessions, &key(1, 0), "/", now).is_some(),
+            "it is used"
+        );
+    }
+    assert_eq!(kept(&sessions), MOST_PER_CALLER + 1);
+    assert!(sent(&sessions, &key(1, 99), "/", now).is_some());
+    assert_eq!(sent(&sessions, &key(1, 1), "/", now), None);
+    assert!(sent(&sessions, &BOB, "/", now).is_some());
+}
+
+#[test]
 fn beyond_the_most_the_least_recently_used_goes_first() {
     let (sessions, now) = (sessions(2), Instant::now());
     given(&sessions, Some(&ALICE), &["SID=a; Path=/"], now);
     given(&sessions, Some(&BOB), &["SID=b; Path=/"], now);
     assert!(sent(&sessions, &ALICE, "/", now).is_some());
-    given(&sessions, Some(&[3; 32]), &["SID=c; Path=/"], now);
+    given(&sessions, Some(&key(3, 0)), &["SID=c; Path=/"], now);
     assert!(sent(&sessions, &ALICE, "/", now).is_some());
     assert_eq!(sent(&sessions, &BOB, "/", now), None);
     assert_eq!(kept(&sessions), 2);
@@ -160,7 +188,7 @@ fn sessions_that_nobody_has_used_for_long_make_room_when_another_comes() {
     assert_eq!(kept(&sessions), 2);
     given(
         &sessions,
-        Some(&[3; 32]),
+        Some(&key(3, 0)),
         &["SID=c; Path=/"],
         later + Duration::from_secs(1),
     );
@@ -199,6 +227,24 @@ fn session_cookies_that_a_caller_sends_are_taken_out_and_others_stay() {
     sessions.strip_request(&mut headers);
     let left: Vec<_> = headers.get_all(COOKIE).iter().collect();
     assert_eq!(left, ["a=1; b=2", "d=4"]);
+}
+
+#[test]
+fn session_cookies_that_only_some_services_would_find_are_taken_out() {
+    for hidden in [
+        "a=1 SID=stolen",
+        "a=\"1\"\tSID = stolen",
+        "\"SID\"=stolen",
+        "\u{a0}SID=stolen",
+        "SID\u{3000}=stolen",
+        "a=1\u{85}SID=stolen",
+    ] {
+        let mut headers = HeaderMap::new();
+        let cookie = HeaderValue::from_bytes(format!("{hidden}; b=2").as_bytes());
+        headers.append(COOKIE, cookie.unwrap());
+        sessions(2).strip_request(&mut headers);
+        assert_eq!(headers[COOKIE], "b=2", "{hidden}");
+    }
 }
 
 #[test]
@@ -250,7 +296,7 @@ proptest! {
         headers.insert(COOKIE, parts.join("; ").parse().unwrap());
         sessions.strip_request(&mut headers);
         let left: Vec<_> = headers.get_all(COOKIE).iter().cloned().collect();
-        for cookie in left.iter().flat_map(|value| value.as_bytes().split(|b| b";,".contains(b))) {
+        for cookie in left.iter().flat_map(|value| value.as_bytes().split(|b| b";, \"".contains(b))) {
             let (name, _) = split_pair(cookie);
             prop_assert!(name != b"SID" && name != b"SID2", "{:?}", left);
         }
