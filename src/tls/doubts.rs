@@ -66,7 +66,8 @@ fn client_bundles<'a>(
     bundles: &'a [Arc<Bundle>],
 ) -> impl Iterator<Item = (&'a TrustBundle, &'a Bundle)> {
     let tls = config.listeners().iter().filter_map(|l| l.tls.as_ref());
-    let used: HashSet<BundleId> = tls.filter_map(|tls| tls.trust).collect();
+    let policies = tls.flat_map(config::ListenerTls::policies);
+    let used: HashSet<BundleId> = policies.filter_map(|policy| policy.trust).collect();
     let all = config.bundles().iter().zip(bundles).enumerate();
     all.filter(move |(index, _)| used.contains(&BundleId(*index)))
         .map(|(_, (settings, bundle))| (settings, &**bundle))

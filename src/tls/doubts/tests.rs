@@ -74,6 +74,12 @@ fn long_list_of_authorities_is_doubted() {
         "{doubt}"
     );
     assert!(doubt.contains("clients on Windows") && doubt.contains("; keep one authority"));
+    // A policy of a name asks for one, too.
+    let none = listener("", "public", "none", "clients", "");
+    let named =
+        "client_auth = 'none'\nnames.'a.test' = { client_auth = 'require', trust = 'clients' }";
+    let named = none.replace("client_auth = 'none'", named);
+    assert_eq!(told(&files, &named, &[]).len(), 1);
     // Whoever asks for no certificate sends no list.
     let none = listener("", "public", "none", "clients", "");
     assert!(told(&files, &none, &[]).is_empty());
