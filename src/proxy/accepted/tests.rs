@@ -21,7 +21,7 @@ use crate::identity::{
 };
 use crate::proxy::handle::Proxy;
 use crate::proxy::{Caller, Downstream, Site};
-use crate::telemetry::{AccessLog, MetricNames, Metrics};
+use crate::telemetry::{AccessLog, MetricNames, Metrics, Refusals};
 use crate::upstream;
 
 const LISTED: &str = "spiffe://edge.example/proxy";
@@ -73,7 +73,7 @@ impl Scene {
             Arc::new(config),
             plans,
             (vec![None], Vec::new(), accepted),
-            Metrics::new(MetricNames::default()),
+            (Metrics::new(MetricNames::default()), Refusals::new()),
         );
         Self {
             proxy: Proxy::new(Arc::new(site), &AccessLog::disabled(), None),

@@ -8,6 +8,7 @@ use crate::config::Files;
 use crate::config::{CrlCheck, OnCrlFault, Share};
 use crate::identity::CertificateNames;
 use crate::telemetry::metrics::Uses;
+use crate::tls::refusal::Refusal;
 use crate::tls::testing::lists::{
     Authority, TestBundle, TestList, authority, bundle_with, in_hours, is_in_hours, now, serial,
 };
