@@ -135,6 +135,12 @@ pub(super) const SPEAKERS: Table = patterns!(
     "the peer's certificate",
     []
 );
+pub(super) const MAY_ASSERT: Table = patterns!(
+    "trust.NAME.may_assert[]",
+    "One pattern, as in [`allow`](#routesallow-1); where it has several names, all must match. Where routes go by the subject, each entry needs `subject`, or the anchors may vouch for every subject; with `anchor` the entry is for what rests on that one.",
+    "the certificate",
+    []
+);
 
 const RULES: Table = Table {
     path: "rules",

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Matcher, NameKind, NamePattern, PeerPattern, units};
+use crate::identity::anchor::AnchorName;
 use crate::identity::claim::Names;
 use crate::identity::names::CertificateNames;
 
@@ -49,21 +50,20 @@ impl Assertable {
         (!entries.is_empty()).then_some(Self(entries))
     }
 
-    /// Sees that a leaf with these names may be vouched for.
+    /// Sees that a leaf with these names, whose chain rests on `anchor`, may be
+    /// vouched for.
     ///
     /// # Errors
     ///
     /// [`Unassertable`]: what it claims beyond that.
-    pub fn check(&self, names: CertificateNames) -> Result<(), Unassertable> {
+    pub fn check(&self, names: CertificateNames, anchor: &AnchorName) -> Result<(), Unassertable> {
         let names = Names::from(names);
         let matching: Vec<_> = self
             .0
             .iter()
             .filter(|entry| {
-                entry
-                    .0
-                    .iter()
-                    .all(|condition| condition.matches(&names, None))
+                let mut conditions = entry.0.iter();
+                conditions.all(|condition| condition.matches(&names, Some(anchor)))
             })
             .collect();
         if matching.is_empty() {
@@ -213,6 +213,7 @@ const LONGEST_SHOWN: usize = 200;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Fingerprint;
     use crate::identity::testing::TestLeaf;
 
     fn assertable(entries: &[&[(NameKind, &str)]]) -> Assertable {
@@ -224,9 +225,19 @@ mod tests {
         Assertable::new(entries.iter().map(entry).collect()).unwrap()
     }
 
+    fn anchor() -> AnchorName {
+        AnchorName {
+            subject: "CN=Partner Root".to_owned(),
+            fingerprint: Fingerprint::of(b"partner"),
+        }
+    }
+
     fn claim_of(entries: &Assertable, leaf: &TestLeaf) -> Option<String> {
         let names = CertificateNames::read(&leaf.der()).unwrap();
-        entries.check(names).err().map(|refused| refused.claim)
+        entries
+            .check(names, &anchor())
+            .err()
+            .map(|refused| refused.claim)
     }
 
     const PARTNER: (NameKind, &str) = (NameKind::Uri, "spiffe://partner.example/*");
@@ -334,13 +345,21 @@ mod tests {
     }
 
     #[test]
+    fn entry_with_an_anchor_is_for_what_rests_on_it() {
+        let of = |anchor| assertable(&[&[PARTNER, (NameKind::Anchor, anchor)]]);
+        let leaf = TestLeaf::new().uri("spiffe://partner.example/web");
+        assert_eq!(claim_of(&of("CN=Partner Root"), &leaf), None);
+        assert!(claim_of(&of("CN=Other Root"), &leaf).is_some());
+    }
+
+    #[test]
     fn refusal_says_what_to_write_and_shows_no_more_than_a_few_names() {
         let entries = assertable(&[&[PARTNER]]);
         let many = (0..20).fold(TestLeaf::new(), |leaf, n| {
             leaf.dns(&format!("n{n}.example"))
         });
         let names = CertificateNames::read(&many.der()).unwrap();
-        let refused = entries.check(names).unwrap_err();
+        let refused = entries.check(names, &anchor()).unwrap_err();
         assert!(refused.claim.ends_with("dns \"n3.example\" and 16 more"));
         assert_eq!(refused.entry.as_deref(), Some("{ dns = \"n0.example\" }"));
         let long = TestLeaf::new().dns(&"a".repeat(5_000));
