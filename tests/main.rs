@@ -19,6 +19,7 @@ mod assertions;
 mod broken_files;
 mod cells;
 mod commands;
+mod conditions;
 mod doubts;
 mod encodings;
 mod expiry;

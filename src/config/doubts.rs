@@ -116,6 +116,9 @@ fn way_covers(wide: [Option<&Rule>; 2], narrow: [Option<&Rule>; 2]) -> bool {
                 let within = |net: &ipnet::IpNet| wide.iter().any(|wide| wide.contains(net));
                 rule.from.as_ref().is_some_and(|own| own.iter().all(within))
             })
+            && follows(wide.when.as_ref(), &narrow, |wide, rule| {
+                rule.when.as_ref() == Some(wide)
+            })
     })
 }
 

@@ -23,6 +23,7 @@ mod algorithms;
 mod defaults;
 mod doubts;
 mod encodings;
+mod expression;
 mod files;
 mod fitting;
 mod listeners;
@@ -56,6 +57,10 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
+pub use expression::{
+    Attribute, Attributes, EvaluationError, Expression, ExpressionError, Party, PartyList,
+    PartyText, RequestText,
+};
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
     AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, ClientPolicy,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::identity::{NameKind, NamePattern, PeerPattern};
 
+use super::expression::expression;
 use super::model::{Callers, NamedRules, Rule};
 use super::names::{self, Names};
 use super::nearest::nearest;
@@ -56,6 +57,7 @@ pub(super) fn rule(field: &Field<'_>, ends: Option<&Ends<'_>>) -> Read<Rule> {
         });
         let path = section.optional("path", |field| field.parsed(routes::path));
         let from = section.optional("from", |field| field.list(|member| member.parsed(network)));
+        let when = section.optional("when", expression);
         let (any_of, enforce) = match ends {
             Some(ends) => (
                 section.optional("rule", |field| named(field, ends)),
@@ -81,6 +83,7 @@ pub(super) fn rule(field: &Field<'_>, ends: Option<&Ends<'_>>) -> Read<Rule> {
             methods: methods?,
             path: path?,
             from: from?,
+            when: when?,
             any_of: any_of?,
             enforce: enforce?,
         })

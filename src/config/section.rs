@@ -153,6 +153,19 @@ impl<'r> Field<'r> {
         self.reader.report(problem)
     }
 
+    /// Reports a problem of what stands at a byte of the file.
+    pub(super) fn refuse_at(&self, offset: usize, problem: Problem) -> Reported {
+        let problem = problem.of_key(self.reader.place(offset), &self.path.shown);
+        self.reader.report(problem)
+    }
+
+    /// The value as it is written, and at which byte of the file.
+    pub(super) fn written(&self) -> (usize, &'r str) {
+        let span = self.value.span();
+        let text = self.reader.text().get(span.clone());
+        (span.start, text.unwrap_or(""))
+    }
+
     pub(super) fn located<T>(&self, value: T) -> Located<T> {
         Located {
             value,

@@ -1,8 +1,8 @@
 //! Why a caller may not use a route.
 
 use super::facts::Facts;
-use super::rule::RuleId;
-use crate::config::{Route, Rule};
+use super::rule::{self, List, RuleId};
+use crate::config::{EvaluationError, Route, Rule};
 
 /// Why a caller may not use a route.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -15,7 +15,7 @@ pub enum Denial {
     },
 
     /// A rule of `deny` matches.
-    #[error("rule `{label}` of route `{route}` denies {}{}: {written}", caller(peer.as_deref()), spoken_for(speaker.as_deref()))]
+    #[error("rule `{label}` of route `{route}` denies {}{}: {written}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), failure(failed.as_ref()))]
     DeniedByRule {
         /// The route's name.
         route: Box<str>,
@@ -29,10 +29,12 @@ pub enum Denial {
         peer: Option<Box<str>>,
         /// That of the peer who speaks for it, where one does.
         speaker: Option<Box<str>>,
+        /// Why its condition has no result, and so counts as true.
+        failed: Option<EvaluationError>,
     },
 
     /// No rule of `allow` matches.
-    #[error("none of the {rules} `allow` entries of route `{route}` matches {}{}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), would(would_allow.as_ref()))]
+    #[error("none of the {rules} `allow` entries of route `{route}` matches {}{}{}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), would(would_allow.as_ref()), failure(failed.as_ref()))]
     NoRuleMatched {
         /// The route's name.
         route: Box<str>,
@@ -44,6 +46,8 @@ pub enum Denial {
         speaker: Option<Box<str>>,
         /// The first rule that matches and is not enforced.
         would_allow: Option<(RuleId, Box<str>)>,
+        /// Why the first condition without a result has none.
+        failed: Option<EvaluationError>,
     },
 }
 
@@ -79,6 +83,7 @@ impl Denial {
             written: rule.to_string().into(),
             peer: facts.caller.map(|caller| caller.primary().into()),
             speaker: facts.speaker.map(|speaker| speaker.primary().into()),
+            failed: rule::failure(rule, id.other, facts),
         }
     }
 
@@ -92,12 +97,18 @@ impl Denial {
         (route, rules, would_allow): (&Route, usize, Option<RuleId>),
         facts: &Facts<'_>,
     ) -> Self {
+        let failed = List::Allow.rules(route).iter().find_map(|rule| {
+            let others = rule.any_of.as_ref().map_or(0, |others| others.rules.len());
+            let mut ways = std::iter::once(None).chain((0..others).map(Some));
+            ways.find_map(|other| rule::failure(rule, other, facts))
+        });
         Self::NoRuleMatched {
             route: route.name.as_str().into(),
             rules,
             peer: facts.caller.map(|caller| caller.primary().into()),
             speaker: facts.speaker.map(|speaker| speaker.primary().into()),
             would_allow: would_allow.map(|id| (id, id.label(route).into())),
+            failed,
         }
     }
 }
@@ -111,6 +122,12 @@ fn caller(peer: Option<&str>) -> String {
 
 fn spoken_for(speaker: Option<&str>) -> String {
     speaker.map_or_else(String::new, |by| format!(", for whom `{by}` speaks"))
+}
+
+fn failure(error: Option<&EvaluationError>) -> String {
+    error.map_or_else(String::new, |error| {
+        format!("; `when` has no result: {error}")
+    })
 }
 
 fn would(rule: Option<&(RuleId, Box<str>)>) -> String {

@@ -14,6 +14,7 @@
 //!   of `allow` that would have permitted in [`Denial::would_allow`].
 //! * A [`Permit`] is good for one request: it is made here only.
 
+mod attributes;
 mod denial;
 mod facts;
 mod rule;

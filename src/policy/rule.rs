@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::facts::Facts;
-use crate::config::{Route, Rule, Says};
+use crate::config::{EvaluationError, Route, Rule, Says};
 
 /// Which rule of a route made a decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -91,7 +91,7 @@ pub(super) fn matching<'r>(
 /// Whether a rule matches, and with which rule of the list that it refers to.
 #[expect(clippy::option_option, reason = "a rule may refer to no list")]
 fn matches(list: List, rule: &Rule, facts: &Facts<'_>) -> Option<Option<usize>> {
-    let says = holds(rule, facts)?;
+    let says = holds(list, rule, facts)?;
     let is_meant = |also: Says| {
         // A list that permits is closed: who is anonymous must be meant.
         list == List::Deny || facts.caller.is_some() || [says, also].contains(&Says::Yes)
@@ -99,12 +99,37 @@ fn matches(list: List, rule: &Rule, facts: &Facts<'_>) -> Option<Option<usize>> 
     let Some(others) = &rule.any_of else {
         return is_meant(Says::Nothing).then_some(None);
     };
-    let fits = |other: &Rule| holds(other, facts).is_some_and(is_meant);
+    let fits = |other: &Rule| holds(list, other, facts).is_some_and(is_meant);
     others.rules.iter().position(fits).map(Some)
 }
 
+/// Why a condition of a rule, or of the one that it refers to, has no result.
+pub(super) fn failure(
+    rule: &Rule,
+    other: Option<usize>,
+    facts: &Facts<'_>,
+) -> Option<EvaluationError> {
+    let other = other.and_then(|at| rule.any_of.as_ref()?.rules.get(at));
+    let parts = || std::iter::once(rule).chain(other);
+    if parts().any(|part| says_but_for_when(part, facts).is_none()) {
+        return None;
+    }
+    parts().find_map(|part| part.when.as_ref()?.holds(facts).err())
+}
+
 /// Whether the conditions of one rule hold, and what it says of the caller.
-fn holds(rule: &Rule, facts: &Facts<'_>) -> Option<Says> {
+///
+/// A condition without a result is closed, too: it neither permits nor keeps a
+/// rule from denying.
+fn holds(list: List, rule: &Rule, facts: &Facts<'_>) -> Option<Says> {
+    let says = says_but_for_when(rule, facts)?;
+    let when = rule.when.as_ref().map(|when| when.holds(facts));
+    let fulfilled = when.is_none_or(|held| held.unwrap_or(list == List::Deny));
+    fulfilled.then_some(says)
+}
+
+/// The same, its expression left aside: that is the dearest, and looked at last.
+fn says_but_for_when(rule: &Rule, facts: &Facts<'_>) -> Option<Says> {
     if !rule.takes(facts.method, facts.path, facts.source) {
         return None;
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::super::expression::{Expression, Party};
 use super::Place;
 use crate::identity::{AnchorName, PeerIdentity, PeerPattern};
 
@@ -27,6 +28,8 @@ pub struct Rule {
     pub path: Option<String>,
     /// Networks of which one holds the source; `None`: each source. Never empty.
     pub from: Option<Vec<IpNet>>,
+    /// What else must be true; `None`: nothing.
+    pub when: Option<Expression>,
     /// A list of which one rule must match as well.
     pub any_of: Option<Arc<NamedRules>>,
     /// `false`: what it decides is noted, and not done.
@@ -132,11 +135,16 @@ impl Rule {
             && self.methods.is_none()
             && self.path.is_none()
             && self.from.is_none()
+            && self.when.is_none()
     }
 
     /// Whether it says who calls, the rules of [`Rule::any_of`] left aside.
     pub(in crate::config) fn says_who(&self) -> bool {
-        self.callers != Callers::Unsaid || self.via.is_some()
+        let looks =
+            |when: &Expression| when.looks_at(Party::Caller) || when.looks_at(Party::Speaker);
+        self.callers != Callers::Unsaid
+            || self.via.is_some()
+            || self.when.as_ref().is_some_and(looks)
     }
 }
 
@@ -182,6 +190,9 @@ impl fmt::Display for Rule {
             let texts = &mut from.iter().map(ToString::to_string);
             parts.push(format!("from = {}", list(texts)));
         }
+        if let Some(when) = &self.when {
+            parts.push(format!("when = {}", quoted_text(when.text())));
+        }
         if let Some(rules) = &self.any_of {
             parts.push(format!("rule = \"{}\"", rules.name));
         }
@@ -189,5 +200,13 @@ impl fmt::Display for Rule {
             parts.push("enforce = false".to_owned());
         }
         write!(f, "{{ {} }}", parts.join(", "))
+    }
+}
+
+/// A text as a string of TOML, in the quotes that it needs no escapes for.
+fn quoted_text(text: &str) -> String {
+    match text.contains(['\'', '\n', '\r']) {
+        false => format!("'{text}'"),
+        true => format!("{text:?}"),
     }
 }

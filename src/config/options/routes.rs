@@ -69,7 +69,7 @@ const ROUTES: Table = Table {
             protects: "A rule that names no caller is for everybody, anonymous callers too. Who is not denied is not permitted by that: `allow` says who is.",
             without: "nothing is excepted from `allow`",
             see: &["routes[].allow", "routes[].allow[].uri"],
-            example: "[{ name = \"changes\", rule = \"staff\", methods = [\"DELETE\"], from = [\"203.0.113.0/24\"], enforce = false }]",
+            example: "[{ name = \"changes\", rule = \"staff\", methods = [\"DELETE\"], from = [\"203.0.113.0/24\"], enforce = false }, { when = '\"Contractors\" in caller.ou' }]",
         },
         Opt {
             path: "routes[].allow",

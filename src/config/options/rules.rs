@@ -219,6 +219,16 @@ const ALLOW: Table = patterns!(
             example: "[\"10.0.0.0/8\", \"fd00::/8\"]",
         },
         Opt {
+            path: "routes[].allow[].when",
+            value: "a condition in CEL, of at most 4096 bytes; see [Conditions](#conditions)",
+            default: Unset,
+            summary: "Matches requests of which this is true.",
+            protects: "It is checked when the config is loaded. What it needs and a request does not have is no match in `allow`, and a match in `deny`.",
+            without: "nothing else must be true",
+            see: &["routes[].allow[].rule"],
+            example: "'caller.o.exists(o, request.path.startsWith(\"/tenants/\" + o + \"/\"))'",
+        },
+        Opt {
             path: "routes[].allow[].rule",
             value: "the name of a list in `[rules]`",
             default: Unset,

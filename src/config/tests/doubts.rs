@@ -133,3 +133,19 @@ fn lists_are_followed_to_their_rules() {
         ["rules.all[2]", "routes[0].allow[1]", "routes[0].allow[3]"]
     );
 }
+
+#[test]
+fn rule_with_a_condition_decides_for_rules_with_the_same_one() {
+    let rules = |first: &str, second: &str| {
+        let allow = |when: &str| format!("{{ uri = \"spiffe://a/*\"{when} }}");
+        shadowed(&format!("allow = [{}, {}]", allow(first), allow(second)))
+    };
+    let (get, post) = (
+        ", when = 'request.method == \"GET\"'",
+        ", when = 'request.method == \"POST\"'",
+    );
+    assert_eq!(rules(get, get), ["allow[1]"]);
+    assert_eq!(rules("", get), ["allow[1]"]);
+    assert!(rules(get, post).is_empty());
+    assert!(rules(get, "").is_empty());
+}

@@ -157,6 +157,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("[\"DELETE\"]", "[\"PUT\"]"),
     ("203.0.113.0/24", "198.51.100.0/24"),
     ("enforce = false", "enforce = true"),
+    ("Contractors", "Guests"),
     ("Engineering", "Sales"),
     ("@example.com", "@example.org"),
     ("keys/", "other/"),

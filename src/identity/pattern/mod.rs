@@ -25,6 +25,7 @@
 //! `cn`, `ou` and `o` look at the text of every attribute of that type, however
 //! it is escaped in the subject; a value that is no text is never matched.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::anchor::AnchorName;
@@ -327,7 +328,31 @@ impl fmt::Display for NamePattern {
     }
 }
 
+impl Names {
+    /// The values of the subject's attributes of one kind, as text, in order;
+    /// none for a kind of which a subject has no attributes. A value that is no
+    /// text is left out: patterns do not match it either.
+    pub fn subject_values(&self, kind: NameKind) -> Vec<Cow<'_, str>> {
+        let Some(attribute) = kind.attribute() else {
+            return Vec::new();
+        };
+        let subject = self.subject().unwrap_or_default();
+        let values = units::values(subject, attribute);
+        values.filter_map(units::text).collect()
+    }
+}
+
 impl NameKind {
+    /// The type of the subject's attributes that it is about.
+    fn attribute(self) -> Option<&'static str> {
+        match self {
+            Self::CommonName => Some("CN"),
+            Self::Organization => Some("O"),
+            Self::OrganizationalUnit => Some("OU"),
+            _ => None,
+        }
+    }
+
     /// All kinds, in the order in which the config is read and shown.
     pub const ALL: [Self; 11] = [
         Self::Uri,

@@ -242,8 +242,12 @@ fn attribute_is_matched_by_the_text_of_one_of_its_values_alone() {
     ] {
         assert_eq!(matches(pattern, unit), expected, "{pattern} {unit:?}");
     }
-    // Several values, also within one RDN; each stands for itself.
-    let several = leaf("Ops").attribute(OU, "Night");
+}
+
+#[test]
+fn each_value_of_an_attribute_stands_for_itself_and_one_that_is_no_text_for_none() {
+    let several = TestLeaf::new().attribute(O, "Example").attribute(OU, "Ops");
+    let several = several.attribute(OU, "Night");
     assert!(attribute_matches(
         NameKind::OrganizationalUnit,
         "Ops",

@@ -4,6 +4,8 @@
 //! In a subject, an escape sequence is one unit, so a wildcard can neither end
 //! in the middle of one nor take an escaped comma for a separator.
 
+use std::borrow::Cow;
+
 use super::NameKind;
 use super::glob::Step;
 use crate::identity::sans::uri_authority;
@@ -114,6 +116,22 @@ fn first_attribute(names: &str) -> (&str, Option<&str>) {
         }
     }
     (names, None)
+}
+
+/// An escaped value as text; `None` if it is none.
+pub(super) fn text(escaped: &str) -> Option<Cow<'_, str>> {
+    if !escaped.contains('\\') {
+        return Some(Cow::Borrowed(escaped));
+    }
+    let mut bytes = escaped.bytes();
+    let mut text = Vec::with_capacity(escaped.len());
+    while let Some(byte) = bytes.next() {
+        text.push(match byte {
+            b'\\' => unescape(&mut bytes)?,
+            other => other,
+        });
+    }
+    String::from_utf8(text).ok().map(Cow::Owned)
 }
 
 /// The units of an escaped value; nothing in it separates.
