@@ -339,7 +339,7 @@ impl Bundle {
         tried: &Tried<'_>,
     ) -> Result<Verdict, Objection> {
         let verdict = self.find_path(chain, usage, now, tried)?;
-        self.scope.check(chain.0, &self.name)?;
+        self.scope.check(chain.0, &verdict.anchor, &self.name)?;
         Ok(verdict)
     }
 
@@ -441,7 +441,7 @@ impl Bundle {
         let parts = chain.split_first().ok_or(webpki::Error::BadDer);
         if let Ok(verdict) = self.stands(path, now) {
             if !self.scope.is_open() {
-                self.scope.check(parts?.0, &self.name)?;
+                self.scope.check(parts?.0, &verdict.anchor, &self.name)?;
             }
             self.revocation.tell(&verdict.notes, now);
             return Ok(verdict);

@@ -7,7 +7,9 @@ use rustls_pki_types::CertificateDer;
 
 use super::trust_path::Facts;
 use crate::config;
-use crate::identity::{Assertable, CertificateNames, NotAMember, TrustDomain, Unassertable};
+use crate::identity::{
+    AnchorName, Assertable, CertificateNames, NotAMember, TrustDomain, Unassertable,
+};
 
 /// What the anchors of one bundle may vouch for.
 #[derive(Debug, Default)]
@@ -33,13 +35,18 @@ impl Scope {
         }
     }
 
-    /// Sees that a leaf with a good chain is one that the bundle of this name
-    /// vouches for.
+    /// Sees that a leaf with a good chain, which ends at `anchor`, is one that the
+    /// bundle of this name vouches for.
     ///
     /// # Errors
     ///
     /// What it claims beyond that.
-    pub(super) fn check(&self, leaf: &CertificateDer<'_>, bundle: &str) -> Result<(), OutOfScope> {
+    pub(super) fn check(
+        &self,
+        leaf: &CertificateDer<'_>,
+        anchor: &AnchorName,
+        bundle: &str,
+    ) -> Result<(), OutOfScope> {
         if let Some(domain) = &self.trust_domain {
             check_svid(leaf, domain).map_err(|fault| fault.out_of_scope(domain, bundle))?;
         }
@@ -55,7 +62,7 @@ impl Scope {
                 "have it issued again, with legal names".to_owned(),
             )
         })?;
-        may_assert.check(names).map_err(|refused| {
+        may_assert.check(names, anchor).map_err(|refused| {
             let Unassertable { claim, entry } = refused;
             let remedy = match entry {
                 Some(entry) => format!(

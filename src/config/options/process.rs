@@ -1,6 +1,7 @@
 //! The options of the whole process and of trust bundles.
 
 use super::Default::{Is, Required, Unset};
+use super::rules::MAY_ASSERT;
 use super::{Opt, Table};
 
 pub(super) const TABLES: &[Table] = &[SERVER, LOG, ADMIN, TRUST, MAY_ASSERT];
@@ -256,55 +257,6 @@ const TRUST: Table = Table {
             without: "such connections end as `on_withdrawal` says",
             see: &["trust.NAME.on_withdrawal", "trust.NAME.enforce_crl"],
             example: "true",
-        },
-    ],
-};
-
-const MAY_ASSERT: Table = Table {
-    path: "trust.NAME.may_assert[]",
-    header: "",
-    left_out: false,
-    summary: "One pattern; where it has several names, all must match. `*` stands for anything up to the next separator.",
-    options: &[
-        Opt {
-            path: "trust.NAME.may_assert[].uri",
-            value: "a pattern for a URI name",
-            default: Unset,
-            summary: "The anchors may vouch for these URI names.",
-            protects: "`*` stops at `/`: `spiffe://prod.example/*` does not match `spiffe://prod.example/a/b`; `**` does.",
-            without: "URI names are those of other entries",
-            see: &["routes[].allow[].uri"],
-            example: "\"spiffe://prod.example/*\"",
-        },
-        Opt {
-            path: "trust.NAME.may_assert[].dns",
-            value: "a pattern for a DNS name",
-            default: Unset,
-            summary: "The anchors may vouch for these DNS names.",
-            protects: "`*` stops at `.`: `*.partners.example` does not match `a.b.partners.example`. A certificate for `*.partners.example` itself is matched too.",
-            without: "DNS names are those of other entries",
-            see: &["routes[].allow[].dns"],
-            example: "\"*.partners.example\"",
-        },
-        Opt {
-            path: "trust.NAME.may_assert[].subject",
-            value: "a pattern for a distinguished name in the form of RFC 4514",
-            default: Unset,
-            summary: "The anchors may vouch for these subjects.",
-            protects: "Where routes go by the subject, each entry needs this, or the anchors may vouch for every subject.",
-            without: "the subject makes no difference",
-            see: &["routes[].allow[].subject"],
-            example: "\"CN=*,O=Partner\"",
-        },
-        Opt {
-            path: "trust.NAME.may_assert[].fingerprint",
-            value: "the SHA-256 fingerprint of a certificate, 64 hexadecimal digits",
-            default: Unset,
-            summary: "The anchors may vouch for this one certificate, with every name in it.",
-            protects: "Its successor is refused until the config names it too.",
-            without: "the fingerprint makes no difference",
-            see: &["routes[].allow[].fingerprint"],
-            example: "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
         },
     ],
 };

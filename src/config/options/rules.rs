@@ -136,6 +136,13 @@ pub(super) const SPEAKERS: Table = patterns!(
     []
 );
 
+pub(super) const MAY_ASSERT: Table = patterns!(
+    "trust.NAME.may_assert[]",
+    "One pattern, as in [`allow`](#routesallow-1); where it has several names, all must match, and only `uri`, `dns` and `email` vouch for names; with `fingerprint` for every name in that certificate. `anchor` says whose word it is.",
+    "the certificate",
+    []
+);
+
 const RULES: Table = Table {
     path: "rules",
     header: "[rules]",

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Matcher, NameKind, NamePattern, PeerPattern, units};
+use crate::identity::anchor::AnchorName;
 use crate::identity::claim::Names;
 use crate::identity::names::CertificateNames;
 
@@ -49,12 +50,13 @@ impl Assertable {
         (!entries.is_empty()).then_some(Self(entries))
     }
 
-    /// Sees that a leaf with these names may be vouched for.
+    /// Sees that a leaf with these names, whose chain ends at `anchor`, may be
+    /// vouched for.
     ///
     /// # Errors
     ///
     /// [`Unassertable`]: what it claims beyond that.
-    pub fn check(&self, names: CertificateNames) -> Result<(), Unassertable> {
+    pub fn check(&self, names: CertificateNames, anchor: &AnchorName) -> Result<(), Unassertable> {
         let names = Names::from(names);
         let matching: Vec<_> = self
             .0
@@ -63,7 +65,7 @@ impl Assertable {
                 entry
                     .0
                     .iter()
-                    .all(|condition| condition.matches(&names, None))
+                    .all(|condition| condition.matches(&names, Some(anchor)))
             })
             .collect();
         if matching.is_empty() {
@@ -213,6 +215,7 @@ const LONGEST_SHOWN: usize = 200;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Fingerprint;
     use crate::identity::testing::TestLeaf;
 
     fn assertable(entries: &[&[(NameKind, &str)]]) -> Assertable {
@@ -226,10 +229,20 @@ mod tests {
 
     fn claim_of(entries: &Assertable, leaf: &TestLeaf) -> Option<String> {
         let names = CertificateNames::read(&leaf.der()).unwrap();
-        entries.check(names).err().map(|refused| refused.claim)
+        entries
+            .check(names, &anchor())
+            .err()
+            .map(|refused| refused.claim)
     }
 
     const PARTNER: (NameKind, &str) = (NameKind::Uri, "spiffe://partner.example/*");
+
+    fn anchor() -> AnchorName {
+        AnchorName {
+            subject: "CN=Root".to_owned(),
+            fingerprint: Fingerprint::of(b"root"),
+        }
+    }
 
     #[test]
     fn leaf_that_an_entry_matches_is_vouched_for_and_another_is_not() {
@@ -334,13 +347,28 @@ mod tests {
     }
 
     #[test]
+    fn email_names_have_entries_of_their_own_and_an_entry_may_be_for_one_anchor() {
+        let leaf = TestLeaf::new().email("ops@partner.example");
+        let emails = assertable(&[&[(NameKind::Email, "*@partner.example")]]);
+        assert_eq!(claim_of(&emails, &leaf), None);
+        let others = assertable(&[&[PARTNER]]);
+        assert!(claim_of(&others, &leaf).is_some());
+
+        let web = TestLeaf::new().uri("spiffe://partner.example/web");
+        let of_root = assertable(&[&[PARTNER, (NameKind::Anchor, "CN=Root")]]);
+        assert_eq!(claim_of(&of_root, &web), None);
+        let of_another = assertable(&[&[PARTNER, (NameKind::Anchor, "CN=Another")]]);
+        assert!(claim_of(&of_another, &web).is_some());
+    }
+
+    #[test]
     fn refusal_says_what_to_write_and_shows_no_more_than_a_few_names() {
         let entries = assertable(&[&[PARTNER]]);
         let many = (0..20).fold(TestLeaf::new(), |leaf, n| {
             leaf.dns(&format!("n{n}.example"))
         });
         let names = CertificateNames::read(&many.der()).unwrap();
-        let refused = entries.check(names).unwrap_err();
+        let refused = entries.check(names, &anchor()).unwrap_err();
         assert!(refused.claim.ends_with("dns \"n3.example\" and 16 more"));
         assert_eq!(refused.entry.as_deref(), Some("{ dns = \"n0.example\" }"));
         let long = TestLeaf::new().dns(&"a".repeat(5_000));

@@ -92,7 +92,7 @@ async fn refused(files: &Files, leaf: &Leaf, ends: bool) -> Record {
     let config = listener("", "public", "require", "clients", "");
     let bundle = files.material(&config).bundles.remove(0);
     let (own, intermediates) = leaf.chain.split_first().unwrap();
-    let judged = Objection::or_verdict(&bundle, own, intermediates, UnixTime::now());
+    let judged = Objection::or_verdict(&bundle, (own, intermediates), UnixTime::now(), &|_, _| {});
     let record = Record::new();
     recorded(Rc::clone(&record), async {
         note_presented(own, intermediates);

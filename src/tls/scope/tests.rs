@@ -55,15 +55,14 @@ fn leaf_outside_of_what_the_bundle_may_assert_is_untrusted_and_told_what_it_clai
     let other = leaf(&root, "spiffe://prod.example/web", |_| {});
     let objection = verify(&scoped, &other).unwrap_err();
     assert_eq!(objection.reason(), Refusal::Untrusted);
+    let fault = objection.into_scope();
     assert_eq!(
-        objection.cause("test"),
+        fault.to_string(),
         "the certificate claims uri \"spiffe://prod.example/web\"; its chain is good, but trust.test may only assert { uri = \"spiffe://partner.example/*\" }"
     );
     assert_eq!(
-        objection.remedy(),
-        Some(
-            "have the certificate issued with such names alone, or add { uri = \"spiffe://prod.example/web\" } to may_assert of trust.test if its authorities may vouch for that"
-        )
+        fault.remedy(),
+        "have the certificate issued with such names alone, or add { uri = \"spiffe://prod.example/web\" } to may_assert of trust.test if its authorities may vouch for that"
     );
     // Nobody asks for whom somebody else's authority may vouch.
     let stranger = leaf(&authority("Root", 30), WEB, |_| {});
@@ -117,10 +116,11 @@ fn leaf_of_a_trust_domain_is_an_svid_of_it() {
     let says = |outcome: Result<(), Objection>, words: &str| {
         let objection = outcome.unwrap_err();
         assert_eq!(objection.reason(), Refusal::Untrusted);
-        let cause = objection.cause("test");
+        let fault = objection.into_scope();
+        let cause = fault.to_string();
         assert!(cause.contains(words), "{cause}");
         assert!(cause.contains("trust.test may only assert"), "{cause}");
-        assert!(objection.remedy().unwrap().contains("partner.example"));
+        assert!(fault.remedy().contains("partner.example"));
     };
     assert_eq!(usages(&[DigitalSignature]), Ok(()));
     assert_eq!(usages(&[DigitalSignature, KeyEncipherment]), Ok(()));
