@@ -98,7 +98,7 @@ enum Command {
     /// the rule, and the very fields that the upstream would get; or where it
     /// is refused, and what to do about it. Opens no port and sends nothing.
     /// Exit code 0: it would be permitted; 4: it would be refused.
-    Explain(explain::Question),
+    Explain(Box<explain::Question>),
     /// Look at trust before it is in force.
     Trust {
         #[command(subcommand)]
