@@ -3,7 +3,7 @@
 use http::{Method, Request, StatusCode};
 
 use crate::support::body::Body;
-use crate::support::client::{Client, get, with};
+use crate::support::client::{Client, get};
 use crate::support::pki::{Leaf, Pki};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::upstream::Upstream;
@@ -67,16 +67,16 @@ async fn condition_on_what_a_request_lacks_is_closed_and_the_log_says_why() {
     let lists = r#"allow = [{ uri = "spiffe://**", when = 'speaker.name != "evil"' }]"#;
     let proxy = start(&pki, &upstream, lists).await;
 
-    let asked = with(get("/x"), "user-agent", "test");
     assert_eq!(
-        status(&pki, &proxy, &pki.client(), asked).await,
+        status(&pki, &proxy, &pki.client(), get("/x")).await,
         StatusCode::FORBIDDEN
     );
     assert!(upstream.requests().is_empty());
-    proxy
-        .log_line("request.end", |line| {
-            let text = line.to_string();
-            text.contains("`speaker.name` is not known here")
-        })
-        .await;
+    let line = proxy.access_line("/x").await;
+    let cause = line["cause"].as_str().unwrap();
+    assert!(
+        cause.contains("; `when` has no result: `speaker.name` is not known here"),
+        "{line}"
+    );
+    assert_eq!(line["rule"], "none matched", "{line}");
 }

@@ -315,7 +315,9 @@ async fn rule_that_could_never_match_is_refused() {
         ("[{ uri = '' }]", "uri"),
         ("[{ dns = 'two words' }]", "dns"),
         ("[{ subject = 'billing' }]", "subject"),
-        ("[{ email = 'a@example.com' }]", "email"),
+        ("[{ email = 'example.com' }]", "email"),
+        ("[{ cn = '*' }]", "cn"),
+        ("[{ methods = ['GET'] }]", "allow"),
         ("[{ }]", "allow"),
         ("[]", "allow"),
     ];

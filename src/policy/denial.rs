@@ -15,7 +15,7 @@ pub enum Denial {
     },
 
     /// A rule of `deny` matches.
-    #[error("rule `{label}` of route `{route}` denies {}{}: {written}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), failure(failed.as_ref()))]
+    #[error("rule `{label}` of route `{route}` denies {}{}: {written}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), failure(failed.as_deref()))]
     DeniedByRule {
         /// The route's name.
         route: Box<str>,
@@ -30,11 +30,11 @@ pub enum Denial {
         /// That of the peer who speaks for it, where one does.
         speaker: Option<Box<str>>,
         /// Why its condition has no result, and so counts as true.
-        failed: Option<EvaluationError>,
+        failed: Option<Box<EvaluationError>>,
     },
 
     /// No rule of `allow` matches.
-    #[error("none of the {rules} `allow` entries of route `{route}` matches {}{}{}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), would(would_allow.as_ref()), failure(failed.as_ref()))]
+    #[error("none of the {rules} `allow` entries of route `{route}` matches {}{}{}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), would(would_allow.as_ref()), failure(failed.as_deref()))]
     NoRuleMatched {
         /// The route's name.
         route: Box<str>,
@@ -47,7 +47,7 @@ pub enum Denial {
         /// The first rule that matches and is not enforced.
         would_allow: Option<(RuleId, Box<str>)>,
         /// Why the first condition without a result has none.
-        failed: Option<EvaluationError>,
+        failed: Option<Box<EvaluationError>>,
     },
 }
 
@@ -83,7 +83,7 @@ impl Denial {
             written: rule.to_string().into(),
             peer: facts.caller.map(|caller| caller.primary().into()),
             speaker: facts.speaker.map(|speaker| speaker.primary().into()),
-            failed: rule::failure(rule, id.other, facts),
+            failed: rule::failure(rule, id.other, facts).map(Box::new),
         }
     }
 
@@ -108,7 +108,7 @@ impl Denial {
             peer: facts.caller.map(|caller| caller.primary().into()),
             speaker: facts.speaker.map(|speaker| speaker.primary().into()),
             would_allow: would_allow.map(|id| (id, id.label(route).into())),
-            failed,
+            failed: failed.map(Box::new),
         }
     }
 }

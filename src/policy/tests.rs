@@ -185,6 +185,38 @@ fn anonymous_caller_is_matched_only_where_a_rule_says_so() {
 }
 
 #[test]
+fn condition_that_would_hold_for_anonymous_callers_lets_in_only_those_who_are_meant() {
+    let web = test_identity(WEB);
+    let when = "when = \"!caller.authenticated || request.method == 'GET'\"";
+    let (known, nobody) = (facts(Some(&web)), facts(None));
+    check(
+        &format!("allow = [{{ {when} }}]"),
+        &[
+            ("known", known, Ok("allow[0]")),
+            ("anonymous", nobody, Err("certificate required")),
+        ],
+    );
+    check(
+        &format!("allow = [{{ {when}, rule = 'reads' }}]"),
+        &[("anonymous", nobody, Err("certificate required"))],
+    );
+    check(
+        &format!("allow = [{{ {when}, anonymous = true }}]"),
+        &[
+            ("known", known, Err("none matched")),
+            ("anonymous", nobody, Ok("allow[0]")),
+        ],
+    );
+    check(
+        &format!("deny = [{{ {when} }}]"),
+        &[
+            ("known", known, Err("deny[0]")),
+            ("anonymous", nobody, Err("deny[0]")),
+        ],
+    );
+}
+
+#[test]
 fn conditions_on_the_request_hold_exactly() {
     let web = test_identity(WEB);
     let of = |method, path, source: &str| Facts {

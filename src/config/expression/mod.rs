@@ -86,7 +86,7 @@ pub enum EvaluationError {
     #[error("a number is out of range")]
     Overflow,
 
-    /// A string that was put together is over [`evaluate::LONGEST_TEXT`].
+    /// A string that was put together is over 64 KiB.
     #[error("a string that is put together is over {} KiB", evaluate::LONGEST_TEXT / 1024)]
     TooLarge,
 
