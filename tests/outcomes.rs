@@ -445,7 +445,8 @@ async fn nobody_becomes_somebody_by_a_session_when_the_authority_is_trusted_late
     let leaf = partners.leaf().client().uri(CLIENT_URI).issue();
     for version in [&TLS12, &TLS13] {
         let (pki, upstream) = (Pki::new(), Upstream::start().await);
-        let anonymous = "listeners.public.tls.on_invalid = 'anonymous'";
+        // Where anonymous sessions are resumed.
+        let anonymous = "listeners.public.tls = { client_auth = 'want', on_invalid = 'anonymous' }";
         let proxy = Setup::new(&pki, &upstream).with(anonymous).start().await;
         let client = Client::new(&pki)
             .presenting(&leaf)
