@@ -6,9 +6,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::command::{BINARY, Finished, finish};
+use crate::support::client::Client;
+use crate::support::command::{BINARY, Finished, countersign, finish};
 use crate::support::pki::{Authority, Leaf, PROXY_NAME, Pki};
 use crate::support::proxy::Setup;
+use crate::support::upstream::Upstream;
 
 /// Runs `explain` on a config and, if it is given, a certificate.
 async fn explain(setup: &Setup, leaf: Option<&Leaf>, arguments: &[&str]) -> Finished {
@@ -147,7 +149,7 @@ async fn first_point_of_failure_ends_the_account_with_the_cause_and_a_remedy() {
         assert!(end[0].starts_with("what to do: "), "{finished:#?}");
         assert!(end[1].starts_with("refused"), "{finished:#?}");
         assert!(
-            !finished.stdout.contains("    GET "),
+            !finished.stdout.contains("\n    GET "),
             "nothing goes up: {finished:#?}"
         );
     }
@@ -300,6 +302,68 @@ async fn validity_is_that_of_the_time_that_is_asked_for() {
         let told = document(&setup, Some(leaf), &arguments).await;
         assert_eq!(told["refusal"]["reason"], reason, "{told:#}");
     }
+}
+
+#[tokio::test]
+async fn refusal_is_found_by_its_reference_at_the_admin_address() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let rule = "routes = [{ allow = [{ dns = 'nobody.example' }], upstream = 'orders' }]";
+    let proxy = Setup::new(&pki, &upstream).with(rule).start().await;
+    let answer = Client::new(&pki)
+        .presenting(&pki.client())
+        .get(proxy.public(), "/x")
+        .await;
+    let text = answer.unwrap().text().to_owned();
+    let (_, reference) = text.trim().rsplit_once(' ').unwrap();
+    let stranger = Authority::root("A stranger").leaf().client().issue();
+    Client::new(&pki)
+        .presenting(&stranger)
+        .refusal(proxy.public())
+        .await;
+    let refused = proxy.log_line("handshake.refused", |_| true).await;
+
+    let admin = proxy.admin().to_string();
+    let find = async |reference: &str| {
+        let mut command = Command::new(BINARY);
+        command.args(["explain", "--admin", &admin, "--reference", reference]);
+        finish(&mut command).await
+    };
+    for (reference, words) in [
+        (
+            reference,
+            [
+                "no_rule_matched",
+                "spiffe://prod.example/billing",
+                "--path '/x'",
+            ],
+        ),
+        (
+            refused["reference"].as_str().unwrap(),
+            ["untrusted", "A stranger", "remedy"],
+        ),
+    ] {
+        let finished = find(reference).await;
+        finished.expect_code(0);
+        for word in words {
+            assert!(
+                finished.stdout.contains(word),
+                "{word:?} is missing in {finished:#?}"
+            );
+        }
+    }
+    find("0000000000000000")
+        .await
+        .expect_code(1)
+        .expect_words(&["the log may have it"]);
+    find("the last one")
+        .await
+        .expect_code(2)
+        .expect_words(&["16 hexadecimal digits"]);
+    let nowhere = &["explain", "--reference", reference][..];
+    countersign(nowhere)
+        .await
+        .expect_code(2)
+        .expect_words(&["--config"]);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod case;
 mod document;
 mod fields;
 mod instant;
+mod reference;
 mod remedy;
 mod steps;
 mod text;
@@ -24,8 +25,8 @@ use case::Case;
 #[derive(Args, Debug)]
 pub(super) struct Question {
     /// The config file.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "admin")]
+    config: Option<PathBuf>,
     /// The client's certificate and its intermediates, PEM; without it the
     /// client has none. A key beside it is not looked at.
     #[arg(long, value_name = "FILE")]
@@ -62,11 +63,28 @@ pub(super) struct Question {
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
+    /// Find what a running countersign has refused, by the reference that the
+    /// client was told or the log has, in place of all that. Exit code 0: it is
+    /// known there; 1: it is not.
+    #[arg(long, value_name = "REFERENCE", conflicts_with_all = ["cert", "sni", "host", "header", "http", "listener", "from", "at", "json"])]
+    reference: Option<String>,
+    /// Where the running countersign is asked for it, ADDRESS:PORT or unix:PATH,
+    /// if not at the admin address of the config.
+    #[arg(long, value_name = "ADDRESS", requires = "reference")]
+    admin: Option<String>,
 }
 
 /// Says what would become of a request.
 pub(super) fn explain(question: &Question) -> Exit {
-    let prepared = match prepare(&question.config) {
+    if let Some(reference) = &question.reference {
+        let config = question.config.as_deref();
+        return reference::find(reference, config, question.admin.as_deref());
+    }
+    let Some(config) = &question.config else {
+        complain("give --config");
+        return Exit::Usage;
+    };
+    let prepared = match prepare(config) {
         Ok(prepared) => prepared,
         Err(problems) => {
             complain(problems);

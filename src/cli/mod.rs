@@ -98,7 +98,7 @@ enum Command {
     /// the rule, and the very fields that the upstream would get; or where it
     /// is refused, and what to do about it. Opens no port and sends nothing.
     /// Exit code 0: it would be permitted; 4: it would be refused.
-    Explain(explain::Question),
+    Explain(Box<explain::Question>),
     /// Look at trust before it is in force.
     Trust {
         #[command(subcommand)]
@@ -237,8 +237,32 @@ fn with_causes(error: &(dyn Error + 'static)) -> String {
 }
 
 fn target_of(path: &Path) -> Result<Target, String> {
-    let config = config::read(path, &Files::new())
-        .finish(Vec::new())
-        .map_err(|e| e.to_string())?;
-    Target::of(&config, READINESS)
+    Target::of(&read(path)?, READINESS)
+}
+
+/// Asks for `path` at this admin address, or else at that of the config.
+fn target_of_admin(
+    config: Option<&Path>,
+    admin: Option<&str>,
+    path: &str,
+) -> Result<Target, String> {
+    match (admin, config) {
+        (Some(address), _) => admin_target(address, path),
+        (None, Some(config)) => Target::of(&read(config)?, path)
+            .map_err(|cause| format!("{cause}, or say with --admin where to ask")),
+        (None, None) => Err("give --config or --admin".to_owned()),
+    }
+}
+
+/// Asks for `path` at the address that `--admin` says.
+fn admin_target(address: &str, path: &str) -> Result<Target, String> {
+    Target::from_address(address, path).map_err(|e| {
+        let what = with_causes(&e);
+        format!("--admin: {what}; write ADDRESS:PORT or unix:PATH")
+    })
+}
+
+fn read(path: &Path) -> Result<config::Config, String> {
+    let draft = config::read(path, &Files::new());
+    draft.finish(Vec::new()).map_err(|e| e.to_string())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::admin_client::{Target, get};
-use super::{Exit, complain, print, with_causes};
+use super::{Exit, admin_target, complain, print, with_causes};
 use crate::config::Config;
 use crate::generation::prepare;
 
@@ -75,10 +75,7 @@ fn outcome(preview: &Preview) -> Exit {
 /// Where to ask for what is in force, and for who is known.
 fn targets(config: &Config, admin: Option<&str>) -> Result<(Target, Target), String> {
     let trust = match admin {
-        Some(address) => Target::from_address(address, TRUST).map_err(|e| {
-            let what = with_causes(&e);
-            format!("--admin: {what}; write ADDRESS:PORT or unix:PATH")
-        }),
+        Some(address) => admin_target(address, TRUST),
         None => Target::of(config, TRUST)
             .map_err(|cause| format!("{cause}, or say with --admin where to ask")),
     }?;

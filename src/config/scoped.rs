@@ -2,26 +2,14 @@
 
 use super::problem::Problem;
 use super::rules;
-use super::section::{Field, Read, Section};
+use super::section::{Read, Section};
 use super::units::quoted;
-use crate::identity::{Assertable, NameKind, PeerPattern, TrustDomain};
+use crate::identity::{Assertable, TrustDomain};
 
 /// Reads `may_assert`.
 pub(super) fn may_assert(section: &mut Section<'_>) -> Read<Option<Assertable>> {
-    let entries = section.optional("may_assert", |field| field.list(vouched_for))?;
+    let entries = section.optional("may_assert", |field| field.list(rules::pattern))?;
     Ok(entries.and_then(Assertable::new))
-}
-
-fn vouched_for(field: &Field<'_>) -> Read<PeerPattern> {
-    let pattern = rules::pattern(field)?;
-    let mut conditions = pattern.conditions().iter();
-    if conditions.any(|condition| condition.kind() == NameKind::Anchor) {
-        let problem = Problem::new("`anchor` says nothing of what is vouched for")
-            .causes("no certificate would match it")
-            .remedy("put the anchor into a bundle of its own, with a may_assert of its own");
-        return Err(field.refuse(problem));
-    }
-    Ok(pattern)
 }
 
 /// Reads `spiffe_trust_domain`.

@@ -86,14 +86,10 @@ impl Loaded {
                 })
             })
             .collect();
-        all.extend(material.wrong_purposes.iter().map(|wrong| {
-            let text = wrong.to_string();
-            Warning {
-                key: text.clone(),
-                event: events::CERTIFICATE_UNUSUAL,
-                text,
-            }
-        }));
+        let purposes = material.wrong_purposes.iter();
+        all.extend(
+            purposes.map(|wrong| Warning::of(events::CERTIFICATE_UNUSUAL, wrong.to_string())),
+        );
         let file = self.config.path();
         all.extend(material.doubts.iter().map(|doubt| {
             Warning {
@@ -103,22 +99,11 @@ impl Loaded {
                 text: doubt.in_one_line(file),
             }
         }));
-        all.extend(self.exposed.iter().map(|exposed| {
-            let text = exposed.to_string();
-            Warning {
-                key: text.clone(),
-                event: events::SECRET_EXPOSED,
-                text,
-            }
-        }));
-        all.extend(self.config.doubts().each().into_iter().map(|text| {
-            let text = text.replace("\n ", ";");
-            Warning {
-                key: text.clone(),
-                event: events::POLICY_UNUSUAL,
-                text,
-            }
-        }));
+        let exposed = self.exposed.iter();
+        all.extend(exposed.map(|one| Warning::of(events::SECRET_EXPOSED, one.to_string())));
+        let doubts = self.config.doubts().each().into_iter();
+        let doubts = doubts.map(|text| text.replace("\n ", ";"));
+        all.extend(doubts.map(|text| Warning::of(events::POLICY_UNUSUAL, text)));
         for bundle in &material.bundles {
             let name = bundle.name();
             all.extend(
@@ -126,14 +111,9 @@ impl Loaded {
                     .revocation_lists()
                     .filter_map(|list| of_list(name, &list)),
             );
-            all.extend(bundle.warnings().iter().map(|warning| {
-                let text = format!("trust.{name}: {warning}");
-                Warning {
-                    key: text.clone(),
-                    event: events::TRUST_UNUSUAL,
-                    text,
-                }
-            }));
+            let unusual = bundle.warnings().iter();
+            let unusual = unusual.map(|warning| format!("trust.{name}: {warning}"));
+            all.extend(unusual.map(|text| Warning::of(events::TRUST_UNUSUAL, text)));
         }
         all
     }
@@ -216,6 +196,17 @@ pub(crate) struct Warning {
     pub(super) key: String,
     pub(super) event: &'static str,
     pub(crate) text: String,
+}
+
+impl Warning {
+    /// Something that is the same as long as it is said in the same words.
+    fn of(event: &'static str, text: String) -> Self {
+        Self {
+            key: text.clone(),
+            event,
+            text,
+        }
+    }
 }
 
 fn of_list(bundle: &str, list: &RevocationListFacts) -> Option<Warning> {

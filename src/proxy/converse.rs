@@ -64,15 +64,15 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Answer<RequestBody>, Fault> {
         let Ready {
-            passing,
+            passing:
+                Passing {
+                    way,
+                    party,
+                    written,
+                },
             mut head,
             incoming,
         } = ready;
-        let Passing {
-            way,
-            party,
-            written,
-        } = passing;
         let upstream = self.upstream(way.upstream)?;
         let plan = upstream.plan();
         let now = exchange.started();

@@ -35,8 +35,8 @@ impl Scope {
         }
     }
 
-    /// Sees that a leaf with a good chain, which rests on `anchor`, is one that
-    /// the bundle of this name vouches for.
+    /// Sees that a leaf with a good chain, which ends at `anchor`, is one that the
+    /// bundle of this name vouches for.
     ///
     /// # Errors
     ///

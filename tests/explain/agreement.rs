@@ -18,7 +18,7 @@ use crate::support::upstream::{Received, Reply, Upstream};
 
 /// How many cases; the first that fails names its number, and is the same in
 /// every run.
-const CASES: u64 = 480;
+const CASES: u64 = 560;
 const SEED: u64 = 0x00C0_FFEE;
 
 /// The policies: a listener of each.
@@ -27,6 +27,14 @@ const LISTENERS: &str = "
 ca = ['clients.pem', 'spare.pem']
 crl = ['good.crl']
 crl_missing = 'allow'
+[log]
+refusals_per_minute = 10000
+[trust.scoped]
+ca = ['clients.pem']
+crl = ['good.crl']
+crl_missing = 'allow'
+enforce_crl = false
+may_assert = [{ uri = 'spiffe://prod.example/*' }, { dns = '*.batch.example' }]
 [trust.internal]
 ca = ['internal.pem']
 [trust.stale]
@@ -65,6 +73,15 @@ unknown_sni = 'strictest'
 [listeners.strict.tls.names.'one.apps.test']
 client_auth = 'require'
 trust = 'clients'
+[listeners.telling]
+bind = '127.0.0.1:0'
+tls = { certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }], client_auth = 'require', trust = 'listed', on_missing = 'http', on_invalid = 'http', outcomes = { untrusted = 'alert' } }
+[listeners.lenient]
+bind = '127.0.0.1:0'
+tls = { certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }], client_auth = 'want', trust = 'listed', on_invalid = 'anonymous' }
+[listeners.vouched]
+bind = '127.0.0.1:0'
+tls = { certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }], client_auth = 'require', trust = 'scoped' }
 [listeners.open]
 bind = '127.0.0.1:0'
 jwks_path = '/keys.json'
@@ -74,9 +91,9 @@ bind = '127.0.0.1:0'
 ";
 
 /// Some are met more often than others.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 16] = [
     "public", "public", "public", "listed", "listed", "wanting", "wanting", "stale", "open",
-    "named", "named", "strict",
+    "named", "named", "strict", "telling", "lenient", "lenient", "vouched",
 ];
 
 /// The routes and their upstreams, all of which are the same service.
@@ -241,6 +258,9 @@ fn leaves(pki: &Pki, partners: &Authority, revoked: &Leaf) -> Vec<(&'static str,
     ]
 }
 
+/// Where, among those who may call, the one is who speaks for others.
+const EDGE: usize = 2;
+
 /// Numbers that are the same in every run (splitmix64).
 struct Choices(u64);
 
@@ -291,6 +311,9 @@ impl Case {
             let most = if choices.once_in(3) { leaves as u64 } else { 7 };
             usize::try_from(choices.next() % most).unwrap()
         });
+        // Few others say for whom they speak.
+        let speaks = certificate == Some(EDGE) && choices.once_in(2);
+        let listener = if speaks { "wanting" } else { listener };
         let sni = match choices.next() % 16 {
             0 => None,
             1 | 2 => Some("one.apps.test"),
@@ -368,6 +391,9 @@ impl Case {
             if choices.once_in(times) {
                 fields.push(field);
             }
+        }
+        if speaks && choices.once_in(2) {
+            fields.push(("x-forwarded-client-cert", "nonsense"));
         }
         if !http2 && choices.once_in(5) {
             fields.push(("connection", "cookie, x-forwarded-client-cert"));
@@ -516,8 +542,8 @@ impl Scene {
                 Err(refusal) => {
                     let what = format!("a line of the refusal {refusal:?} of {case:#?}");
                     let line = eventually(&what, || {
-                        let mut lines = self.proxy.logged("handshake.refused").into_iter();
-                        lines.nth(refused)
+                        let lines = self.proxy.logged("handshake.refused").into_iter();
+                        lines.filter(|line| line["outcome"] == "alert").nth(refused)
                     });
                     let line = line.await;
                     refused += 1;
@@ -710,13 +736,14 @@ async fn explain_and_the_live_proxy_agree_on_every_generated_case() {
 }
 
 /// What some case comes to, so that nothing is left out unseen.
-const WANTED: [&str; 25] = [
+const WANTED: [&str; 26] = [
     "answered",
     "assertion",
-    "bad_signature",
     "certificate",
     "credential",
     "downstream/request_head/assertion_refused",
+    "downstream/policy/certificate_refused",
+    "downstream/policy/certificate_required",
     "downstream/request_head/malformed",
     "downstream/request_head/method_not_served",
     "expired",

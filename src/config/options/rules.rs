@@ -137,7 +137,7 @@ pub(super) const SPEAKERS: Table = patterns!(
 );
 pub(super) const MAY_ASSERT: Table = patterns!(
     "trust.NAME.may_assert[]",
-    "One pattern, as in [`allow`](#routesallow-1); where it has several names, all must match. Where routes go by the subject, each entry needs `subject`, or the anchors may vouch for every subject; with `anchor` the entry is for what rests on that one.",
+    "One pattern, as in [`allow`](#routesallow-1); where it has several names, all must match, and only `uri`, `dns` and `email` vouch for names; with `fingerprint` for every name in that certificate. Where routes go by the subject, each entry needs `subject`, or the anchors may vouch for every subject. `anchor` says whose word it is.",
     "the certificate",
     []
 );

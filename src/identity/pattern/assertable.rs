@@ -50,7 +50,7 @@ impl Assertable {
         (!entries.is_empty()).then_some(Self(entries))
     }
 
-    /// Sees that a leaf with these names, whose chain rests on `anchor`, may be
+    /// Sees that a leaf with these names, whose chain ends at `anchor`, may be
     /// vouched for.
     ///
     /// # Errors
@@ -62,8 +62,10 @@ impl Assertable {
             .0
             .iter()
             .filter(|entry| {
-                let mut conditions = entry.0.iter();
-                conditions.all(|condition| condition.matches(&names, Some(anchor)))
+                entry
+                    .0
+                    .iter()
+                    .all(|condition| condition.matches(&names, Some(anchor)))
             })
             .collect();
         if matching.is_empty() {
@@ -225,13 +227,6 @@ mod tests {
         Assertable::new(entries.iter().map(entry).collect()).unwrap()
     }
 
-    fn anchor() -> AnchorName {
-        AnchorName {
-            subject: "CN=Partner Root".to_owned(),
-            fingerprint: Fingerprint::of(b"partner"),
-        }
-    }
-
     fn claim_of(entries: &Assertable, leaf: &TestLeaf) -> Option<String> {
         let names = CertificateNames::read(&leaf.der()).unwrap();
         entries
@@ -241,6 +236,13 @@ mod tests {
     }
 
     const PARTNER: (NameKind, &str) = (NameKind::Uri, "spiffe://partner.example/*");
+
+    fn anchor() -> AnchorName {
+        AnchorName {
+            subject: "CN=Root".to_owned(),
+            fingerprint: Fingerprint::of(b"root"),
+        }
+    }
 
     #[test]
     fn leaf_that_an_entry_matches_is_vouched_for_and_another_is_not() {
@@ -345,11 +347,18 @@ mod tests {
     }
 
     #[test]
-    fn entry_with_an_anchor_is_for_what_rests_on_it() {
-        let of = |anchor| assertable(&[&[PARTNER, (NameKind::Anchor, anchor)]]);
-        let leaf = TestLeaf::new().uri("spiffe://partner.example/web");
-        assert_eq!(claim_of(&of("CN=Partner Root"), &leaf), None);
-        assert!(claim_of(&of("CN=Other Root"), &leaf).is_some());
+    fn email_names_have_entries_of_their_own_and_an_entry_may_be_for_one_anchor() {
+        let leaf = TestLeaf::new().email("ops@partner.example");
+        let emails = assertable(&[&[(NameKind::Email, "*@partner.example")]]);
+        assert_eq!(claim_of(&emails, &leaf), None);
+        let others = assertable(&[&[PARTNER]]);
+        assert!(claim_of(&others, &leaf).is_some());
+
+        let web = TestLeaf::new().uri("spiffe://partner.example/web");
+        let of_root = assertable(&[&[PARTNER, (NameKind::Anchor, "CN=Root")]]);
+        assert_eq!(claim_of(&of_root, &web), None);
+        let of_another = assertable(&[&[PARTNER, (NameKind::Anchor, "CN=Another")]]);
+        assert!(claim_of(&of_another, &web).is_some());
     }
 
     #[test]

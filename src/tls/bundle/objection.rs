@@ -36,6 +36,15 @@ impl From<OutOfScope> for Objection {
 
 #[cfg(test)]
 impl Objection {
+    /// What the bundle does not vouch for, which is what is wrong.
+    #[track_caller]
+    pub(in crate::tls) fn into_scope(self) -> OutOfScope {
+        match self {
+            Self::Path(cause) => panic!("{cause}"),
+            Self::Scope(fault) => fault,
+        }
+    }
+
     /// What is wrong with the path, which is what is wrong.
     #[track_caller]
     pub(in crate::tls) fn into_path(self) -> webpki::Error {

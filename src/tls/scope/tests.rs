@@ -8,7 +8,6 @@ use crate::config::TrustBundle;
 use crate::identity::{Assertable, NameKind, NamePattern, PeerPattern, TrustDomain};
 use crate::tls::bundle::{Bundle, Objection};
 use crate::tls::refusal::Refusal;
-use crate::tls::scope::OutOfScope;
 use crate::tls::testing::lists::{Authority, authority, bundle_with};
 
 /// A leaf with one URI name that is good as an X.509-SVID, and one change.
@@ -44,13 +43,6 @@ fn verify(bundle: &Bundle, leaf: &CertificateDer<'_>) -> Result<(), Objection> {
     Ok(())
 }
 
-fn out_of_scope(objection: &Objection) -> &OutOfScope {
-    match objection {
-        Objection::Scope(fault) => fault,
-        Objection::Path(cause) => panic!("{cause}"),
-    }
-}
-
 const WEB: &str = "spiffe://partner.example/web";
 
 #[test]
@@ -63,12 +55,13 @@ fn leaf_outside_of_what_the_bundle_may_assert_is_untrusted_and_told_what_it_clai
     let other = leaf(&root, "spiffe://prod.example/web", |_| {});
     let objection = verify(&scoped, &other).unwrap_err();
     assert_eq!(objection.reason(), Refusal::Untrusted);
+    let fault = objection.into_scope();
     assert_eq!(
-        out_of_scope(&objection).to_string(),
+        fault.to_string(),
         "the certificate claims uri \"spiffe://prod.example/web\"; its chain is good, but trust.test may only assert { uri = \"spiffe://partner.example/*\" }"
     );
     assert_eq!(
-        out_of_scope(&objection).remedy(),
+        fault.remedy(),
         "have the certificate issued with such names alone, or add { uri = \"spiffe://prod.example/web\" } to may_assert of trust.test if its authorities may vouch for that"
     );
     // Nobody asks for whom somebody else's authority may vouch.
@@ -123,14 +116,11 @@ fn leaf_of_a_trust_domain_is_an_svid_of_it() {
     let says = |outcome: Result<(), Objection>, words: &str| {
         let objection = outcome.unwrap_err();
         assert_eq!(objection.reason(), Refusal::Untrusted);
-        let cause = out_of_scope(&objection).to_string();
+        let fault = objection.into_scope();
+        let cause = fault.to_string();
         assert!(cause.contains(words), "{cause}");
         assert!(cause.contains("trust.test may only assert"), "{cause}");
-        assert!(
-            out_of_scope(&objection)
-                .remedy()
-                .contains("partner.example")
-        );
+        assert!(fault.remedy().contains("partner.example"));
     };
     assert_eq!(usages(&[DigitalSignature]), Ok(()));
     assert_eq!(usages(&[DigitalSignature, KeyEncipherment]), Ok(()));
