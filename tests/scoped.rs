@@ -17,6 +17,9 @@ const OUT_OF_SCOPE: Expected = Expected {
     fault: "downstream/connection/withdrawn",
 };
 
+/// However many are refused for one reason.
+const EACH_IS_SAID: &str = "log.refusals_per_minute = 1000";
+
 #[tokio::test]
 async fn peers_for_whom_a_bundle_no_longer_vouches_are_refused_everywhere() {
     let pki = Pki::new();
@@ -51,6 +54,7 @@ async fn every_way_to_claim_more_than_a_bundle_may_assert_is_refused_and_told_ap
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let proxy = Setup::new(&pki, &upstream)
         .with("trust.clients.may_assert = [{ uri = 'spiffe://prod.example/*' }, { dns = '*.prod.example' }]")
+        .with(EACH_IS_SAID)
         .start()
         .await;
     let leaf = || pki.root().leaf().client();
@@ -85,6 +89,7 @@ async fn leaf_of_a_trust_domain_must_be_an_svid_of_it() {
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let proxy = Setup::new(&pki, &upstream)
         .with("trust.clients.spiffe_trust_domain = 'prod.example'")
+        .with(EACH_IS_SAID)
         .start()
         .await;
     let leaf = || pki.root().leaf().client();

@@ -91,16 +91,16 @@ impl<'c> Comers<'c> {
             let tls = listener.tls.as_ref();
             tls.is_some_and(ListenerTls::asks_for_certificates)
         };
-        let insists = |listener: &Listener| {
+        let admits = |listener: &Listener| {
             let tls = listener.tls.as_ref();
-            tls.is_some_and(ListenerTls::requires_certificates)
+            tls.is_none_or(ListenerTls::has_anonymous_clients)
         };
         // Without any listener that is the problem to report.
         let nobody = here.is_empty();
         Some(Self {
             listener: here.first().copied(),
             identified: nobody || here.iter().any(|one| asks(one)),
-            anonymous: nobody || !here.iter().all(|one| insists(one)),
+            anonymous: nobody || here.iter().any(|one| admits(one)),
             spoken_for: nobody || here.iter().any(|one| one.accepted.is_some()),
         })
     }

@@ -60,9 +60,11 @@ impl ListenerTls {
         policies.any(|policy| policy.client_auth != ClientAuth::None)
     }
 
-    /// Whether every client needs a certificate.
-    pub fn requires_certificates(&self) -> bool {
+    /// Whether a client may be anonymous: where a policy does without its
+    /// certificate, or where one that is not accepted makes it nobody.
+    pub fn has_anonymous_clients(&self) -> bool {
         let mut policies = self.policies();
-        policies.all(|policy| policy.client_auth == ClientAuth::Require)
+        self.outcomes.make_anonymous()
+            || policies.any(|policy| policy.client_auth != ClientAuth::Require)
     }
 }

@@ -47,4 +47,18 @@ impl Outcomes {
         malformed: Outcome::Alert,
         tell_client: false,
     };
+
+    /// Whether a client whose certificate is not accepted may go on as nobody.
+    pub fn make_anonymous(&self) -> bool {
+        [
+            self.untrusted,
+            self.expired,
+            self.not_yet_valid,
+            self.revoked,
+            self.revocation_unknown,
+            self.wrong_purpose,
+            self.malformed,
+        ]
+        .contains(&Outcome::Anonymous)
+    }
 }

@@ -10,11 +10,10 @@ use proptest::prelude::*;
 use super::super::{
     Bind, BundleId, CipherSuite, ClientAuth, CredentialSource, CrlCheck, EndpointAddress, Files,
     HostPattern, KeyExchange, LayerMode, ListenerId, LogFormat, LogLevel, OnCrlFault, OnWithdrawal,
-    PoolPer, Problem, Protocol, RunAs, SessionPer, TlsVersion, UnknownSni, UpstreamId,
-    UpstreamTrust, parse, read,
+    Problem, Protocol, TlsVersion, UpstreamId, UpstreamTrust, parse, read,
 };
 use super::{BASELINE, accepted, draft, with};
-use crate::identity::{Decoding, Encoding};
+use crate::identity::Encoding;
 
 /// The config of the design, word for word, with the second bundle that it refers to.
 const CONTRACT: &str = r#"
@@ -343,29 +342,6 @@ fn endpoints_have_the_ports_of_their_schemes() {
 }
 
 #[test]
-fn hosts_are_held_in_one_spelling() {
-    for (written, held) in [
-        (
-            "Orders.Example.COM.",
-            HostPattern::Exact("orders.example.com".to_owned()),
-        ),
-        (
-            "*.Example.com",
-            HostPattern::Wildcard("example.com".to_owned()),
-        ),
-        ("192.0.2.1", HostPattern::Exact("192.0.2.1".to_owned())),
-        (
-            "[2001:DB8:0::1]",
-            HostPattern::Exact("2001:db8::1".to_owned()),
-        ),
-        ("2001:db8::1", HostPattern::Exact("2001:db8::1".to_owned())),
-    ] {
-        let text = with("[[routes]]", &format!("[[routes]]\nhost = \"{written}\""));
-        assert_eq!(accepted(&text).routes()[0].host, Some(held));
-    }
-}
-
-#[test]
 fn algorithms_are_held_in_the_order_of_the_file() {
     let config = accepted(&with(
         "trust = \"partners\"",
@@ -424,206 +400,9 @@ fn port_0_and_different_addresses_do_not_clash() {
 }
 
 #[test]
-fn each_reason_to_believe_an_assertion_is_enough() {
-    let remote = with("http://127.0.0.1:8080", "https://10.0.0.5");
-    let tls = "[upstreams.orders.tls]\ntrust = \"system\"\n";
-    let certificate = "certificate = { chain = \"a\", key = \"b\" }\n";
-    let outbound = "[upstreams.orders.outbound]\n";
-    let credential =
-        "[upstreams.orders.outbound.credential]\nsource = \"bearer\"\ntoken_file = \"t\"\n";
-    let by_caller = "basic_authentication = \"required\"\ncredential = { source = \"per_caller\", file = \"f\" }\n";
-    let signed = "[upstreams.orders.outbound.assertion]\nencode = [\"jwt\"]\n\
-         jwt = { keys = [\"k\"], issuer = \"https://edge.example\" }\n";
-    for reason in [
-        format!("{tls}{credential}"),
-        format!("{tls}{outbound}{by_caller}"),
-        format!("{tls}{signed}"),
-        format!("{tls}{certificate}{outbound}client_certificate_authentication = \"required\"\n"),
-        format!("{tls}{outbound}identity_assertion = \"never\"\n"),
-    ] {
-        accepted(&format!("{remote}{reason}"));
-    }
-}
-
-#[test]
-fn signed_assertion_has_defaults_and_may_stand_in_authorization_alone() {
-    let table = "[upstreams.orders.outbound.assertion]\nencode = [\"jwt\"]\n\
-         [upstreams.orders.outbound.assertion.jwt]\nkeys = [\"k\"]\nissuer = \"i\"\n";
-    let signed = |text: &str| {
-        let config = accepted(&format!("{BASELINE}{text}"));
-        let outbound = &config.upstreams()[0].outbound;
-        assert!(outbound.encodings.is_empty());
-        outbound.signed.clone().unwrap()
-    };
-    let plain = signed(table);
-    assert_eq!(plain.keys[0].value, Path::new("/etc/cs/k"));
-    assert_eq!(plain.audience, "orders");
-    assert_eq!(plain.lifetime, Duration::from_secs(60));
-    assert_eq!(plain.header, "x-client-assertion");
-    assert_eq!(plain.scheme, None);
-
-    let never = "[upstreams.orders.outbound]\nbasic_authentication = \"never\"\n";
-    let bearer = "header = \"Authorization\"\nscheme = \"Bearer\"\n";
-    let alone = signed(&format!("{never}{table}{bearer}"));
-    assert_eq!(alone.header, "authorization");
-    assert_eq!(alone.scheme.as_deref(), Some("Bearer"));
-}
-
-#[test]
-fn what_is_written_of_sessions_and_connections_is_held() {
-    let text = format!(
-        r#"{BASELINE}
-[upstreams.orders.outbound]
-session_cookies = ["JSESSIONID", "__Host-sid"]
-session_lost = ["403", "302 /login"]
-session_lifetime = "24h"
-max_sessions = 1000000
-session_per = "name"
-authentication_retry = false
-replay_limit = "16MiB"
-pool_per = "connection"
-credential = {{ source = "per_caller", file = "callers.toml" }}
-"#
-    );
-    let config = accepted(&text);
-    let outbound = &config.upstreams()[0].outbound;
-    let sessions = outbound.sessions.as_ref().expect("they are kept");
-    assert_eq!(sessions.cookies, ["JSESSIONID", "__Host-sid"]);
-    let lost = sessions.lost.iter();
-    let lost: Vec<_> = lost
-        .map(|lost| (lost.status, lost.location.as_deref()))
-        .collect();
-    assert_eq!(lost, [(403, None), (302, Some("/login"))]);
-    assert_eq!(sessions.lifetime, Duration::from_secs(24 * 3600));
-    assert_eq!(sessions.most.get(), 1_000_000);
-    assert_eq!(sessions.per, SessionPer::Name);
-    assert!(!outbound.authentication_retry);
-    assert_eq!(outbound.replay_limit, 16 * 1024 * 1024);
-    assert_eq!(outbound.pool_per, PoolPer::Connection);
-    assert!(
-        matches!(&outbound.source, CredentialSource::PerCaller { file } if file.value == Path::new("/etc/cs/callers.toml"))
-    );
-}
-
-#[test]
-fn sessions_are_kept_only_where_their_cookies_are_named() {
-    let outbound = |lines: &str| {
-        let config = accepted(&format!("{BASELINE}[upstreams.orders.outbound]\n{lines}"));
-        config.upstreams()[0].outbound.clone()
-    };
-    let unnamed = outbound("stateful_sessions = true\n");
-    assert_eq!(unnamed.sessions, None);
-    assert!(unnamed.authentication_retry);
-    assert_eq!(unnamed.replay_limit, 64 * 1024);
-    assert_eq!(unnamed.pool_per, PoolPer::None);
-    let named = outbound("session_cookies = [\"SID\"]\n")
-        .sessions
-        .expect("they are kept");
-    let [lost] = &named.lost[..] else {
-        panic!("{:?}", named.lost)
-    };
-    assert_eq!((lost.status, &lost.location), (401, &None));
-    assert_eq!(named.lifetime, Duration::from_secs(30 * 60));
-    assert_eq!(named.most.get(), 10_000);
-    assert_eq!(named.per, SessionPer::Certificate);
-    assert_eq!(outbound("stateful_sessions = false\n").sessions, None);
-}
-
-#[test]
-fn whose_identity_is_asserted_is_the_callers_unless_another_is_written() {
-    let run_as = |lines: &str| {
-        let config = accepted(&format!("{BASELINE}[upstreams.orders.outbound]\n{lines}"));
-        config.upstreams()[0].outbound.run_as.clone()
-    };
-    assert_eq!(run_as(""), RunAs::Client);
-    assert_eq!(run_as("run_as = \"client\"\n"), RunAs::Client);
-    let specified = run_as(
-        "run_as = \"specified\"\nidentity = { subject = \"cn=gateway\", uri = \"SPIFFE://prod.example/gateway\" }\n",
-    );
-    let RunAs::Specified(identity) = specified else {
-        panic!("{specified:?}")
-    };
-    assert_eq!(identity.value.names().subject(), Some("CN=gateway"));
-    assert_eq!(identity.value.primary(), "spiffe://prod.example/gateway");
-    // What is never asserted need not be possible.
-    let unfit = "identity_assertion = \"never\"\nrun_as = \"system\"\n";
-    assert_eq!(run_as(unfit), RunAs::System);
-}
-
-#[test]
-fn accepted_assertions_are_held_with_their_peers_and_forms() {
-    assert_eq!(accepted(BASELINE).listeners()[0].accepted, None);
-    let text = with(
-        "bind = \"0.0.0.0:8443\"",
-        "bind = \"0.0.0.0:8443\"\naccept_assertions_from = [{ dns = \"edge.example\" }]\n\
-         accept_assertions = [\"client-cert\", \"jwt\"]\n\
-         assertion_jwt = { jwks = \"k\", issuer = \"i\", audience = \"a\" }",
-    );
-    let config = accepted(&text);
-    let held = config.listeners()[0].accepted.as_ref().unwrap();
-    assert_eq!(held.from[0].to_string(), "{ dns = \"edge.example\" }");
-    assert_eq!(held.forms, [Decoding::ClientCert]);
-    assert_eq!(held.jwt.as_ref().unwrap().header, "x-client-assertion");
-}
-
-#[test]
-fn fields_of_an_assertion_that_is_switched_off_are_still_known() {
-    let text = format!(
-        "{BASELINE}[upstreams.orders.outbound]\nidentity_assertion = \"never\"\n[upstreams.orders.outbound.assertion]\nencode = [\"headers\"]\nheaders = {{ X-Caller = \"{{subject}}\" }}\n"
-    );
-    let config = accepted(&text);
-    let outbound = &config.upstreams()[0].outbound;
-    let names: Vec<_> = outbound.encodings[0].field_names().collect();
-    assert_eq!(names, ["x-caller"]);
-}
-
-#[test]
 fn unused_bundles_and_upstreams_are_accepted() {
     accepted(&format!(
         "{BASELINE}[trust.spare]\nca = [\"x\"]\n[upstreams.spare]\nendpoints = [\"unix:x\"]\n"
-    ));
-}
-
-#[test]
-fn a_narrow_route_may_stand_before_a_wide_one() {
-    let routes = r#"[[routes]]
-path = "/api/v1"
-upstream = "orders"
-[[routes]]
-path = "/apis"
-upstream = "orders"
-[[routes]]
-path = "/api"
-host = "*.example.com"
-upstream = "orders"
-[[routes]]
-path = "/api"
-upstream = "orders"
-[[routes]]"#;
-    assert_eq!(accepted(&with("[[routes]]", routes)).routes().len(), 5);
-}
-
-#[test]
-fn a_route_takes_only_what_lies_below_its_whole_segments() {
-    for (earlier, later) in [
-        ("/api", "/apis"),
-        ("/api/v1", "/api"),
-        ("/api/v1/", "/api/"),
-    ] {
-        let first = format!("[[routes]]\npath = \"{earlier}\"\nupstream = \"orders\"\n");
-        let second = format!("{first}[[routes]]\npath = \"{later}\"");
-        assert_eq!(accepted(&with("[[routes]]", &second)).routes().len(), 2);
-    }
-}
-
-#[test]
-fn a_route_may_allow_where_one_of_its_listeners_asks_for_certificates() {
-    let text = with(
-        "[[routes]]",
-        "[[routes]]\nallow = [{ dns = \"a.example\" }]",
-    );
-    accepted(&format!(
-        "{text}[listeners.local]\nbind = \"127.0.0.1:80\"\n"
     ));
 }
 
@@ -674,66 +453,4 @@ proptest! {
         let text = format!("{}{to}{}", &BASELINE[..at], &BASELINE[at + 1..]);
         draft(&text).problems.to_string();
     }
-}
-
-#[test]
-fn name_with_a_policy_of_its_own_takes_from_its_listener_the_bundle_alone() {
-    let names = r#"trust = "partners"
-names."A.Example.com." = { client_auth = "want" }
-names."*.example.com" = { client_auth = "none" }
-names."xn--bcher-kva.example" = { client_auth = "require", trust = "staff" }
-"#;
-    let text = with("trust = \"partners\"\n", names) + "[trust.staff]\nca = [\"staff.pem\"]";
-    let config = accepted(&text);
-    let tls = config.listeners()[0].tls.as_ref().expect("it is there");
-    assert_eq!(tls.unknown_sni, UnknownSni::Refuse);
-    let names: Vec<_> = tls
-        .names
-        .iter()
-        .map(|named| named.name.value.to_string())
-        .collect();
-    assert_eq!(
-        names,
-        ["a.example.com", "*.example.com", "xn--bcher-kva.example"]
-    );
-    let policies: Vec<_> = tls.policies().map(|p| (p.client_auth, p.trust)).collect();
-    let (partners, staff) = (Some(BundleId(0)), Some(BundleId(1)));
-    assert_eq!(
-        policies,
-        [
-            (ClientAuth::Require, partners),
-            (ClientAuth::Want, partners),
-            (ClientAuth::None, None),
-            (ClientAuth::Require, staff),
-        ]
-    );
-    assert_eq!(tls.strictest_policy(), None);
-}
-
-#[test]
-fn strictest_policy_is_the_one_that_demands_most_wherever_it_stands() {
-    for (own, named, strictest) in [
-        ("require", "want", "require"),
-        ("want", "require", "require"),
-        ("want", "none", "want"),
-        ("require", "require", "require"),
-    ] {
-        let tls = format!(
-            "client_auth = \"{own}\"\nunknown_sni = \"strictest\"\nnames.\"a.test\" = {{ client_auth = \"{named}\" }}"
-        );
-        let config = accepted(&with("client_auth = \"require\"", &tls));
-        let tls = config.listeners()[0].tls.as_ref().expect("it is there");
-        let found = tls.strictest_policy().map(|policy| policy.client_auth);
-        let word = found.map(|found| format!("{found:?}").to_lowercase());
-        assert_eq!(word.as_deref(), Some(strictest), "{own} and {named}");
-        assert_eq!(tls.unknown_sni, UnknownSni::Strictest);
-    }
-}
-
-#[test]
-fn route_may_require_a_certificate_that_only_one_name_of_its_listener_asks_for() {
-    let names = "client_auth = \"none\"\nnames.\"a.test\" = { client_auth = \"want\", trust = \"partners\" }";
-    let text = with("client_auth = \"require\"\ntrust = \"partners\"", names);
-    let config = accepted(&text.replace("[[routes]]", "[[routes]]\nclient_auth = \"require\""));
-    assert!(config.routes()[0].requires_certificate);
 }

@@ -4,6 +4,8 @@ mod accepted;
 mod documents;
 mod doubts;
 mod equality;
+mod outbound;
+mod reach;
 mod refused;
 
 use std::ffi::OsString;
