@@ -2,6 +2,7 @@
 //! demand a certificate, ask for one or do not, that want a credential or do
 //! not, for callers that are known or anonymous, with a credential or without.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use http::Request;
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 use crate::support::body::Body;
 use crate::support::client::{Client, get, with};
+use crate::support::eventually;
 use crate::support::pki::{Authority, Pki};
 use crate::support::proxy::Setup;
 use crate::support::upstream::{Received, Reply, Upstream};
@@ -205,19 +207,20 @@ async fn every_mode_of_every_layer_does_what_its_cell_says() {
         .await;
     let anonymous = Client::new(&pki);
     let known = anonymous.clone().presenting(&pki.client());
-    let mut anonymous = anonymous.connect(proxy.public()).await.unwrap();
-    let mut known = known.connect(proxy.public()).await.unwrap();
+    let mut sessions = Vec::new();
+    for client in [anonymous, known] {
+        for client in client.in_both_protocols() {
+            sessions.push(client.connect(proxy.public()).await.unwrap());
+        }
+    }
 
-    for cell in Cell::all() {
+    for (number, cell) in Cell::all().enumerate() {
         let called = cell.path();
+        // One way of being configured after the other comes over HTTP/2.
+        let session = 2 * usize::from(cell.is_known) + number / 8 % 2;
         let service = &services[cell.service];
         let before = service.requests().len();
-        let caller = if cell.is_known {
-            &mut known
-        } else {
-            &mut anonymous
-        };
-        let answer = caller.send(cell.request()).await.unwrap();
+        let answer = sessions[session].send(cell.request()).await.unwrap();
         assert_eq!(answer.status.as_u16(), cell.status(), "{called}");
 
         let arrived = service.requests().split_off(before);
@@ -235,5 +238,20 @@ async fn every_mode_of_every_layer_does_what_its_cell_says() {
                 "{called}"
             );
         }
+    }
+
+    let count = Cell::all().count();
+    let lines = eventually("a line for each request", || {
+        Some(proxy.access_log()).filter(|lines| lines.len() >= count)
+    })
+    .await;
+    let told = lines.iter().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        (line["path"].as_str().unwrap().to_owned(), line)
+    });
+    let told: HashMap<_, _> = told.collect();
+    assert_eq!((lines.len(), told.len()), (count, count));
+    for cell in Cell::all() {
+        cell.is_told_by(&told[&cell.path()]);
     }
 }
