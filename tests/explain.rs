@@ -1,6 +1,7 @@
 //! `countersign explain`: what would become of a request, and why.
 
 mod agreement;
+mod cases;
 
 use std::process::Command;
 

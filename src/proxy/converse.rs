@@ -63,28 +63,25 @@ impl Proxy {
         ready: Ready,
         exchange: &mut Exchange,
     ) -> Result<Answer<RequestBody>, Fault> {
-        let Ready {
-            passing:
-                Passing {
-                    way,
-                    party,
-                    written,
-                },
-            mut head,
-            incoming,
-        } = ready;
+        let (passing, mut head) = (ready.passing, ready.head);
+        let (way, party) = (passing.way, passing.party);
         let upstream = self.upstream(way.upstream)?;
         let plan = upstream.plan();
         let now = exchange.started();
         let mut authentication =
             Authentication::of(party.peer(), upstream, (&head, &way.authority), now);
         let mut body = RequestBody::new(
-            incoming,
+            ready.incoming,
             self.site().identity_fields(),
             self.body_timeout(caller),
             exchange.received(),
         );
-        let upgrade = fit(&mut head, plan, body.is_end_stream(), written.hop.upgrade);
+        let upgrade = fit(
+            &mut head,
+            plan,
+            body.is_end_stream(),
+            passing.written.hop.upgrade,
+        );
         let sending = Sending {
             caller,
             party: &party,
@@ -102,7 +99,7 @@ impl Proxy {
         }
         loop {
             let means = authentication.write(&mut head)?;
-            let rank = outbound::rank(written.asserted, means, plan);
+            let rank = outbound::rank(passing.written.asserted, means, plan);
             exchange.asserted(rank);
             upstream.metrics().request(rank);
             let mut answer = self.send(&sending, (head, body), exchange).await?;

@@ -8,197 +8,21 @@ use data_encoding::BASE64URL_NOPAD;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::cases::Case;
 use crate::support::body::Body;
 use crate::support::client::{Answer, Client, HttpVersion, Refusal, request, with};
 use crate::support::command::{BINARY, finish};
 use crate::support::eventually;
-use crate::support::pki::{Authority, Leaf, PROXY_NAME, Pki};
+use crate::support::pki::{Authority, Leaf, Pki};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::upstream::{Received, Reply, Upstream};
 
 /// How many cases; the first that fails names its number, and is the same in
 /// every run.
-const CASES: u64 = 560;
-const SEED: u64 = 0x00C0_FFEE;
+const CASES: u64 = 450;
 
-/// The policies: a listener of each.
-const LISTENERS: &str = "
-[trust.listed]
-ca = ['clients.pem', 'spare.pem']
-crl = ['good.crl']
-crl_missing = 'allow'
-[log]
-refusals_per_minute = 10000
-[trust.scoped]
-ca = ['clients.pem']
-crl = ['good.crl']
-crl_missing = 'allow'
-enforce_crl = false
-may_assert = [{ uri = 'spiffe://prod.example/*' }, { dns = '*.batch.example' }]
-[trust.internal]
-ca = ['internal.pem']
-[trust.stale]
-ca = ['clients.pem']
-crl = ['stale.crl']
-[trust.partners]
-ca = ['partners.pem', 'clients.pem']
-
-[listeners.listed]
-bind = '127.0.0.1:0'
-tls = { certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }, { chain = 'apps.pem', key = 'apps.key' }], client_auth = 'require', trust = 'listed' }
-[listeners.stale]
-bind = '127.0.0.1:0'
-tls = { certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }], client_auth = 'want', trust = 'stale' }
-[listeners.wanting]
-bind = '127.0.0.1:0'
-trusted_proxies = ['127.0.0.0/8']
-accept_assertions_from = [{ uri = 'spiffe://prod.example/edge' }]
-accept_assertions = ['xfcc']
-tls = { certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }, { chain = 'apps.pem', key = 'apps.key' }], client_auth = 'want', trust = 'partners' }
-[listeners.named]
-bind = '127.0.0.1:0'
-[listeners.named.tls]
-certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }, { chain = 'apps.pem', key = 'apps.key' }]
-client_auth = 'want'
-trust = 'partners'
-[listeners.named.tls.names.'*.apps.test']
-client_auth = 'require'
-trust = 'listed'
-[listeners.strict]
-bind = '127.0.0.1:0'
-[listeners.strict.tls]
-certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }, { chain = 'apps.pem', key = 'apps.key' }]
-client_auth = 'none'
-unknown_sni = 'strictest'
-[listeners.strict.tls.names.'one.apps.test']
-client_auth = 'require'
-trust = 'clients'
-[listeners.telling]
-bind = '127.0.0.1:0'
-tls = { certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }], client_auth = 'require', trust = 'listed', on_missing = 'http', on_invalid = 'http', outcomes = { untrusted = 'alert' } }
-[listeners.lenient]
-bind = '127.0.0.1:0'
-tls = { certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }], client_auth = 'want', trust = 'listed', on_invalid = 'anonymous' }
-[listeners.vouched]
-bind = '127.0.0.1:0'
-tls = { certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }], client_auth = 'require', trust = 'scoped' }
-[listeners.open]
-bind = '127.0.0.1:0'
-jwks_path = '/keys.json'
-tls = { certificates = [{ chain = 'proxy.pem', key = 'proxy.key' }], client_auth = 'none' }
-[listeners.plain]
-bind = '127.0.0.1:0'
-";
-
-/// Some are met more often than others.
-const NAMES: [&str; 16] = [
-    "public", "public", "public", "listed", "listed", "wanting", "wanting", "stale", "open",
-    "named", "named", "strict", "telling", "lenient", "lenient", "vouched",
-];
-
-/// The routes and their upstreams, all of which are the same service.
-fn routes([service, second, third]: &[Upstream; 3]) -> String {
-    let (service, second) = (service.endpoint(), second.endpoint());
-    let third = third.endpoint();
-    format!(
-        "
-[rules]
-staff = [{{ name = 'web', uri = 'spiffe://prod.example/web', methods = ['GET', 'HEAD'] }}, {{ uri = 'spiffe://prod.example/*', methods = ['GET'] }}]
-[[routes]]
-name = 'billing'
-path = '/billing/'
-allow = [{{ uri = 'spiffe://prod.example/billing' }}]
-upstream = 'orders'
-[[routes]]
-name = 'team'
-path = '/team'
-deny = [{{ name = 'no-edge', uri = 'spiffe://prod.example/edge' }}, {{ methods = ['DELETE'] }}]
-allow = [{{ dns = '*.batch.example' }}, {{ rule = 'staff', path = '/team/' }}, {{ subject = 'CN=nameless', from = ['127.0.0.0/8'] }}, {{ email = '*@prod.example', from = ['10.0.0.0/8'] }}]
-upstream = 'basic'
-[[routes]]
-name = 'apps'
-host = '*.apps.test'
-client_auth = 'require'
-upstream = 'signed'
-[[routes]]
-name = 'told'
-path = '/told'
-upstream = 'told'
-[[routes]]
-name = 'credential'
-path = '/credential'
-upstream = 'credential'
-[[routes]]
-name = 'each'
-path = '/each'
-upstream = 'each'
-[[routes]]
-name = 'old'
-path = '/old'
-upstream = 'old'
-[[routes]]
-name = 'mutual'
-path = '/mutual'
-upstream = 'mutual'
-[[routes]]
-name = 'anybody'
-path = '/anybody'
-enforce = false
-deny = [{{ anonymous = true, methods = ['HEAD'] }}]
-allow = [{{ anchor = 'CN=Partners' }}, {{ anonymous = true, path = '/anybody/x' }}]
-upstream = 'orders'
-
-[upstreams.mutual]
-endpoints = ['{third}']
-[upstreams.mutual.tls]
-trust = 'internal'
-server_name = 'orders.internal'
-certificate = {{ chain = 'own.pem', key = 'own.key' }}
-[upstreams.mutual.outbound]
-identity_assertion = 'never'
-client_certificate_authentication = 'required'
-[upstreams.orders]
-endpoints = ['{service}']
-outbound.assertion.encode = ['xfcc']
-[upstreams.basic]
-endpoints = ['{service}']
-[upstreams.basic.outbound]
-basic_authentication = 'required'
-credential = {{ source = 'basic', user = 'countersign', password_file = 'password' }}
-assertion.encode = ['headers', 'client-cert']
-assertion.headers = {{ X-Caller = '{{uri}}' }}
-[upstreams.signed]
-endpoints = ['{second}']
-protocol = 'h2'
-[upstreams.signed.outbound.assertion]
-encode = ['jwt']
-jwt = {{ keys = ['assertion.key'], issuer = 'https://edge.example', header = 'X-Caller-Token' }}
-[upstreams.told]
-endpoints = ['{service}']
-outbound.identity_assertion = 'required'
-outbound.assertion.encode = ['nginx', 'apache']
-[upstreams.credential]
-endpoints = ['{second}']
-protocol = 'h2'
-[upstreams.credential.outbound]
-basic_authentication = 'required'
-identity_assertion = 'never'
-[upstreams.each]
-endpoints = ['{service}']
-[upstreams.each.outbound]
-basic_authentication = 'required'
-identity_assertion = 'never'
-credential = {{ source = 'per_caller', file = 'callers.toml' }}
-[upstreams.old]
-endpoints = ['{service}']
-[upstreams.old.outbound]
-basic_authentication = 'never'
-run_as = 'specified'
-identity = {{ uri = 'spiffe://old.example/everybody' }}
-assertion.encode = ['xfcc']
-"
-    )
-}
+/// Listeners, routes and upstreams.
+const CONFIG: &str = include_str!("agreement.toml");
 
 const CALLERS: &str = "
 [[callers]]
@@ -258,160 +82,6 @@ fn leaves(pki: &Pki, partners: &Authority, revoked: &Leaf) -> Vec<(&'static str,
     ]
 }
 
-/// Where, among those who may call, the one is who speaks for others.
-const EDGE: usize = 2;
-
-/// Numbers that are the same in every run (splitmix64).
-struct Choices(u64);
-
-impl Choices {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[usize::try_from(self.next() % all.len() as u64).unwrap()]
-    }
-
-    /// True once in `times`.
-    fn once_in(&mut self, times: u64) -> bool {
-        self.next() % times == 0
-    }
-}
-
-/// One client and one request.
-#[derive(Debug)]
-struct Case {
-    listener: &'static str,
-    certificate: Option<usize>,
-    /// `None`: no SNI.
-    sni: Option<&'static str>,
-    host: &'static str,
-    method: Method,
-    path: String,
-    fields: Vec<(&'static str, &'static str)>,
-    http2: bool,
-    tls12: bool,
-}
-
-impl Case {
-    fn generate(number: u64, leaves: usize) -> Self {
-        let mut choices = Choices(SEED.wrapping_add(number << 20));
-        let listener = if choices.once_in(12) {
-            "plain"
-        } else {
-            choices.of(&NAMES)
-        };
-        let http2 = choices.once_in(2);
-        let certificate = (!choices.once_in(7)).then(|| {
-            // Those who are in order meet more rules than the others.
-            let most = if choices.once_in(3) { leaves as u64 } else { 7 };
-            usize::try_from(choices.next() % most).unwrap()
-        });
-        // Few others say for whom they speak.
-        let speaks = certificate == Some(EDGE) && choices.once_in(2);
-        let listener = if speaks { "wanting" } else { listener };
-        let sni = match choices.next() % 16 {
-            0 => None,
-            1 | 2 => Some("one.apps.test"),
-            3 => Some("unknown.test"),
-            _ => Some(PROXY_NAME),
-        };
-        // Whoever gets another certificate than that which was asked for goes away.
-        let sni = sni.filter(|name| listener != "strict" || *name != "unknown.test");
-        let usual = sni.unwrap_or(PROXY_NAME);
-        let host = match choices.next() % 10 {
-            0 => choices.of(&[
-                "ONE.Apps.test:443",
-                "unknown.test",
-                "127.0.0.1:8443",
-                "a.b.apps.test",
-                "proxy.test.",
-                "a..b",
-                "proxy.test:99999",
-            ]),
-            _ => usual,
-        };
-        let method = match choices.next() % 20 {
-            0 => Method::TRACE,
-            1 | 2 => Method::DELETE,
-            3 | 4 => Method::HEAD,
-            _ => Method::GET,
-        };
-        let usual_paths = [
-            "/billing/1",
-            "/team/a",
-            "/team",
-            "/told/x",
-            "/credential/x",
-            "/each/x",
-            "/old",
-            "/mutual",
-            "/mutual/x",
-            "/billing/2/3",
-            "/anybody/x",
-            "/anybody",
-        ];
-        let odd_paths = [
-            "/billing",
-            "/keys.json",
-            "/keys.json",
-            "/other",
-            "/%62illing/1",
-            "/team//a",
-            "/team/../billing/1",
-            "/team/a;x=y",
-            "/billing%2f1",
-            "/teams",
-            "/",
-        ];
-        let path = match choices.next() % 5 {
-            0 => choices.of(&odd_paths),
-            _ => choices.of(&usual_paths),
-        };
-        let mut fields = Vec::new();
-        for (times, field) in [
-            (3, ("authorization", "Bearer of-the-caller")),
-            (
-                3,
-                (
-                    "x-forwarded-client-cert",
-                    "URI=spiffe://prod.example/billing",
-                ),
-            ),
-            (3, ("x-forwarded-client-cert", "nonsense")),
-            (4, ("x-forwarded-for", "203.0.113.7")),
-            (4, ("X-SSL-Client-S-DN", "CN=forged")),
-            (5, ("cookie", "a=b")),
-            (5, ("te", "trailers")),
-        ] {
-            if choices.once_in(times) {
-                fields.push(field);
-            }
-        }
-        if speaks && choices.once_in(2) {
-            fields.push(("x-forwarded-client-cert", "nonsense"));
-        }
-        if !http2 && choices.once_in(5) {
-            fields.push(("connection", "cookie, x-forwarded-client-cert"));
-        }
-        Self {
-            listener,
-            certificate,
-            sni,
-            host,
-            method,
-            path: format!("{path}?case={number}"),
-            fields,
-            http2,
-            tls12: choices.once_in(3),
-        }
-    }
-}
-
 /// The live proxy, its services, and those who call.
 struct Scene {
     pki: Pki,
@@ -433,14 +103,17 @@ impl Scene {
             service().h2().start().await,
             service().tls(&leaf).clients(&internal).start().await,
         ];
+        let endpoints = ["PLAIN", "H2", "MUTUAL"].into_iter().zip(&services);
+        let config = endpoints.fold(CONFIG.to_owned(), |config, (name, service)| {
+            config.replace(&format!("'{name}'"), &format!("'{}'", service.endpoint()))
+        });
         let own = internal.leaf().client().common_name("countersign").issue();
         let apps = pki.server("*.apps.test");
         let root = pki.root();
         let mut setup = Setup::new(&pki, &services[0])
             .without("routes")
             .without("upstreams.orders")
-            .with(LISTENERS)
-            .with(&routes(&services))
+            .with(&config)
             .file("internal.pem", &internal.pem())
             .certificate("own", &own)
             .certificate("apps", &apps)
@@ -496,7 +169,7 @@ impl Scene {
         self.client(case).send(listener, asked).await
     }
 
-    /// What `explain` says, in text if `json` is not wanted.
+    /// What `explain` says.
     async fn explained(&self, case: &Case) -> Value {
         let mut command = Command::new(BINARY);
         command.args(["explain", "--json", "--from", "127.0.0.1"]);
@@ -576,75 +249,87 @@ impl Scene {
     /// Compares the two, and says what came of both.
     async fn compare(&self, case: &Case, live: &Live, told: &Value) -> String {
         let context = || format!("{case:#?}\nlive: {live:?}\nexplain says {told:#}");
-        let status = match live {
-            Live::Refused(line) => {
-                assert_eq!(told["refusal"]["at"], "handshake", "{}", context());
-                assert_eq!(told["refusal"]["reason"], line["reason"], "{}", context());
-                let without_numbers = |cause: &Value| {
-                    let cause = cause.as_str().unwrap().to_owned();
-                    cause.replace(|char: char| char.is_ascii_digit(), "")
-                };
-                let (told, said) = (&told["refusal"]["cause"], &line["cause"]);
-                assert_eq!(
-                    without_numbers(told),
-                    without_numbers(said),
-                    "{}",
-                    context()
-                );
-                return line["reason"].as_str().unwrap().to_owned();
+        match live {
+            Live::Refused(line) => same_refusal(line, &told["refusal"], &context),
+            Live::Answered(status) => {
+                let line = self.proxy.access_line(&case.path).await;
+                same_decision((*status, case), (&line, told), &context);
+                let asserted = &line["asserted"];
+                self.same_request(case, (asserted, told), &context)
             }
-            Live::Answered(status) => u64::from(*status),
-        };
-        assert_ne!(told["refusal"]["at"], "handshake", "{}", context());
-        let line = self.proxy.access_line(&case.path).await;
-        for (told, said) in [
-            (&told["route"]["name"], "route"),
-            (&told["rule"], "rule"),
-            (&told["refusal"]["fault"], "fault"),
-            (&told["refusal"]["cause"], "cause"),
-            (&told["caller"]["peer"], "peer"),
-            (&told["caller"]["spoken_for"], "for"),
-            (&told["upstream"]["name"], "upstream"),
-            (&told["would_allow"], "would_allow"),
-            (&told["would_deny"]["rule"], "would_deny"),
-        ] {
-            let line = line.get(said).unwrap_or(&Value::Null);
-            assert_eq!(told, line, "{said}: {}", context());
         }
-        let expected = told["refusal"]["status"].as_u64();
-        let is_read = matches!(case.method, Method::GET | Method::HEAD);
-        let usual = if told["verdict"] == "answered" && !is_read {
-            405
-        } else {
-            200
-        };
-        assert_eq!(status, expected.unwrap_or(usual), "{}", context());
+    }
+
+    /// Compares what went up.
+    fn same_request(
+        &self,
+        case: &Case,
+        (asserted, told): (&Value, &Value),
+        context: &dyn Fn() -> String,
+    ) -> String {
         let arrived = self.services.iter().flat_map(Upstream::requests);
-        let arrived = arrived
-            .into_iter()
-            .find(|request| request.path == case.path);
-        assert_eq!(
-            arrived.is_some(),
-            told["verdict"] == "permitted",
-            "{}",
-            context()
-        );
+        let mut arrived = arrived.filter(|request| request.path == case.path);
+        let arrived = arrived.next();
+        let is_permitted = told["verdict"] == "permitted";
+        assert_eq!(arrived.is_some(), is_permitted, "{}", context());
         let Some(arrived) = arrived else {
             let fault = told["refusal"]["fault"].as_str();
             return fault.unwrap_or("answered").to_owned();
         };
         let layer = told["known_as"]["layer"].as_str().unwrap();
-        assert_eq!(layer, line["asserted"], "{}", context());
+        assert_eq!(layer, asserted, "{}", context());
         assert_eq!(said(told), heard(&arrived), "{}", context());
-        let target = told["request_line"]
-            .as_str()
-            .unwrap()
-            .split(' ')
-            .nth(1)
-            .unwrap();
+        let line = told["request_line"].as_str().unwrap();
+        let target = line.split(' ').nth(1).unwrap();
         assert!(target.ends_with(&arrived.path), "{}", context());
         layer.to_owned()
     }
+}
+
+/// Compares the line of a refused handshake; returns the reason.
+fn same_refusal(line: &Value, told: &Value, context: &dyn Fn() -> String) -> String {
+    assert_eq!(told["at"], "handshake", "{}", context());
+    // How long ago something was differs by the time between the two.
+    let without_numbers = |text: &Value| {
+        let text = text.as_str().unwrap_or_default().to_owned();
+        text.replace(|char: char| char.is_ascii_digit(), "")
+    };
+    for name in ["reason", "cause", "nearest_miss", "remedy"] {
+        let (told, said) = (without_numbers(&told[name]), without_numbers(&line[name]));
+        assert_eq!(told, said, "{name}: {}", context());
+    }
+    line["reason"].as_str().unwrap().to_owned()
+}
+
+/// Compares the status and the line of the access log.
+fn same_decision(
+    (status, case): (u16, &Case),
+    (line, told): (&Value, &Value),
+    context: &dyn Fn() -> String,
+) {
+    assert_ne!(told["refusal"]["at"], "handshake", "{}", context());
+    for (told, said) in [
+        (&told["route"]["name"], "route"),
+        (&told["rule"], "rule"),
+        (&told["refusal"]["fault"], "fault"),
+        (&told["refusal"]["cause"], "cause"),
+        (&told["caller"]["peer"], "peer"),
+        (&told["caller"]["spoken_for"], "for"),
+        (&told["upstream"]["name"], "upstream"),
+        (&told["would_allow"], "would_allow"),
+        (&told["would_deny"]["rule"], "would_deny"),
+    ] {
+        let line = line.get(said).unwrap_or(&Value::Null);
+        assert_eq!(told, line, "{said}: {}", context());
+    }
+    let is_read = matches!(case.method, Method::GET | Method::HEAD);
+    let usual = if told["verdict"] == "answered" && !is_read {
+        405
+    } else {
+        200
+    };
+    let expected = told["refusal"]["status"].as_u64().unwrap_or(usual);
+    assert_eq!(u64::from(status), expected, "{}", context());
 }
 
 /// What the live proxy did.
