@@ -51,6 +51,7 @@ async fn every_way_to_claim_more_than_a_bundle_may_assert_is_refused_and_told_ap
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let proxy = Setup::new(&pki, &upstream)
         .with("trust.clients.may_assert = [{ uri = 'spiffe://prod.example/*' }, { dns = '*.prod.example' }]")
+        .with("log.refusals_per_minute = 1000")
         .start()
         .await;
     let leaf = || pki.root().leaf().client();
@@ -85,6 +86,7 @@ async fn leaf_of_a_trust_domain_must_be_an_svid_of_it() {
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let proxy = Setup::new(&pki, &upstream)
         .with("trust.clients.spiffe_trust_domain = 'prod.example'")
+        .with("log.refusals_per_minute = 1000")
         .start()
         .await;
     let leaf = || pki.root().leaf().client();
