@@ -589,6 +589,11 @@ async fn check_tells_the_policy_of_each_name_and_refuses_one_that_no_certificate
             finished.stdout
         );
     }
+    assert!(!finished.stdout.contains("NOT ACCEPTED"));
+    let lenient = "listeners.public.tls.outcomes.expired = 'anonymous'";
+    let finished = scene.setup().with(NAMES).with(lenient).run("check").await;
+    let line = "clients that ask for partner.test: client certificates required, checked against trust partners, but whoever shows one that is NOT ACCEPTED may be let in as nobody";
+    assert!(finished.stdout.contains(line), "{}", finished.stdout);
     let typo = "listeners.public.tls.names.'parnter.test'.client_auth = 'none'";
     let finished = scene.setup().with(typo).run("check").await;
     assert_eq!(finished.code, Some(2));
