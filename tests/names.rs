@@ -498,6 +498,33 @@ async fn connection_whose_peer_both_policies_trust_stays_when_they_swap_and_keep
 }
 
 #[tokio::test]
+async fn connection_that_a_bundle_keeps_gets_nowhere_where_that_bundle_is_not_asked() {
+    let scene = Scene::new().await;
+    let name = |trust: &str| {
+        format!(
+            "listeners.public.tls.names.'partner.test' = {{ client_auth = 'require', trust = '{trust}' }}"
+        )
+    };
+    for lenient in ["on_withdrawal = 'keep'", "enforce_withdrawal = false"] {
+        let setup = scene
+            .setup()
+            .with(&name("partners"))
+            .with(&format!("trust.partners.{lenient}"))
+            .with(&format!("trust.clients.{lenient}"));
+        let proxy = setup.start().await;
+        let client = scene.client("partner.test").presenting(&scene.partner());
+        let mut session = client.connect(proxy.public()).await.unwrap();
+        assert_eq!(ask(&mut session, "partner.test").await, 200);
+        assert_eq!(ask(&mut session, "staff.test").await, 421);
+        // From now on the name has the policy of staff, who never trusted this one.
+        proxy.after(|proxy| proxy.configure(&name("clients"))).await;
+        eventually("it ends", || session.is_closed().then_some(())).await;
+        let line = proxy.log_line("connection.withdrawn", |_| true).await;
+        assert_eq!(line["reason"], "untrusted", "{line}");
+    }
+}
+
+#[tokio::test]
 async fn anonymous_connection_ends_when_its_own_name_begins_to_demand_a_certificate() {
     let scene = Scene::new().await;
     let proxy = scene.setup().with(NAMES).start().await;
@@ -562,6 +589,11 @@ async fn check_tells_the_policy_of_each_name_and_refuses_one_that_no_certificate
             finished.stdout
         );
     }
+    assert!(!finished.stdout.contains("NOT ACCEPTED"));
+    let lenient = "listeners.public.tls.outcomes.expired = 'anonymous'";
+    let finished = scene.setup().with(NAMES).with(lenient).run("check").await;
+    let line = "clients that ask for partner.test: client certificates required, checked against trust partners, but whoever shows one that is NOT ACCEPTED may be let in as nobody";
+    assert!(finished.stdout.contains(line), "{}", finished.stdout);
     let typo = "listeners.public.tls.names.'parnter.test'.client_auth = 'none'";
     let finished = scene.setup().with(typo).run("check").await;
     assert_eq!(finished.code, Some(2));

@@ -236,6 +236,36 @@ async fn methods_are_told_apart_exactly() {
 }
 
 #[tokio::test]
+async fn method_that_deny_names_does_not_get_through_in_another_reading() {
+    let scene =
+        Scene::new("deny = [{ methods = ['DELETE'] }, { when = 'request.method == \"PURGE\"' }]")
+            .await;
+    let field = "x-http-method-override";
+    for client in scene.client().in_both_protocols() {
+        for (request, status) in [
+            (of("DELETE", "/"), 403),
+            (of("delete", "/"), 400),
+            (of("Delete", "/"), 400),
+            (of("purge", "/"), 400),
+            (of("post", "/"), 200),
+            (with(of("POST", "/"), field, "DELETE"), 400),
+            (with(of("POST", "/"), field, "delete"), 400),
+            (with(of("POST", "/"), "x-method-override", "PURGE"), 400),
+            (with(of("POST", "/"), field, "PUT"), 200),
+        ] {
+            let what = format!("{} {:?}", request.method(), request.headers());
+            assert_eq!(scene.status(&client, request).await, status, "{what}");
+        }
+    }
+    let permitted =
+        Scene::new("allow = [{ uri = 'spiffe://prod.example/*', methods = ['POST'] }]").await;
+    let client = permitted.client();
+    let disguised = with(of("POST", "/"), field, "DELETE");
+    assert_eq!(permitted.status(&client, disguised).await, 400);
+    assert_eq!(permitted.status(&client, of("POST", "/")).await, 200);
+}
+
+#[tokio::test]
 async fn path_of_a_rule_holds_in_every_reading_of_the_request() {
     let route =
         "path = '/api/', allow = [{ uri = 'spiffe://prod.example/*', path = '/api/public/' }]";

@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::{Exit, complain, count, print};
-use crate::config::{self, Bind, ClientAuth, ClientPolicy, Config, UnknownSni, UpstreamTrust};
+use crate::config::{
+    self, Bind, ClientAuth, ClientPolicy, Config, ListenerTls, UnknownSni, UpstreamTrust,
+};
 use crate::generation::{Prepared, prepare};
 use crate::tls::{Expiry, Material, RevocationListFacts, describe, unix_now};
 
@@ -105,13 +107,13 @@ fn describe_listener(config: &Config, listener: &config::Listener) -> String {
         return format!("listener {name}: {bind}, plaintext, every caller anonymous");
     };
     let certificates = count(tls.certificates.len(), "certificate");
-    let policy = describe_policy(config, tls.own_policy());
+    let policy = describe_policy(config, (tls, tls.own_policy()));
     let mut text =
         format!("listener {name}: {bind}, TLS with {certificates}, client certificates {policy}");
     for named in &tls.names {
-        let policy = describe_policy(config, named.policy);
+        let policy = describe_policy(config, (tls, named.policy));
         text += &format!(
-            "\nlistener {name}, clients that ask for {}: client certificates {policy}",
+            "\n  listener {name}, clients that ask for {}: client certificates {policy}",
             named.name.value
         );
     }
@@ -119,15 +121,15 @@ fn describe_listener(config: &Config, listener: &config::Listener) -> String {
         .strictest_policy()
         .filter(|_| tls.unknown_sni == UnknownSni::Strictest)
     {
-        let policy = describe_policy(config, strictest);
+        let policy = describe_policy(config, (tls, strictest));
         text += &format!(
-            "\nlistener {name}, clients that ask for an unknown name: client certificates {policy}"
+            "\n  listener {name}, clients that ask for an unknown name: client certificates {policy}"
         );
     }
     text
 }
 
-fn describe_policy(config: &Config, policy: ClientPolicy) -> String {
+fn describe_policy(config: &Config, (tls, policy): (&ListenerTls, ClientPolicy)) -> String {
     let verb = match policy.client_auth {
         ClientAuth::None => return "not asked for".to_owned(),
         ClientAuth::Want => "asked for",
@@ -137,7 +139,11 @@ fn describe_policy(config: &Config, policy: ClientPolicy) -> String {
         .trust
         .and_then(|id| config.bundle(id))
         .map_or("-", |b| b.name.as_str());
-    format!("{verb}, checked against trust {bundle}")
+    let mut text = format!("{verb}, checked against trust {bundle}");
+    if tls.outcomes.make_anonymous() {
+        text.push_str(", but whoever shows one that is NOT ACCEPTED may be let in as nobody");
+    }
+    text
 }
 
 fn describe_route(config: &Config, route: &config::Route) -> String {

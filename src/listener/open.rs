@@ -253,12 +253,16 @@ impl Open {
             reason: why.reason,
             cause: why.cause.as_str().into(),
         };
-        let summons = Summons::to_end(Manner::of(bundle), dismissal)?;
+        let trusted = bundle.filter(|bundle| peer.is_some_and(|peer| peer.bundle() == bundle.name));
+        let manner = match trusted {
+            Some(_) => Manner::of(bundle),
+            // This bundle has never trusted it: there is nothing to keep, and
+            // its name may open by now what was closed to it.
+            None => Manner::of(bundle).without_keeping(),
+        };
+        let summons = Summons::to_end(manner, dismissal)?;
         let counters = under.metrics().listener(id.0);
-        // Who has shown no certificate was never trusted: there is nothing to try out.
-        if bundle.is_some_and(|bundle| !bundle.enforce_withdrawal)
-            && why.reason != Refusal::NoCertificate
-        {
+        if trusted.is_some_and(|bundle| !bundle.enforce_withdrawal) {
             if self.would_end.replace(Some(why.reason)) != Some(why.reason) {
                 counters.connection_would_end(why.reason.code());
                 self.tell(events::CONNECTION_WOULD_END, &why, bundle, site);

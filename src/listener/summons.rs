@@ -53,6 +53,17 @@ impl Manner {
             },
         )
     }
+
+    /// The same, but that nothing stays.
+    pub(super) fn without_keeping(self) -> Self {
+        Self {
+            what: match self.what {
+                OnWithdrawal::Keep => OnWithdrawal::Drain,
+                what => what,
+            },
+            ..self
+        }
+    }
 }
 
 impl Summons {
@@ -97,10 +108,9 @@ impl Summons {
     pub(super) fn to_end(manner: Manner, why: Dismissal) -> Option<Self> {
         let leave = Instant::now();
         let cut = match manner.what {
-            // Who has shown no certificate was never trusted: there is nothing to keep.
-            OnWithdrawal::Keep if why.reason != Refusal::NoCertificate => return None,
+            OnWithdrawal::Keep => return None,
             OnWithdrawal::Cut => leave,
-            OnWithdrawal::Drain | OnWithdrawal::Keep => leave + manner.grace,
+            OnWithdrawal::Drain => leave + manner.grace,
         };
         Some(Self {
             leave,
@@ -179,16 +189,17 @@ mod tests {
     }
 
     #[test]
-    fn who_has_shown_nothing_is_not_kept() {
+    fn what_a_bundle_never_trusted_is_drained_where_it_would_keep_what_it_did() {
         let manner = Manner {
             what: OnWithdrawal::Keep,
             grace: Duration::from_secs(1),
         };
-        let why = |reason| Dismissal {
-            reason,
+        let why = || Dismissal {
+            reason: Refusal::Untrusted,
             cause: "".into(),
         };
-        assert!(Summons::to_end(manner, why(Refusal::Untrusted)).is_none());
-        assert!(Summons::to_end(manner, why(Refusal::NoCertificate)).is_some());
+        assert!(Summons::to_end(manner, why()).is_none());
+        let summons = Summons::to_end(manner.without_keeping(), why()).unwrap();
+        assert_eq!(summons.cut, Some(summons.leave + manner.grace));
     }
 }

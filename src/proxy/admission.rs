@@ -3,23 +3,24 @@
 //! A service may undo percent-encoding, merge slashes or drop parameters after
 //! countersign has decided. So a path that can be read in several ways must take
 //! one route, and be decided in one way, in all of them; else it is refused:
-//! what is permitted in one reading must not be served in another.
+//! what is permitted in one reading must not be served in another. So it is with
+//! a method whose case a service may fold, or for which it may take a header field.
 
-use http::Method;
+use http::request;
 
 use super::caller::Caller;
 use super::exchange::Exchange;
 use super::fault::Fault;
 use super::handle::Proxy;
 use super::party::Party;
-use super::target::Target;
+use super::target::{self, Target};
 use crate::config::Route;
 use crate::policy::{self, Facts, Permit};
 
 /// What a decision on a request is made from.
 pub(super) fn facts<'a>(
     (caller, party): (&'a Caller, &'a Party),
-    method: &'a Method,
+    head: &'a request::Parts,
     target: &'a Target<'_>,
 ) -> Facts<'a> {
     let listener = caller.site().config().listener(caller.listener());
@@ -28,7 +29,7 @@ pub(super) fn facts<'a>(
         caller: party.peer(),
         speaker: party.spoken_for().and(caller.peer()),
         anchor: caller.anchor(),
-        method: method.as_str(),
+        method: head.method.as_str(),
         path: target.path,
         host: &target.host,
         source: address.map(|address| address.ip().to_canonical()),
@@ -63,10 +64,13 @@ impl Proxy {
     pub(super) fn decide(
         &self,
         (index, route): (usize, &Route),
-        facts: &Facts<'_>,
+        (facts, head): (&Facts<'_>, &request::Parts),
         (readings, exchange): (&[String], &mut Exchange),
     ) -> Result<Permit, Fault> {
         let decision = policy::decide(route, facts);
+        if decision.is_ok() {
+            check_methods(route, (facts, head), readings)?;
+        }
         for reading in readings {
             let facts = Facts {
                 path: reading,
@@ -93,4 +97,29 @@ impl Proxy {
             }
         }
     }
+}
+
+/// Sees that a permitted request is permitted as well with the method that a
+/// service may take it for, in every reading of its path.
+fn check_methods(
+    route: &Route,
+    (facts, head): (&Facts<'_>, &request::Parts),
+    readings: &[String],
+) -> Result<(), Fault> {
+    for method in target::other_methods(head)? {
+        let paths = std::iter::once(facts.path).chain(readings.iter().map(String::as_str));
+        for path in paths {
+            let facts = Facts {
+                method: &method,
+                path,
+                ..*facts
+            };
+            if policy::decide(route, &facts).is_err() {
+                return Err(Fault::malformed(
+                    "the method can be read in two ways, and policy permits one of them",
+                ));
+            }
+        }
+    }
+    Ok(())
 }

@@ -238,8 +238,8 @@ impl Proxy {
         let readings = target::other_readings(target.path);
         self.check_routes(caller, &target, (index, &readings))?;
         exchange.routed(index, route);
-        let facts = facts((caller, party), &head.method, &target);
-        let permit = self.decide((index, route), &facts, (&readings, exchange))?;
+        let facts = facts((caller, party), head, &target);
+        let permit = self.decide((index, route), (&facts, head), (&readings, exchange))?;
         let authority = target_authority(&target)?;
         Ok(Admitted::OnItsWay(Way {
             upstream: route.upstream,

@@ -40,12 +40,16 @@ pub(super) fn read(head: &request::Parts) -> Result<Target<'_>, Fault> {
 }
 
 fn check_method(method: &Method) -> Result<(), Fault> {
-    let why = match *method {
-        Method::CONNECT => "CONNECT asks for a tunnel, and countersign is not a forward proxy",
+    // A service may take it for the other, whatever its case.
+    let is = |other: Method| method.as_str().eq_ignore_ascii_case(other.as_str());
+    let why = if is(Method::CONNECT) {
+        "CONNECT asks for a tunnel, and countersign is not a forward proxy"
+    } else if is(Method::TRACE) {
         // The service would send back what it was sent: the identity, and
         // countersign's own credential.
-        Method::TRACE => "TRACE would show the caller what only the service may see",
-        _ => return Ok(()),
+        "TRACE would show the caller what only the service may see"
+    } else {
+        return Ok(());
     };
     Err(Fault::new(
         Side::Downstream,
@@ -217,6 +221,45 @@ pub(super) fn other_readings(path: &str) -> Vec<String> {
     readings
 }
 
+/// What services would make of a method that fold its case, or that take it from
+/// a header field. Most have none of these, and then this is empty.
+///
+/// # Errors
+///
+/// Fields that name several methods: nobody means that.
+pub(super) fn other_methods(head: &request::Parts) -> Result<Vec<String>, Fault> {
+    let method = head.method.as_str();
+    let fields = METHOD_FIELDS
+        .iter()
+        .flat_map(|field| head.headers.get_all(*field));
+    let named = fields.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let sent = Some(Cow::Borrowed(method)).filter(|sent| sent.contains(is_lower_case));
+    let mut readings: Vec<String> = Vec::new();
+    for text in named.chain(sent) {
+        let reading = text.trim().to_ascii_uppercase();
+        if reading != method && !readings.contains(&reading) {
+            readings.push(reading);
+        }
+    }
+    if readings.len() > MOST_METHODS {
+        return Err(Fault::malformed("header fields name several methods"));
+    }
+    Ok(readings)
+}
+
+fn is_lower_case(character: char) -> bool {
+    character.is_ascii_lowercase()
+}
+
+/// From these, services take the method of a request that was sent with another.
+const METHOD_FIELDS: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+/// The method itself in another case, and one other.
+const MOST_METHODS: usize = 2;
+
 fn percent_decoded(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -337,6 +380,39 @@ mod tests {
                 "{path}: {readings:?}"
             );
         }
+    }
+
+    #[test]
+    fn other_readings_of_a_method_are_found() {
+        let head = |method: &str, fields: &[(&str, &str)]| {
+            let mut request = Request::builder().method(method);
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            request.body(()).unwrap().into_parts().0
+        };
+        let field = "x-http-method-override";
+        for (method, fields, readings) in [
+            ("GET", &[][..], &[][..]),
+            ("GET", &[(field, "get"), ("x-http-method", "GET")], &[]),
+            ("delete", &[], &["DELETE"]),
+            ("POST", &[(field, " delete ")], &["DELETE"]),
+            ("POST", &[("x-method-override", "PUT")], &["PUT"]),
+            ("Post", &[("x-http-method", "PUT")], &["PUT", "POST"]),
+        ] {
+            let found = other_methods(&head(method, fields)).unwrap();
+            assert_eq!(found, readings, "{method} {fields:?}");
+        }
+        let several = [(field, "A"), (field, "B"), (field, "C")];
+        assert!(other_methods(&head("POST", &several)).is_err());
+    }
+
+    #[test]
+    fn methods_that_are_not_served_are_not_in_another_case_either() {
+        for method in ["TRACE", "trace", "Connect"] {
+            assert!(check_method(&method.parse().unwrap()).is_err(), "{method}");
+        }
+        assert!(check_method(&Method::GET).is_ok());
     }
 
     #[test]

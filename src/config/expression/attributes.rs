@@ -161,6 +161,16 @@ impl Party {
     }
 }
 
+impl PartyList {
+    /// Whether these are attributes of the subject.
+    pub(super) fn is_of_subject(self) -> bool {
+        match self {
+            Self::Cn | Self::O | Self::Ou => true,
+            Self::Dns | Self::Email | Self::Uri => false,
+        }
+    }
+}
+
 impl Attribute {
     /// Whose it is; `None`: the request's own.
     pub fn party(self) -> Option<Party> {

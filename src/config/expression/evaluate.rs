@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 
 use super::EvaluationError;
-use super::attributes::{Attribute, Attributes};
+use super::attributes::{Attribute, Attributes, PartyText};
 use super::program::{
     Arithmetic, Choice, Comparison, Condition, List, Number, Part, Quantifier, Text,
 };
@@ -253,6 +253,11 @@ impl<'v> Evaluation<'v> {
         self.spend(0)?;
         match list {
             List::Attribute(party, list) => {
+                if list.is_of_subject() {
+                    // All of it is looked through, whatever is found.
+                    let subject = self.facts.party_text(*party, PartyText::Subject);
+                    self.spend(subject.map_or(0, |subject| subject.len()))?;
+                }
                 let names = self.facts.party_list(*party, *list);
                 self.spend(names.len().saturating_mul(PIECE))?;
                 Ok(names)

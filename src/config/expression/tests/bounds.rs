@@ -147,6 +147,22 @@ fn a_certificate_with_thousands_of_names_does_not_stop_a_worker() {
 }
 
 #[test]
+fn a_subject_that_is_long_counts_each_time_that_it_is_looked_through() {
+    let mut crowded = facts();
+    let caller = crowded.caller.as_mut().unwrap();
+    let names = (0..1000).map(|i| format!("spiffe://prod.example/{i}"));
+    caller.lists.retain(|(list, _)| *list != PartyList::Uri);
+    caller.lists.push((PartyList::Uri, names.collect()));
+    let text = "caller.uri.all(a, !(a in caller.ou))";
+    assert_eq!(holds(text, &crowded), Ok(true));
+    let caller = crowded.caller.as_mut().unwrap();
+    caller.texts.retain(|(name, _)| *name != PartyText::Subject);
+    let subject = format!("CN={}", "x".repeat(16_000));
+    caller.texts.push((PartyText::Subject, subject));
+    assert_eq!(holds(text, &crowded), Err(EvaluationError::TooLong));
+}
+
+#[test]
 fn a_string_that_is_put_together_has_a_bound() {
     let long = Facts {
         path: "/".repeat(20_000),

@@ -168,7 +168,9 @@ fn only_what_decides_is_looked_at() {
         ..facts()
     };
     assert_eq!(expression.holds(&written), Ok(true));
-    assert_eq!(written.looked_at.take(), [method, units]);
+    // How long the subject is tells what it costs to look through it.
+    let subject = Attribute::Text(Party::Caller, PartyText::Subject);
+    assert_eq!(written.looked_at.take(), [method, subject, units]);
 }
 
 #[test]
