@@ -37,6 +37,7 @@ mod life;
 mod limits;
 mod logs;
 mod message_layer;
+mod mistakes;
 mod names;
 mod outcomes;
 mod pool_per;

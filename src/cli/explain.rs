@@ -13,7 +13,6 @@ mod document;
 mod fields;
 mod instant;
 mod reference;
-mod remedy;
 mod steps;
 mod text;
 mod words;

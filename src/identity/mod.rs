@@ -57,7 +57,9 @@ pub use encoding::{ENCODING_BUDGET, EncodeError, Encoding, Tellers, XfccKeys};
 pub use fields::{IdentityFields, fold_field_name};
 pub use fingerprint::{Fingerprint, MalformedFingerprint};
 pub use names::{CertificateNames, UnreadableCertificate};
-pub use pattern::{Assertable, NameKind, NamePattern, PatternError, PeerPattern, Unassertable};
+pub use pattern::{
+    Assertable, NameKind, NamePattern, NearMiss, PatternError, PeerPattern, Unassertable,
+};
 pub use peer::{PeerIdentity, VerifiedLeaf};
 pub use sans::{MalformedName, canonical_dns};
 pub use spiffe::{MalformedTrustDomain, NotAMember, TrustDomain};

@@ -17,6 +17,7 @@
 mod attributes;
 mod denial;
 mod facts;
+mod near_miss;
 mod rule;
 #[cfg(test)]
 mod tests;

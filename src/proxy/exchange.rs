@@ -262,6 +262,7 @@ impl Exchange {
             would_deny = self.would_deny().map(Denial::rule),
             %fault,
             cause = fault.cause,
+            remedy = fault.remedy(),
             request_id = %self.id,
         );
     }
@@ -322,6 +323,7 @@ impl Exchange {
             "fault": fault.to_string(),
             "reason": fault.kind.code(),
             "cause": cut(&fault.cause),
+            "remedy": cut(fault.remedy()),
             "generation": self.ledger.generation,
         });
         let address = self.downstream.address().map(|address| address.ip());
@@ -372,6 +374,7 @@ impl Exchange {
             generation: self.ledger.generation,
             fault: self.fault.as_ref().map(|fault| fault as &dyn Display),
             cause: self.fault.as_ref().map(|fault| fault.cause.as_str()),
+            remedy: self.fault.as_ref().map(Fault::remedy),
             asserted: Some(self.asserted),
         });
     }

@@ -18,6 +18,8 @@ pub struct Fault {
     pub kind: Kind,
     /// The cause in words, for the log; never for the caller.
     pub cause: String,
+    /// What to do about it, where more is known than its kind; see [`Self::remedy`].
+    pub(super) own_remedy: Option<String>,
 }
 
 /// Who ended a request.
@@ -123,7 +125,14 @@ impl Fault {
             phase,
             kind,
             cause: cause.into(),
+            own_remedy: None,
         }
+    }
+
+    /// What to do about it, for the log; never for the caller.
+    pub fn remedy(&self) -> &str {
+        let own = self.own_remedy.as_deref();
+        own.unwrap_or_else(|| self.kind.remedy())
     }
 
     /// A request head that is refused.
@@ -138,7 +147,10 @@ impl Fault {
             Denial::DeniedByRule { .. } => Kind::DeniedByRule,
             Denial::NoRuleMatched { .. } => Kind::NoRuleMatched,
         };
-        Self::new(Side::Proxy, Phase::Policy, kind, denial.to_string())
+        Self {
+            own_remedy: denial.remedy().map(ToOwned::to_owned),
+            ..Self::new(Side::Proxy, Phase::Policy, kind, denial.to_string())
+        }
     }
 
     /// An upstream that gave no response.
@@ -159,7 +171,10 @@ impl Fault {
                 (Side::Upstream, Phase::ResponseHead, Kind::ResponseTimeout)
             }
         };
-        Self::new(side, phase, kind, fault.to_string())
+        Self {
+            own_remedy: fault.remedy.clone(),
+            ..Self::new(side, phase, kind, fault.to_string())
+        }
     }
 
     /// The status sent downstream, or `None` once the response's head has left.

@@ -26,7 +26,7 @@ use super::request_body::RequestBody;
 use super::site::Site;
 use super::target::{self, Target};
 use super::{headers, keys, tunnel};
-use crate::config::UpstreamId;
+use crate::config::{Route, UpstreamId};
 use crate::policy::Permit;
 use crate::telemetry::ReferenceId;
 use crate::telemetry::access::AccessLog;
@@ -239,7 +239,15 @@ impl Proxy {
         self.check_routes(caller, &target, (index, &readings))?;
         exchange.routed(index, route);
         let facts = facts((caller, party), head, &target);
-        let permit = self.decide((index, route), (&facts, head), (&readings, exchange))?;
+        let permit = self.decide((index, route), (&facts, head), (&readings, exchange));
+        let permit = permit.map_err(|fault| {
+            let (config, listener) = (self.site.config(), caller.listener());
+            let (taken, asked) = ((index, route), (&*target.host, target.path));
+            match self.site.routes().closer(config, listener, asked, taken) {
+                Some(closer) => passed_over(fault, route, closer),
+                None => fault,
+            }
+        })?;
         let authority = target_authority(&target)?;
         Ok(Admitted::OnItsWay(Way {
             upstream: route.upstream,
@@ -312,6 +320,29 @@ fn misdirected(host: &str, why: Misdirected) -> Fault {
         ),
     };
     Fault::new(Side::Proxy, Phase::Route, Kind::AuthorityNotServed, cause)
+}
+
+/// A denial by a route that comes before one that was perhaps meant.
+fn passed_over(fault: Fault, taken: &Route, (index, closer): (usize, &Route)) -> Fault {
+    let unnamed = format!("routes[{index}]");
+    let name = if closer.name == unnamed {
+        format!("`{unnamed}`")
+    } else {
+        format!("`{}` ({unnamed})", closer.name)
+    };
+    let (first, line) = (&taken.name, closer.place.line);
+    let remedy = fault.remedy();
+    let own_remedy = format!(
+        "if route {name} was meant, move it up before route `{first}`: the first route that matches is taken; else {remedy}"
+    );
+    Fault {
+        cause: format!(
+            "{}; route {name} in line {line} is for this request, too, and comes after it",
+            fault.cause
+        ),
+        own_remedy: Some(own_remedy),
+        ..fault
+    }
 }
 
 fn no_route(target: &Target<'_>) -> Fault {

@@ -47,6 +47,7 @@ mod ledger;
 mod outbound;
 mod party;
 mod rehearsal;
+mod remedy;
 mod request_body;
 mod route;
 mod site;

@@ -27,6 +27,25 @@ impl Routes {
         Self { by_listener }
     }
 
+    /// The first route that matches, and comes after this one, and is meant for
+    /// fewer requests: perhaps the one that was meant.
+    pub(super) fn closer<'c>(
+        &self,
+        config: &'c Config,
+        listener: ListenerId,
+        (host, path): (&str, &str),
+        (taken, route): (usize, &Route),
+    ) -> Option<(usize, &'c Route)> {
+        let mut later = self.by_listener.get(listener.0)?.iter();
+        later.find_map(|&index| {
+            let other = config.routes().get(index).filter(|_| index > taken)?;
+            let fits = host_matches(other.host.as_ref(), host) && is_within(&other.path, path);
+            let is_closer = closeness(other.host.as_ref()) > closeness(route.host.as_ref())
+                || other.path.len() > route.path.len();
+            (fits && is_closer).then_some((index, other))
+        })
+    }
+
     /// The first route that matches, and its index.
     pub(super) fn find<'c>(
         &self,
@@ -40,6 +59,15 @@ impl Routes {
             (host_matches(route.host.as_ref(), host) && is_within(&route.path, path))
                 .then_some((index, route))
         })
+    }
+}
+
+/// The fewer hosts, the more.
+fn closeness(pattern: Option<&HostPattern>) -> u8 {
+    match pattern {
+        None => 0,
+        Some(HostPattern::Wildcard(_)) => 1,
+        Some(HostPattern::Exact(_)) => 2,
     }
 }
 

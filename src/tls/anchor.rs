@@ -33,6 +33,8 @@ pub struct Anchor {
     pub(super) issuer: Arc<Issuer>,
     /// Its subjectKeyIdentifier (RFC 5280 §4.2.1.2), if it has one.
     pub(super) key_id: Option<Box<[u8]>>,
+    /// For which names it may vouch (RFC 5280 §4.2.1.10), if it says so.
+    pub(super) name_constraints: Option<String>,
 }
 
 /// How many handshakes rested on an anchor, and when the last one did.
@@ -182,6 +184,7 @@ pub(super) fn read(
             in_use: Arc::default(),
             issuer: Arc::new(facts.issuer(&trust_anchor.subject)),
             key_id: presented::subject_key_id(&certificate).map(Into::into),
+            name_constraints: presented::name_constraints(&certificate),
         },
         trust_anchor,
         weak_signature,

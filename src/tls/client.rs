@@ -1,6 +1,6 @@
 //! countersign as a TLS client: an upstream's settings, and one handshake under them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,14 +21,40 @@ use crate::config::{LayerMode, Protocol, UpstreamTls};
 use crate::identity::Identity;
 
 tokio::task_local! {
-    /// What became of our certificate in the handshake under way.
-    static OUTCOME: Rc<Cell<Presentation>>;
+    /// What is noted of the handshake under way.
+    static NOTES: Rc<Notes>;
+}
+
+/// What is noted of one handshake.
+#[derive(Debug, Default)]
+struct Notes {
+    ours: Cell<Presentation>,
+    refused: RefCell<Option<RefusedUpstream>>,
+}
+
+/// Why an upstream's certificate is not accepted.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{cause}")]
+pub struct RefusedUpstream {
+    /// What is wrong, in words.
+    pub cause: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// Keeps why the upstream of the handshake under way is refused; the TLS library
+/// has no room for it.
+pub(super) fn note_refused(refused: RefusedUpstream) {
+    // Outside a handshake of ours there is nobody to tell.
+    let noted = NOTES.try_with(|notes| notes.refused.replace(Some(refused)));
+    drop(noted);
 }
 
 /// What became of our certificate in one handshake.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Presentation {
     /// The server did not ask for one.
+    #[default]
     NotAsked,
     /// It asked, and there was none that it could verify.
     Withheld,
@@ -74,6 +100,9 @@ pub enum UpstreamHandshakeError {
         "the upstream asked for a client certificate, but accepts no signature that the key of ours can make, and client_certificate_authentication is \"required\""
     )]
     NotPresented,
+    /// Its certificate is not accepted.
+    #[error("{0}")]
+    Refused(RefusedUpstream),
 }
 
 impl ClientTls {
@@ -143,14 +172,17 @@ impl ClientTls {
             Some(name) => name.clone(),
             None => parse_name(host)?,
         };
-        let outcome = Rc::new(Cell::new(Presentation::NotAsked));
+        let notes = Rc::new(Notes::default());
         let connector = TlsConnector::from(Arc::clone(&self.connector));
-        let stream = OUTCOME
-            .scope(Rc::clone(&outcome), connector.connect(name, socket))
+        let stream = NOTES
+            .scope(Rc::clone(&notes), connector.connect(name, socket))
             .await
-            .map_err(UpstreamHandshakeError::Failed)?;
+            .map_err(|error| match notes.refused.take() {
+                Some(refused) => UpstreamHandshakeError::Refused(refused),
+                None => UpstreamHandshakeError::Failed(error),
+            })?;
         if self.certificate == LayerMode::Required {
-            match outcome.get() {
+            match notes.ours.get() {
                 Presentation::NotAsked => return Err(UpstreamHandshakeError::NotAsked),
                 Presentation::Withheld => return Err(UpstreamHandshakeError::NotPresented),
                 Presentation::Presented => {}
@@ -195,7 +227,7 @@ impl ResolvesClientCert for Presenter {
         };
         // Outside a handshake of ours nothing is noted: it stays "not asked",
         // which is the stricter answer.
-        let noted = OUTCOME.try_with(|noted| noted.set(outcome));
+        let noted = NOTES.try_with(|notes| notes.ours.set(outcome));
         debug_assert!(noted.is_ok(), "asked for a certificate outside a handshake");
         presented
     }

@@ -60,7 +60,7 @@ mod words;
 
 pub use anchor::{Anchor, AnchorUse};
 pub use bundle::{Bundle, BundleWarning, Objection, Shrinkage, Verdict};
-pub use client::{ClientTls, UpstreamHandshake, UpstreamHandshakeError};
+pub use client::{ClientTls, RefusedUpstream, UpstreamHandshake, UpstreamHandshakeError};
 pub use diagnosis::{Diagnosis, Presented, Step};
 pub use expiry::Expiry;
 pub use handshake::{Evidence, Handshaken, LetIn, NotAccepted, Peer, RefusedHandshake};

@@ -87,7 +87,7 @@ impl ServerTls {
             Some(policy) => policy.judge(peer, let_in),
             None => Err(Withdrawal {
                 reason: Refusal::UnknownName,
-                cause: unknown_name(server_name),
+                cause: self.unknown_name(server_name),
                 remedy: None,
             }),
         }
@@ -116,6 +116,17 @@ impl ServerTls {
             None => Err(Misdirected::NotServed),
             place if place == self.place_of_open(server_name) => Ok(()),
             Some(_) => Err(Misdirected::AnotherPolicy),
+        }
+    }
+
+    /// Why a client that asks for `name` is refused.
+    fn unknown_name(&self, name: Option<&str>) -> String {
+        match name {
+            Some(name) => format!(
+                "no certificate of this listener carries the name {name}; they carry {}",
+                self.certificates.told()
+            ),
+            None => "the client asked for no name (SNI), and what this listener demands depends on the name; unknown_sni = \"strictest\" would let it in".to_owned(),
         }
     }
 
@@ -174,7 +185,7 @@ impl ServerTls {
         let name = hello.server_name().map(canonical_dns).map(Cow::into_owned);
         let place = self.place_of(name.as_deref());
         let Some(policy) = place.and_then(|place| self.policies.get(place)) else {
-            let refused = refuse_name(socket, name.as_deref()).await;
+            let refused = refuse_name(socket, self.unknown_name(name.as_deref())).await;
             record.borrow_mut().note_server_name(name);
             return Err(refused);
         };
@@ -258,19 +269,12 @@ fn refused_by(error: &rustls::Error) -> RefusedHandshake {
     RefusedHandshake::early(Refusal::of(error), words::of_error(error))
 }
 
-async fn refuse_name(mut socket: Socket, name: Option<&str>) -> RefusedHandshake {
+async fn refuse_name(mut socket: Socket, cause: String) -> RefusedHandshake {
     let alert = alert_record(AlertDescription::UnrecognisedName);
     let sent = socket.write_all(&alert).await.is_ok();
-    let mut refused = RefusedHandshake::early(Refusal::UnknownName, unknown_name(name));
+    let mut refused = RefusedHandshake::early(Refusal::UnknownName, cause);
     refused.socket = Some(socket).filter(|_| sent);
     refused
-}
-
-fn unknown_name(name: Option<&str>) -> String {
-    match name {
-        Some(name) => format!("no certificate of this listener carries the name {name}"),
-        None => "the client asked for no name (SNI), and what this listener demands depends on the name; unknown_sni = \"strictest\" would let it in".to_owned(),
-    }
 }
 
 /// Lets the client read its alert: ends our side and waits a moment for its

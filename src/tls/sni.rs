@@ -26,6 +26,8 @@ pub(super) struct Certificates {
     default: Vec<Arc<CertifiedKey>>,
     /// Whether a name that no certificate carries gets the default.
     for_unknown: bool,
+    /// Some of the names, for people.
+    told: Box<str>,
 }
 
 /// Something for each of some names. A name finds what stands for it exactly,
@@ -74,6 +76,7 @@ impl Certificates {
             nameless: Vec::new(),
             default: Vec::new(),
             for_unknown: unknown == UnknownSni::Strictest,
+            told: told(chains).into(),
         };
         for chain in chains {
             let names = chain.names.dns();
@@ -96,6 +99,11 @@ impl Certificates {
                 .collect();
         }
         sorted
+    }
+
+    /// Some of the names that the certificates carry, in the order of the config.
+    pub(super) fn told(&self) -> &str {
+        &self.told
     }
 
     /// Whether a certificate carries this name, or serves every name.
@@ -141,6 +149,20 @@ impl ResolvesServerCert for Certificates {
             .cloned()
     }
 }
+
+fn told(chains: &[&OwnChain]) -> String {
+    let names = || chains.iter().flat_map(|chain| chain.names.dns());
+    let mut told: Vec<_> = names().take(MOST_TOLD).cloned().collect();
+    match names().count().saturating_sub(MOST_TOLD) {
+        0 if told.is_empty() => return "none".to_owned(),
+        0 => {}
+        more => told.push(format!("{more} more")),
+    }
+    told.join(", ")
+}
+
+/// So many names are told to whoever asks for another.
+const MOST_TOLD: usize = 8;
 
 /// The chains of a listener that no client could verify, or that none would get.
 pub(super) fn unservable(whose: &str, chains: &[(&OwnCertificate, &OwnChain)]) -> Vec<Problem> {

@@ -1,5 +1,6 @@
 //! The verdict on a peer's certificate, as the TLS library asks for it.
 
+use std::iter;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -10,7 +11,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::bundle::{self, Bundle};
-use super::diagnosis::Objection;
+use super::client::{RefusedUpstream, note_refused};
+use super::diagnosis::{Objection, Presented};
 use super::handshake;
 use super::possession;
 use crate::config::{Outcome, Outcomes};
@@ -112,6 +114,50 @@ impl ServerVerifier {
     }
 }
 
+impl ServerVerifier {
+    /// Notes why an upstream's chain is refused, and has the library's word for it.
+    fn refused(
+        &self,
+        (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        objection: bundle::Objection,
+        now: UnixTime,
+    ) -> Error {
+        let error = match &objection {
+            bundle::Objection::Path(cause) => library_error(cause.clone()),
+            bundle::Objection::Scope(fault) => Error::InvalidCertificate(CertificateError::Other(
+                rustls::OtherError(Arc::new(fault.clone())),
+            )),
+        };
+        let chain: Vec<_> = iter::once(leaf).chain(intermediates).cloned().collect();
+        let found = self.bundle.explain_upstream(&chain, objection, now);
+        let miss = found.nearest_miss.map(|miss| format!(" ({miss})"));
+        note_refused(RefusedUpstream {
+            cause: format!("{}{}", found.cause, miss.unwrap_or_default()),
+            remedy: found.remedy,
+        });
+        error
+    }
+}
+
+/// The chain is in order, and is somebody else's.
+fn misnamed(wanted: &ServerName<'_>, leaf: &CertificateDer<'_>) -> RefusedUpstream {
+    let wanted = wanted.to_str();
+    let presented = Presented::read(leaf);
+    let has = match (presented.names.as_slice(), presented.more_names) {
+        ([], _) => "no alternative name at all".to_owned(),
+        (names, 0) => names.join(", "),
+        (names, more) => format!("{} and {more} more", names.join(", ")),
+    };
+    RefusedUpstream {
+        cause: format!(
+            "the upstream's certificate is not for {wanted}, the name that it must carry: it has {has}"
+        ),
+        remedy: format!(
+            "issue the upstream a certificate with the name {wanted}, or write the name that its certificate has as server_name in the tls table of the upstream"
+        ),
+    }
+}
+
 impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
@@ -124,15 +170,13 @@ impl ServerCertVerifier for ServerVerifier {
         let verdict = self
             .bundle
             .verify(end_entity, intermediates, KeyUsage::server_auth(), now)
-            .map_err(|objection| match objection {
-                bundle::Objection::Path(cause) => library_error(cause),
-                bundle::Objection::Scope(fault) => Error::InvalidCertificate(
-                    CertificateError::Other(rustls::OtherError(Arc::new(fault))),
-                ),
-            })?;
+            .map_err(|objection| self.refused((end_entity, intermediates), objection, now))?;
         EndEntityCert::try_from(end_entity)
             .and_then(|leaf| leaf.verify_is_valid_for_subject_name(server_name))
-            .map_err(library_error)?;
+            .map_err(|cause| {
+                note_refused(misnamed(server_name, end_entity));
+                library_error(cause)
+            })?;
         self.bundle.note_unenforced(&verdict);
         Ok(ServerCertVerified::assertion())
     }

@@ -1,10 +1,6 @@
 //! What the TLS libraries found, in words that an operator can act on.
 
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
-use rustls_pki_types::UnixTime;
-
-use super::own_certificate::describe;
-use super::scope::OutOfScope;
+use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
 
 /// Why a revocation list cannot be used.
 pub(super) fn of_revocation_list(cause: &webpki::Error) -> String {
@@ -31,7 +27,7 @@ pub(super) fn of_error(error: &Error) -> String {
                 alert_name(*alert)
             )
         }
-        Error::InvalidCertificate(cause) => of_certificate(cause),
+        Error::InvalidCertificate(cause) => format!("the certificate is refused: {cause}"),
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
         ) => "what the other side sent is not TLS".to_owned(),
@@ -41,23 +37,6 @@ pub(super) fn of_error(error: &Error) -> String {
         Error::NoCertificatesPresented => "the client presented no certificate".to_owned(),
         Error::PeerIncompatible(cause) => of_incompatibility(cause),
         other => other.to_string(),
-    }
-}
-
-/// Why an upstream's certificate is not accepted.
-fn of_certificate(cause: &CertificateError) -> String {
-    match cause {
-        CertificateError::UnknownIssuer => {
-            "the certificate was issued by no authority of the trust bundle, or its intermediates were not sent"
-                .to_owned()
-        }
-        CertificateError::ExpiredContext { time, not_after } => ended(*time, *not_after),
-        CertificateError::NotValidYetContext { time, not_before } => begins(*time, *not_before),
-        CertificateError::Other(other) => match other.0.downcast_ref::<OutOfScope>() {
-            Some(fault) => format!("{fault}; {}", fault.remedy()),
-            None => format!("the certificate is refused: {cause}"),
-        },
-        other => format!("the certificate is refused: {other}"),
     }
 }
 
@@ -74,25 +53,6 @@ fn of_incompatibility(cause: &PeerIncompatible) -> String {
         }
         other => format!("the two sides do not fit together: {other:?}"),
     }
-}
-
-fn ended(now: UnixTime, not_after: UnixTime) -> String {
-    format!(
-        "a certificate of the chain, or its authority, expired {} ago",
-        between(not_after, now)
-    )
-}
-
-fn begins(now: UnixTime, not_before: UnixTime) -> String {
-    format!(
-        "a certificate of the chain is not valid before {} from now",
-        between(now, not_before)
-    )
-}
-
-fn between(earlier: UnixTime, later: UnixTime) -> String {
-    let seconds = later.as_secs().saturating_sub(earlier.as_secs());
-    describe(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
 /// An alert in the spelling of RFC 8446 §6: `UnknownCA` is `unknown_ca`.

@@ -56,11 +56,18 @@ async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> 
             UpstreamHandshakeError::NotAsked | UpstreamHandshakeError::NotPresented => {
                 SendFaultKind::NotAsked
             }
-            UpstreamHandshakeError::Failed(_) | UpstreamHandshakeError::Name(_) => {
-                SendFaultKind::Handshake
-            }
+            UpstreamHandshakeError::Failed(_)
+            | UpstreamHandshakeError::Name(_)
+            | UpstreamHandshakeError::Refused(_) => SendFaultKind::Handshake,
         };
-        SendFault::new(kind, &e)
+        let fault = SendFault::new(kind, &e);
+        match e {
+            UpstreamHandshakeError::Refused(refused) => SendFault {
+                remedy: Some(refused.remedy),
+                ..fault
+            },
+            _ => fault,
+        }
     })?;
     if plan.protocol() == Protocol::Http2 && !done.http2 {
         return Err(SendFault::plain(

@@ -54,6 +54,8 @@ pub struct SendFault {
     pub kind: SendFaultKind,
     /// The cause in words, innermost last.
     pub cause: String,
+    /// What to do about it, where more is known than the kind.
+    pub remedy: Option<String>,
     /// Which endpoint it was, as written in the config.
     pub endpoint: Option<String>,
 }
@@ -64,6 +66,7 @@ impl SendFault {
             kind,
             cause: chain(cause),
             endpoint: None,
+            remedy: None,
         }
     }
 
@@ -72,6 +75,7 @@ impl SendFault {
             kind: SendFaultKind::ResponseTimeout,
             cause: format!("no response head within {limit:?} of the request's last piece"),
             endpoint: None,
+            remedy: None,
         }
     }
 
@@ -86,6 +90,7 @@ impl SendFault {
             kind,
             cause: cause.into(),
             endpoint: None,
+            remedy: None,
         }
     }
 
@@ -106,6 +111,7 @@ impl SendFault {
                 kind: SendFaultKind::Body,
                 cause: chain(&error),
                 endpoint: None,
+                remedy: None,
             };
         }
         let kind = if error.is_parse() || error.is_parse_too_large() {

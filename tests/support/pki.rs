@@ -8,9 +8,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::{BASE64, HEXLOWER};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension,
-    DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
-    KeyPair, KeyUsagePurpose, OtherNameValue, PKCS_ECDSA_P256_SHA256, RevokedCertParams, SanType,
-    SerialNumber, SignatureAlgorithm,
+    DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, NameConstraints, OtherNameValue, PKCS_ECDSA_P256_SHA256,
+    RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm,
 };
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -127,6 +127,17 @@ impl Authority {
     pub(crate) fn intermediate_for(&self, name: &str, left: Duration) -> Self {
         let mut params = authority_params(name);
         params.not_after = (SystemTime::now() + left).into();
+        self.below(params, name)
+    }
+
+    /// Makes an authority below this one that may vouch for DNS names below this
+    /// one alone.
+    pub(crate) fn intermediate_within(&self, name: &str, dns: &str) -> Self {
+        let mut params = authority_params(name);
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName(dns.to_owned())],
+            excluded_subtrees: Vec::new(),
+        });
         self.below(params, name)
     }
 

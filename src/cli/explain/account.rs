@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::case::Case;
-use super::remedy;
 use crate::config::{self, Config, Listener, Outcome, Route};
 use crate::generation::Loaded;
 use crate::identity::PeerIdentity;
@@ -175,7 +174,7 @@ impl<'a> Account<'a> {
             nearest_miss: None,
             remedy: match in_handshake {
                 Some(found) => found.remedy,
-                None => remedy::of(self, fault.kind),
+                None => fault.remedy().to_owned(),
             },
         })
     }

@@ -261,7 +261,7 @@ impl Way<'_, '_> {
         let Some((upstream, plan)) = account.upstream() else {
             return;
         };
-        self.step("upstream", words::upstream(upstream));
+        self.step("upstream", words::upstream(account.config(), upstream));
         self.step("transport_layer", words::transport(upstream, plan));
         self.step("attribute_layer", words::attribute(account, upstream));
         self.step("message_layer", words::message(account, upstream));

@@ -6,7 +6,8 @@ use rustls_pki_types::UnixTime;
 
 use super::account::Account;
 use crate::config::{
-    CredentialSource, HostPattern, LayerMode, Protocol, Route, Rule, RunAs, Upstream,
+    Config, CredentialSource, HostPattern, LayerMode, Protocol, Route, Rule, RunAs, Upstream,
+    UpstreamTls, UpstreamTrust,
 };
 use crate::generation::moment;
 use crate::identity::{CertificateNames, Names};
@@ -183,14 +184,34 @@ pub(super) fn entries(route: &Route) -> Vec<String> {
     lines
 }
 
-/// Where it goes.
-pub(super) fn upstream(upstream: &Upstream) -> String {
+/// Where it goes, and what is asked of whoever is there.
+pub(super) fn upstream(config: &Config, upstream: &Upstream) -> String {
     let endpoints: Vec<_> = upstream.endpoints.iter().map(|e| e.text.as_str()).collect();
     let protocol = match upstream.protocol {
         Protocol::Http1 => "HTTP/1.1",
         Protocol::Http2 => "HTTP/2",
     };
-    format!("{}, {protocol}, {}", upstream.name, endpoints.join(" or "))
+    let way = format!("{}, {protocol}, {}", upstream.name, endpoints.join(" or "));
+    match &upstream.tls {
+        None => way,
+        Some(tls) => format!("{way}; {}", demanded(config, tls)),
+    }
+}
+
+/// What an upstream's certificate must be; whether it is shows in a handshake alone.
+fn demanded(config: &Config, tls: &UpstreamTls) -> String {
+    let name = match &tls.server_name {
+        Some(name) => format!("{} (server_name)", name.value),
+        None => "the endpoint's host".to_owned(),
+    };
+    let issuer = match tls.trust {
+        UpstreamTrust::System(_) => "an authority of this machine".to_owned(),
+        UpstreamTrust::Bundle(id) => {
+            let bundle = config.bundle(id).map_or("-", |bundle| bundle.name.as_str());
+            format!("an authority of trust.{bundle}")
+        }
+    };
+    format!("its certificate must be for {name} and issued by {issuer}")
 }
 
 /// The word of the config for a mode.

@@ -75,6 +75,18 @@ impl Glob {
         (same(begins, first) && same(ends, last)) || name.contains(&b'\\')
     }
 
+    /// The same with `**` for each `*`.
+    pub(super) fn over_separators(&self) -> Self {
+        let steps = self.steps.iter().map(|step| match step {
+            Step::Segment => Step::Anything,
+            other => *other,
+        });
+        Self {
+            steps: steps.collect(),
+            ..self.clone()
+        }
+    }
+
     /// Its steps, the literal beginning included.
     pub(super) fn all_steps(&self) -> impl Iterator<Item = Step> {
         let literal = self.prefix.iter().copied().map(Step::One);

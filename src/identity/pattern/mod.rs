@@ -37,10 +37,12 @@ use super::peer::PeerIdentity;
 mod assertable;
 mod compile;
 mod glob;
+mod near;
 mod units;
 
 pub use assertable::{Assertable, Unassertable};
 use glob::Glob;
+pub use near::NearMiss;
 
 /// One entry of `allow`: conditions that must all hold.
 #[derive(Clone, Debug, Eq, PartialEq)]

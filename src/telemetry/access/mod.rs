@@ -82,6 +82,8 @@ pub struct AccessRecord<'a> {
     pub fault: Option<&'a dyn Display>,
     /// The fault's cause, for the operator alone.
     pub cause: Option<&'a str>,
+    /// What to do about it, for the operator alone.
+    pub remedy: Option<&'a str>,
     /// Which layer told the upstream who is calling.
     pub asserted: Option<&'a str>,
 }
@@ -240,6 +242,9 @@ impl AccessRecord<'_> {
         line.field("asserted", wire(self.asserted, TEXT_LIMIT));
         line.field("fault", self.fault.map_or(Value::Absent, Value::Shown));
         line.field("cause", wire(self.cause, TEXT_LIMIT));
+        if self.remedy.is_some() {
+            line.field("remedy", wire(self.remedy, TEXT_LIMIT));
+        }
         line.field("bytes_received", Value::Unsigned(self.bytes_received));
         line.field("bytes_sent", Value::Unsigned(self.bytes_sent));
         line.field("duration_ms", Value::Milliseconds(self.duration));

@@ -31,6 +31,7 @@ fn record<'a>(client: &'a dyn Display) -> AccessRecord<'a> {
         generation: 7,
         fault: None,
         cause: None,
+        remedy: None,
         asserted: Some("assertion"),
     }
 }
@@ -146,6 +147,7 @@ fn hostile_bytes_in_every_field_stay_in_their_quotes() {
         generation: 1,
         fault: Some(&hostile),
         cause: Some(hostile),
+        remedy: Some(hostile),
         asserted: Some(hostile),
     };
     let text = line(Format::Text, &record);

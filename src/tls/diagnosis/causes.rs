@@ -5,9 +5,8 @@ use std::time::{Duration, SystemTime};
 use data_encoding::HEXLOWER;
 use rustls_pki_types::UnixTime;
 
-use super::Step;
 use super::presented::Link;
-use super::rules::wrong_purpose;
+use super::{Presenter, Step};
 use crate::identity::UnreadableCertificate;
 use crate::telemetry::rfc3339;
 use crate::tls::anchor::Anchor;
@@ -33,6 +32,7 @@ pub(super) struct Case<'a> {
     /// From the leaf upwards, as far as names lead.
     pub(super) path: &'a [&'a Link<'a>],
     pub(super) sent: usize,
+    pub(super) by: Presenter,
     pub(super) now: UnixTime,
 }
 
@@ -101,16 +101,16 @@ impl Case<'_> {
             ),
             Cause::InvalidSignatureForPublicKey => self.other_key(),
             Cause::UnknownIssuer => self.no_path(),
-            Cause::RequiredEkuNotFoundContext(context) => wrong_purpose(&context.present),
+            Cause::RequiredEkuNotFoundContext(context) => self.wrong_purpose(&context.present),
             other => self.broken_rule(other),
         }
     }
 
-    fn trust(&self) -> String {
+    pub(super) fn trust(&self) -> String {
         format!("trust.{}", self.bundle.name())
     }
 
-    fn anchors_named(&self, name: &[u8]) -> impl Iterator<Item = &Anchor> {
+    pub(super) fn anchors_named(&self, name: &[u8]) -> impl Iterator<Item = &Anchor> {
         let anchors = self.bundle.anchors().iter();
         anchors.filter(move |anchor| *anchor.issuer.name == *name)
     }
@@ -171,9 +171,10 @@ impl Case<'_> {
             Whose::Leaf => {
                 found.remedy("renew the certificate, or check the clock of this machine")
             }
-            Whose::Above => found.remedy(
-                "have the client send the renewed intermediate, or check the clock of this machine",
-            ),
+            Whose::Above => found.remedy(format!(
+                "have the {} send the renewed intermediate, or check the clock of this machine",
+                self.by
+            )),
             Whose::Anchor => found.remedy(format!(
                 "put the renewed authority into {}, or check the clock of this machine",
                 self.trust()
@@ -243,9 +244,12 @@ impl Case<'_> {
         );
         let found = Found::new(Step::Revocation, cause).list(Some(held));
         if at == 0 {
-            found
+            found.remedy(format!("issue another certificate to this {}", self.by))
         } else {
-            found.remedy("have the client's certificate issued by an authority that is not revoked")
+            found.remedy(format!(
+                "have the {}'s certificate issued by an authority that is not revoked",
+                self.by
+            ))
         }
     }
 
@@ -268,9 +272,10 @@ impl Case<'_> {
             ),
         )
         .list(list.map(|(_, held, ())| held))
-        .miss(
-            "but for that list the certificate may be in order: the client can do nothing about it",
-        )
+        .miss(format!(
+            "but for that list the certificate may be in order: the {} can do nothing about it",
+            self.by
+        ))
         .remedy("bring the list up to date, or say what a stale one means with crl_stale")
     }
 
@@ -308,7 +313,10 @@ impl Case<'_> {
             Step::Signature,
             "a certificate of the chain is not signed with the key of the intermediate that it names as its issuer",
         )
-        .remedy("have the client send the intermediates that issued its certificate")
+        .remedy(format!(
+            "have the {} send the intermediates that issued its certificate",
+            self.by
+        ))
     }
 
     fn other_key_than(&self, anchor: &Anchor, at: usize, link: &Link<'_>) -> Found {
@@ -355,7 +363,7 @@ impl Case<'_> {
             "the chain that was presented leads to no authority of {}",
             self.trust()
         );
-        let trust = self.trust();
+        let (trust, by) = (self.trust(), self.by);
         if top.is_self_issued() {
             return self.self_signed(&lead, at, &issuer);
         }
@@ -379,22 +387,24 @@ impl Case<'_> {
                     anchor.subject
                 ))
                 .remedy(format!(
-                    "add the certificate of {issuer} to {trust}, or have the client send it"
+                    "add the certificate of {issuer} to {trust}, or have the {by} send it"
                 ));
         }
         let sent = match self.sent {
-            ..=1 => "the client sent its certificate alone".to_owned(),
-            sent => format!("the client sent {sent} certificates"),
+            ..=1 => format!("the {by} sent its certificate alone"),
+            sent => format!("the {by} sent {sent} certificates"),
         };
         let fetch = if top.says_where_its_issuer_is() {
-            "; the certificate says where that of its issuer is to be found, but only the client can send it"
+            format!(
+                "; the certificate says where that of its issuer is to be found, but only the {by} can send it"
+            )
         } else {
-            ""
+            String::new()
         };
         found
-            .miss(format!("{sent}: if {issuer} is an intermediate, it is missing, and the client must send it{fetch}; {}", self.anchors_there()))
+            .miss(format!("{sent}: if {issuer} is an intermediate, it is missing, and the {by} must send it{fetch}; {}", self.anchors_there()))
             .remedy(format!(
-                "have the client send its whole chain, its intermediates included; or add {issuer} to {trust}, if it should be trusted"
+                "have the {by} send its whole chain, its intermediates included; or add {issuer} to {trust}, if it should be trusted"
             ))
     }
 

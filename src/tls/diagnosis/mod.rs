@@ -10,6 +10,7 @@ mod causes;
 pub(super) mod presented;
 mod rules;
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -92,6 +93,31 @@ pub(super) struct Objection {
     at: UnixTime,
 }
 
+/// Who presented a chain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Presenter {
+    Client,
+    Upstream,
+}
+
+impl Presenter {
+    fn article(self) -> &'static str {
+        match self {
+            Self::Client => "a",
+            Self::Upstream => "an",
+        }
+    }
+}
+
+impl fmt::Display for Presenter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+        })
+    }
+}
+
 /// What is wrong with a chain.
 #[derive(Debug)]
 enum Fault {
@@ -121,7 +147,12 @@ impl Objection {
 
     /// Says why, of the chain that was judged.
     pub(super) fn diagnose(&self, chain: &[CertificateDer<'_>]) -> Diagnosis {
-        diagnosis(&self.bundle, chain, &self.fault, self.at)
+        diagnosis(
+            &self.bundle,
+            (Presenter::Client, chain),
+            &self.fault,
+            self.at,
+        )
     }
 }
 
@@ -150,7 +181,7 @@ impl Bundle {
             Some(chain) => judge(self, chain, now, &|_, _| {}),
             None => Err(Fault::Chain(webpki::Error::BadDer.into())),
         };
-        judged.map_err(|fault| Box::new(diagnosis(self, chain, &fault, now)))
+        judged.map_err(|fault| Box::new(diagnosis(self, (Presenter::Client, chain), &fault, now)))
     }
 
     /// Says why [`Self::verify`] has refused a client's chain at `now`.
@@ -160,6 +191,18 @@ impl Bundle {
         cause: bundle::Objection,
         now: UnixTime,
     ) -> Diagnosis {
+        let chain = (Presenter::Client, chain);
+        diagnosis(self, chain, &Fault::Chain(cause), now)
+    }
+
+    /// The same for an upstream's chain.
+    pub(super) fn explain_upstream(
+        &self,
+        chain: &[CertificateDer<'_>],
+        cause: bundle::Objection,
+        now: UnixTime,
+    ) -> Diagnosis {
+        let chain = (Presenter::Upstream, chain);
         diagnosis(self, chain, &Fault::Chain(cause), now)
     }
 }
@@ -180,7 +223,7 @@ fn judge(
 
 fn diagnosis(
     bundle: &Bundle,
-    chain: &[CertificateDer<'_>],
+    (by, chain): (Presenter, &[CertificateDer<'_>]),
     fault: &Fault,
     now: UnixTime,
 ) -> Diagnosis {
@@ -194,6 +237,7 @@ fn diagnosis(
         bundle,
         path: &path,
         sent: chain.len(),
+        by,
         now,
     };
     let found = match fault {

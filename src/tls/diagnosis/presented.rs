@@ -2,7 +2,9 @@
 
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::{X509Certificate, X509CertificateParser};
+use x509_parser::extensions::{GeneralName, GeneralSubtree, NameConstraints};
 use x509_parser::nom::Parser;
+use x509_parser::prelude::FromDer;
 
 use super::super::anchor::weak_hash;
 use crate::identity::der::{self, tag};
@@ -150,8 +152,9 @@ impl<'a> Link<'a> {
         (first.tag == KEY_ID).then_some(first.contents)
     }
 
-    pub(super) fn has_name_constraints(&self) -> bool {
-        extension(&self.certificate, NAME_CONSTRAINTS).is_some()
+    /// Its nameConstraints in words, if it has any.
+    pub(super) fn name_constraints(&self) -> Option<String> {
+        name_constraints(&self.certificate)
     }
 
     /// Whether it says where its issuer's certificate is to be found (RFC 5280
@@ -189,6 +192,39 @@ pub(in crate::tls) fn key_info(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
 pub(in crate::tls) fn subject_key_id<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
     let value = extension(certificate, SUBJECT_KEY_ID)?;
     Some(der::only(value, tag::OCTET_STRING).ok()?.contents)
+}
+
+/// The nameConstraints of a certificate in words, if it has any (RFC 5280
+/// §4.2.1.10); at most 512 characters.
+pub(in crate::tls) fn name_constraints(certificate: &X509Certificate<'_>) -> Option<String> {
+    let value = extension(certificate, NAME_CONSTRAINTS)?;
+    let Ok((_, constraints)) = NameConstraints::from_der(value) else {
+        return Some("which cannot be read".to_owned());
+    };
+    let listed = |word: &str, subtrees: Option<&Vec<GeneralSubtree<'_>>>| {
+        let bases = subtrees?.iter().take(MOST_NAMES);
+        let bases: Vec<_> = bases.map(|subtree| base(&subtree.base)).collect();
+        Some(format!("{word} {}", bases.join(", ")))
+    };
+    let said = [
+        listed("permitted", constraints.permitted_subtrees.as_ref()),
+        listed("excluded", constraints.excluded_subtrees.as_ref()),
+    ];
+    let said: Vec<_> = said.into_iter().flatten().collect();
+    Some(bounded(&said.join("; "), LONGEST_DN))
+}
+
+fn base(name: &GeneralName<'_>) -> String {
+    match name {
+        GeneralName::DNSName(name) => format!("dns {name}"),
+        GeneralName::RFC822Name(name) => format!("email {name}"),
+        GeneralName::URI(name) => format!("uri {name}"),
+        GeneralName::DirectoryName(name) => {
+            format!("subject {}", text(name.as_raw()).unwrap_or_default())
+        }
+        GeneralName::IPAddress(_) => "addresses".to_owned(),
+        _ => "names of another kind".to_owned(),
+    }
 }
 
 /// The chain from the leaf upwards as far as the names lead: each but the leaf

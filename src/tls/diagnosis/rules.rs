@@ -1,8 +1,8 @@
 //! The rules that a chain can break, in words: what its certificates may be used
 //! for, what authorities set for those below them, and what can be read at all.
 
-use super::Step;
 use super::causes::{Case, Found};
+use super::{Presenter, Step};
 
 impl Case<'_> {
     /// What breaks a rule of RFC 5280, or cannot be read.
@@ -26,20 +26,19 @@ impl Case<'_> {
             },
             Cause::CaUsedAsEndEntity => Found::new(
                 Step::Constraints,
-                format!("{} is an authority's (basicConstraints CA:TRUE), and was presented as a client's", self.called(0)),
+                format!("{} is an authority's (basicConstraints CA:TRUE), and was presented as that of {} {}", self.called(0), self.by.article(), self.by),
             )
-            .remedy("give the client a certificate of its own, not that of an authority"),
+            .remedy(format!("give the {} a certificate of its own, not that of an authority", self.by)),
             Cause::EndEntityUsedAsCa => Found::new(
                 Step::Constraints,
                 "a certificate of the chain was signed by one that is no authority (no basicConstraints CA:TRUE)",
             )
             .remedy("have the certificate issued by an authority, or the intermediate issued again as one"),
             Cause::NameConstraintViolation => {
-                let by = self.path.iter().position(|link| link.has_name_constraints());
-                let by = by.map_or_else(|| "its authority".to_owned(), |at| self.called(at));
+                let (by, constraints) = self.constrained();
                 Found::new(
                     Step::Constraints,
-                    format!("the certificate has a name for which {by} may not vouch (nameConstraints)"),
+                    format!("the certificate has a name for which {by} may not vouch (nameConstraints: {constraints})"),
                 )
                 .miss("but for that name it may be in order")
                 .remedy("issue a certificate whose names are within the authority's nameConstraints, or have another authority issue it")
@@ -53,9 +52,24 @@ impl Case<'_> {
                 Step::Path,
                 format!("the chain is too long: {} certificates were sent, and at most 6 are looked at", self.sent),
             )
-            .remedy("have the client send its certificate and its intermediates alone"),
+            .remedy(format!("have the {} send its certificate and its intermediates alone", self.by)),
             other => self.unreadable(other),
         }
+    }
+
+    /// The lowest of those above the leaf that has nameConstraints, and these.
+    fn constrained(&self) -> (String, String) {
+        let mut links = self.path.iter().enumerate();
+        let found = links.find_map(|(at, link)| Some((self.called(at), link.name_constraints()?)));
+        let anchor = || {
+            let mut anchors = self.anchors_named(self.path.last()?.issuer());
+            anchors.find_map(|anchor| {
+                let who = format!("the authority {} of {}", anchor.subject, self.trust());
+                Some((who, anchor.name_constraints.clone()?))
+            })
+        };
+        let unknown = || ("its authority".to_owned(), "unknown".to_owned());
+        found.or_else(anchor).unwrap_or_else(unknown)
     }
 
     /// What cannot be read, or not be understood.
@@ -92,31 +106,42 @@ impl Case<'_> {
                 Step::Reading,
                 "the chain cannot be read: a certificate of it is damaged, or not X.509 in DER",
             )
-            .remedy("see that the client's certificate files are whole"),
+            .remedy(format!(
+                "see that the {}'s certificate files are whole",
+                self.by
+            )),
             other => Found::new(
                 Step::Constraints,
                 format!("the chain breaks a rule of RFC 5280: {other}"),
             ),
         }
     }
-}
 
-pub(super) fn wrong_purpose(present: &[Vec<usize>]) -> Found {
-    let words: Vec<_> = present.iter().take(4).map(|oid| purpose(oid)).collect();
-    let has = if words.is_empty() {
-        "nothing".to_owned()
-    } else {
-        words.join(", ")
-    };
-    let found = Found::new(
-        Step::Purpose,
-        format!("the certificate's extended key usage does not permit TLS clients: it has {has}, and not clientAuth"),
-    )
-    .remedy("issue a certificate with extendedKeyUsage clientAuth");
-    if words.iter().any(|word| word == "serverAuth") {
-        found.miss("it is a server's certificate; with clientAuth beside serverAuth it would pass")
-    } else {
-        found
+    /// Its extended key usage is for something else.
+    pub(super) fn wrong_purpose(&self, present: &[Vec<usize>]) -> Found {
+        let words: Vec<_> = present.iter().take(4).map(|oid| purpose(oid)).collect();
+        let has = if words.is_empty() {
+            "nothing".to_owned()
+        } else {
+            words.join(", ")
+        };
+        let (side, wanted, other) = match self.by {
+            Presenter::Client => ("client", "clientAuth", "serverAuth"),
+            Presenter::Upstream => ("server", "serverAuth", "clientAuth"),
+        };
+        let found = Found::new(
+            Step::Purpose,
+            format!("the certificate's extended key usage does not permit TLS {side}s: it has {has}, and not {wanted}"),
+        )
+        .remedy(format!("issue a certificate with extendedKeyUsage {wanted}"));
+        if words.iter().any(|word| word == other) {
+            let opposite = if side == "client" { "server" } else { "client" };
+            found.miss(format!(
+                "it is a {opposite}'s certificate; with {wanted} beside {other} it would pass"
+            ))
+        } else {
+            found
+        }
     }
 }
 

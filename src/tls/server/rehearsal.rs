@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::policy::Policy;
-use super::{ServerTls, Trust, refused_by, unknown_name};
+use super::{ServerTls, Trust, refused_by};
 use crate::config::{Files, Outcome};
 use crate::identity::{AnchorName, CertificateNames, Fingerprint, PeerIdentity, canonical_dns};
 use crate::tls::bundle::Bundle;
@@ -97,7 +97,7 @@ impl ServerTls {
             .and_then(|place| self.policies.get(place))
         {
             None => {
-                let cause = unknown_name(name);
+                let cause = self.unknown_name(name);
                 rehearsal.outcome = Err(RefusedHandshake::early(Refusal::UnknownName, cause));
             }
             Some(policy) => {
