@@ -1,7 +1,7 @@
 //! Why a caller may not use a route.
 
 use super::facts::Facts;
-use super::near_miss;
+use super::near_miss::{self, NearMisses};
 use super::rule::{self, List, RuleId};
 use crate::config::{EvaluationError, Route, Rule};
 
@@ -35,7 +35,7 @@ pub enum Denial {
     },
 
     /// No rule of `allow` matches.
-    #[error("none of the {rules} `allow` entries of route `{route}` matches {}{}{near_miss}{}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), would(would_allow.as_ref()), failure(failed.as_deref()))]
+    #[error("none of the {rules} `allow` entries of route `{route}` matches {}{}{}{}{}", caller(peer.as_deref()), spoken_for(speaker.as_deref()), near.text, would(would_allow.as_ref()), failure(failed.as_deref()))]
     NoRuleMatched {
         /// The route's name.
         route: Box<str>,
@@ -46,9 +46,7 @@ pub enum Denial {
         /// That of the peer who speaks for it, where one does.
         speaker: Option<Box<str>>,
         /// By which names rules could know it, and to which it came nearest.
-        near_miss: Box<str>,
-        /// What to do about the nearest rule, if one is near.
-        remedy: Option<Box<str>>,
+        near: Box<NearMisses>,
         /// The first rule that matches and is not enforced.
         would_allow: Option<(RuleId, Box<str>)>,
         /// Why the first condition without a result has none.
@@ -83,7 +81,7 @@ impl Denial {
     /// What to do about it, where more is known than that it was denied.
     pub fn remedy(&self) -> Option<&str> {
         match self {
-            Self::NoRuleMatched { remedy, .. } => remedy.as_deref(),
+            Self::NoRuleMatched { near, .. } => near.remedy.as_deref(),
             Self::CertificateRequired { .. } | Self::DeniedByRule { .. } => None,
         }
     }
@@ -115,14 +113,12 @@ impl Denial {
             let mut ways = std::iter::once(None).chain((0..others).map(Some));
             ways.find_map(|other| rule::failure(rule, other, facts))
         });
-        let near_miss = near_miss::of(route, facts);
         Self::NoRuleMatched {
             route: route.name.as_str().into(),
             rules,
             peer: facts.caller.map(|caller| caller.primary().into()),
             speaker: facts.speaker.map(|speaker| speaker.primary().into()),
-            near_miss: near_miss.text.into(),
-            remedy: near_miss.remedy.map(Into::into),
+            near: Box::new(near_miss::of(route, facts)),
             would_allow: would_allow.map(|id| (id, id.label(route).into())),
             failed: failed.map(Box::new),
         }

@@ -26,6 +26,7 @@ use crate::config::{Callers, Route, Rule};
 
 pub use denial::Denial;
 pub use facts::Facts;
+pub use near_miss::NearMisses;
 pub use rule::{List, RuleId};
 
 /// The right to send one request to the upstream of a route, as often as it

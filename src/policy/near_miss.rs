@@ -4,17 +4,18 @@ use super::facts::Facts;
 use crate::config::{Callers, Route, Rule};
 use crate::identity::{NameKind, NamePattern, Names, NearMiss};
 
-/// How near a caller came.
-pub(super) struct NearMisses {
+/// How near a caller came to the rules of a route.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NearMisses {
     /// The names of the caller by which rules could know it, then the rule of
     /// `allow` that it came nearest to; empty for an anonymous caller. At most
     /// about 1 KiB, whatever the names are.
-    pub(super) text: String,
+    pub text: String,
     /// What to do about that rule.
-    pub(super) remedy: Option<String>,
+    pub remedy: Option<String>,
 }
 
-/// What one rule misses.
+/// How near a caller came to one rule.
 struct Near {
     /// The nearer, the less.
     rank: u8,
@@ -23,7 +24,7 @@ struct Near {
     remedy: String,
 }
 
-/// How near the caller came to the rules of a route.
+/// Looks how near the caller came to the rules of a route.
 pub(super) fn of(route: &Route, facts: &Facts<'_>) -> NearMisses {
     let Some(caller) = facts.caller else {
         return NearMisses {
@@ -32,8 +33,14 @@ pub(super) fn of(route: &Route, facts: &Facts<'_>) -> NearMisses {
         };
     };
     let names = caller.names();
-    let allow = route.allow.iter().flatten().enumerate().take(MOST_RULES);
-    let found = allow.filter_map(|(index, rule)| Some((index, nearest(rule, facts, names)?)));
+    let allow = route.allow.iter().flatten().enumerate();
+    let parts = allow.flat_map(|(index, rule)| {
+        let parts = rule.ways().flatten().flatten();
+        parts.map(move |part| (index, part))
+    });
+    let found = parts
+        .take(MOST_RULES)
+        .filter_map(|(index, part)| Some((index, of_part(part, facts, names)?)));
     let nearest = found.min_by_key(|(_, near)| near.rank);
     let listed = listed(names, caller.primary()).unwrap_or_default();
     match nearest {
@@ -48,13 +55,7 @@ pub(super) fn of(route: &Route, facts: &Facts<'_>) -> NearMisses {
     }
 }
 
-/// What a rule, or the one nearest of those that it refers to, misses.
-fn nearest(rule: &Rule, facts: &Facts<'_>, names: &Names) -> Option<Near> {
-    let parts = rule.ways().take(MOST_RULES).flatten().flatten();
-    let found = parts.filter_map(|part| of_part(part, facts, names));
-    found.min_by_key(|near| near.rank)
-}
-
+/// What one rule misses, those that it refers to left aside.
 fn of_part(part: &Rule, facts: &Facts<'_>, names: &Names) -> Option<Near> {
     let Callers::Matching(pattern) = &part.callers else {
         return None;
@@ -98,7 +99,7 @@ fn of_condition(condition: &NamePattern, miss: &NearMiss) -> Near {
             rank: 2,
             text: format!("{written} is about {kind}, and the caller has none"),
             remedy: format!(
-                "issue the caller a certificate with a {kind} that matches, or write another of its names in place of {kind}"
+                "issue the caller a certificate with a matching {kind}, or write another of its names in place of {kind}"
             ),
         },
     }

@@ -667,3 +667,70 @@ fn condition_without_a_result_permits_nobody_and_denies() {
     assert!(told(deny).ends_with(why), "{}", told(deny));
     assert!(told(deny).contains("{ when = 'speaker.issuer == \"CN=Old\"' }"));
 }
+
+#[test]
+fn denials_tell_how_near_the_caller_came_and_what_to_do_about_it() {
+    let caller = TestLeaf::new()
+        .uri("spiffe://prod.example/team/web")
+        .subject("web.prod.example")
+        .identity();
+    let names = "its names are uri spiffe://prod.example/team/web, subject CN=web.prod.example";
+    for (allow, near, remedy) in [
+        (r#"{ cn = "nobody" }"#, None, None),
+        (
+            r#"{ email = "*@example.com" }, { uri = "spiffe://prod.example/*" }"#,
+            Some(
+                "allow[1]: uri = \"spiffe://prod.example/*\" would match spiffe://prod.example/team/web if `*` did not end at the next separator, where `**` goes on",
+            ),
+            Some("if this caller is meant, too, write `**` in place of `*` in allow[1]"),
+        ),
+        (
+            r#"{ cn = "nobody" }, { dns = "*.prod.example" }"#,
+            Some(
+                "allow[1]: dns = \"*.prod.example\" would match web.prod.example if that were dns and not cn",
+            ),
+            Some(
+                "issue the caller a certificate with that name as dns, or write cn in place of dns in allow[1]",
+            ),
+        ),
+        (
+            r#"{ rule = "staff" }"#,
+            Some("allow[0]: ou = \"Engineering\" is about ou, and the caller has none"),
+            Some(
+                "issue the caller a certificate with a matching ou, or write another of its names in place of ou in allow[0]",
+            ),
+        ),
+        (
+            r#"{ cn = "nobody" }, { uri = "spiffe://prod.example/**", methods = ["POST"] }"#,
+            Some("allow[1]: it is for this caller, and not for this method, path or source"),
+            Some("if this request is meant, too, widen methods, path or from in allow[1]"),
+        ),
+    ] {
+        let route = rules(&format!("allow = [{allow}]"));
+        let denial = decide(&route, &facts(Some(&caller))).unwrap_err();
+        let near = near.map(|near| format!("; nearest is {near}"));
+        let told = format!("; {names}{}", near.unwrap_or_default());
+        assert!(denial.to_string().ends_with(&told), "{denial}");
+        assert_eq!(denial.remedy(), remedy, "{denial}");
+    }
+}
+
+#[test]
+fn what_a_denial_tells_of_a_caller_with_many_long_names_has_a_bound() {
+    let long = "x".repeat(1500);
+    let many = (0..20).fold(TestLeaf::new(), |leaf, index| {
+        leaf.uri(&format!("https://prod.example/{index}/{long}"))
+    });
+    let caller = many.identity();
+    let pattern = format!("https://prod.example/*/{}", "y".repeat(400));
+    let route = rules(&format!(
+        "allow = [{{ uri = \"{pattern}\" }}, {{ uri = \"https://prod.example/*\" }}]"
+    ));
+    let denial = decide(&route, &facts(Some(&caller))).unwrap_err();
+    let Denial::NoRuleMatched { near, .. } = &denial else {
+        panic!("{denial}")
+    };
+    assert!(near.text.contains("16 more"), "{denial}");
+    assert!(near.text.contains("nearest is allow[1]"), "{denial}");
+    assert!(near.text.len() < 1100, "{}", near.text.len());
+}

@@ -223,7 +223,7 @@ impl Proxy {
         let target = target::read(head)?;
         caller
             .may_ask_for(&target.host)
-            .map_err(|why| misdirected(&target.host, why))?;
+            .map_err(|why| misdirected((&target.host, caller.downstream().server_name()), why))?;
         if self.site.serves_keys_at(caller.listener(), target.path) {
             return Ok(Admitted::Keys);
         }
@@ -310,13 +310,14 @@ fn target_authority(target: &Target<'_>) -> Result<HeaderValue, Fault> {
         .map_err(|_| Fault::malformed("Host is not printable ASCII"))
 }
 
-fn misdirected(host: &str, why: Misdirected) -> Fault {
+fn misdirected((host, asked): (&str, Option<&str>), why: Misdirected) -> Fault {
+    let asked = asked.unwrap_or("no name");
     let cause = match why {
         Misdirected::AnotherPolicy => format!(
-            "{host} demands other client certificates than the name that the connection was opened for; the client must open one for {host}"
+            "{host} demands other client certificates than {asked}, for which the connection was opened (SNI); the client must open one for {host}"
         ),
         Misdirected::NotServed => format!(
-            "no certificate of this listener covers {host}; add one, or use another listener"
+            "no certificate of this listener covers {host} (the connection was opened for {asked}); add one, or use another listener"
         ),
     };
     Fault::new(Side::Proxy, Phase::Route, Kind::AuthorityNotServed, cause)

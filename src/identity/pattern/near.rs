@@ -40,6 +40,9 @@ impl NamePattern {
         }
         let mut others = SPOKEN.into_iter().filter(|kind| *kind != self.kind);
         let other = others.find_map(|kind| {
+            if names.of_kind(kind).is_empty() {
+                return None;
+            }
             let same = Self::parse(kind, &self.written).ok()?;
             match &same.matcher {
                 Matcher::Glob(glob) => Some((kind, first(kind, glob, names)?)),
@@ -72,10 +75,11 @@ fn borrowed(names: &[String]) -> Vec<Cow<'_, str>> {
     names.map(Cow::Borrowed).collect()
 }
 
-/// The first name of a kind that matches.
+/// The first name of a kind that matches, of the first few.
 fn first(kind: NameKind, glob: &Glob, names: &Names) -> Option<String> {
     let of = |all: &[String], matches: fn(&Glob, &str) -> bool| {
-        let found = all.iter().find(|name| matches(glob, name));
+        let mut some = all.iter().take(MOST_NAMES);
+        let found = some.find(|name| glob.may_match(name) && matches(glob, name));
         found.cloned()
     };
     match kind {
@@ -84,15 +88,19 @@ fn first(kind: NameKind, glob: &Glob, names: &Names) -> Option<String> {
         NameKind::Uri => of(names.uri(), |glob, name| glob.matches(units::uri(name))),
         NameKind::Subject => names
             .subject()
-            .filter(|subject| glob.matches(units::subject(subject)))
+            .filter(|subject| glob.may_match(subject) && glob.matches(units::subject(subject)))
             .map(ToOwned::to_owned),
         other => {
             let mut values = units::values(names.subject()?, other.attribute()?);
-            let value = values.find(|value| glob.matches(units::value(value)))?;
+            let value =
+                values.find(|value| glob.may_match(value) && glob.matches(units::value(value)))?;
             units::text(value).map(Cow::into_owned)
         }
     }
 }
+
+/// So many names of a kind are looked at: a leaf can have thousands.
+const MOST_NAMES: usize = 16;
 
 /// The kinds that are texts of the leaf, in the order in which they are named.
 const SPOKEN: [NameKind; 7] = [
