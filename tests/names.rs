@@ -601,3 +601,44 @@ async fn check_tells_the_policy_of_each_name_and_refuses_one_that_no_certificate
         "listeners.public.tls.names: no certificate of this listener carries parnter.test";
     assert!(finished.stderr.contains(problem), "{}", finished.stderr);
 }
+
+#[tokio::test]
+async fn check_warns_where_authorities_of_one_name_could_certify_callers_of_another() {
+    let scene = Scene::new().await;
+    let route = |keys: &str| format!("routes = [{{ upstream = 'orders', {keys} }}]");
+    let by_name = "allow = [{ uri = 'spiffe://prod.example/*' }]";
+    let speaker = "listeners.public = { accept_assertions = ['xfcc'], accept_assertions_from";
+    let scoped = "trust.clients.may_assert = [{ uri = 'spiffe://prod.example/*' }]
+        trust.partners.may_assert = [{ uri = 'spiffe://partner.example/*' }]";
+    for (routes, more, warns) in [
+        (route(by_name), String::new(), true),
+        (route(by_name), scoped.to_owned(), false),
+        (
+            route(&format!("host = 'staff.test', {by_name}")),
+            String::new(),
+            false,
+        ),
+        (
+            route("allow = [{ uri = 'spiffe://prod.example/*', anchor = 'CN=**' }]"),
+            String::new(),
+            false,
+        ),
+        (route(""), String::new(), false),
+        (
+            route(""),
+            format!("{speaker} = [{{ dns = 'edge.test' }}] }}"),
+            true,
+        ),
+        (
+            route(""),
+            format!("{speaker} = [{{ dns = 'edge.test', anchor = 'CN=**' }}] }}"),
+            false,
+        ),
+    ] {
+        let setup = scene.setup().with(NAMES).with(&routes).with(&more);
+        let finished = setup.run("check").await;
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        let warned = finished.stdout.contains("names have several bundles");
+        assert_eq!(warned, warns, "{routes} {more}: {}", finished.stdout);
+    }
+}

@@ -201,7 +201,8 @@ fn is_dots(segment: &[u8]) -> bool {
 const MAX_DECODINGS: usize = 3;
 
 /// What servers that undo percent-encoding, merge slashes, take a backslash for
-/// a slash or drop parameters (`;x`) would make of a path. Most paths can be
+/// a slash, drop parameters (`;x`) or end at an encoded `?`, `#` or NUL would
+/// make of a path. Most paths can be
 /// read in one way only, and then this is empty.
 pub(super) fn other_readings(path: &str) -> Vec<String> {
     let plain =
@@ -211,10 +212,17 @@ pub(super) fn other_readings(path: &str) -> Vec<String> {
     }
     let mut readings = Vec::new();
     let mut decoded = path.as_bytes().to_vec();
-    for _ in 0..=MAX_DECODINGS {
-        let reading = simplified(&String::from_utf8_lossy(&decoded));
+    let mut add = |reading: String| {
         if reading != path && !readings.contains(&reading) {
             readings.push(reading);
+        }
+    };
+    for _ in 0..=MAX_DECODINGS {
+        let text = String::from_utf8_lossy(&decoded);
+        add(simplified(&text));
+        // Where these are decoded too early, the path ends before them.
+        if let Some((before, _)) = text.split_once(['?', '#', '\0']) {
+            add(simplified(before));
         }
         decoded = percent_decoded(&decoded);
     }
@@ -373,6 +381,9 @@ mod tests {
             ("/%61dmin", "/admin"),
             ("/admin;x/y", "/admin/y"),
             ("/admin\\x", "/admin/x"),
+            ("/admin%3fx", "/admin"),
+            ("/admin%2523/x", "/admin"),
+            ("/x/%61dmin%00.png", "/x/admin"),
         ] {
             let readings = other_readings(path);
             assert!(

@@ -22,6 +22,8 @@ use crate::config::{
 use crate::identity::der::{self, tag};
 use crate::identity::{Assertable, CertificateNames, Fingerprint};
 
+mod confusable;
+
 /// With so many authorities of the machine's own a bundle is no longer somebody's
 /// choice of a few.
 const PUBLIC: usize = 10;
@@ -39,7 +41,7 @@ pub(super) fn doubts(
     machine: impl FnOnce() -> Vec<CertificateDer<'static>>,
 ) -> Vec<Problem> {
     let machine = LazyCell::new(machine);
-    let mut all = Vec::new();
+    let mut all = confusable::confusable(config);
     for (settings, bundle) in client_bundles(config, bundles) {
         all.extend(public(settings, bundle, || &machine));
         all.extend(long_list(settings, bundle));
