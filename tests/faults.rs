@@ -2,6 +2,7 @@
 
 use http::Method;
 use serde_json::Value;
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::support::body::Body;
 use crate::support::client::{Answer, Client, get, request, with};
@@ -236,4 +237,28 @@ async fn caller_that_goes_away_is_the_one_who_ended_it() {
         line["fault"].as_str().unwrap().starts_with("downstream/"),
         "{line}"
     );
+}
+
+/// The library lets go of a response at its length, before it hears of its end.
+#[tokio::test]
+async fn response_that_is_whole_by_its_length_is_nobodys_fault_though_its_end_is_late() {
+    let pki = Pki::new();
+    let (unended, mut written) = unbounded_channel();
+    let upstream = Upstream::build(move |_| {
+        let (writer, body) = Body::streaming();
+        writer.piece("hello");
+        unended.send(writer).unwrap();
+        Reply::body(body).header("content-length", "5")
+    });
+    let upstream = upstream.h2().start().await;
+    let proxy = Setup::new(&pki, &upstream)
+        .with("upstreams.orders.protocol = 'h2'")
+        .start()
+        .await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    let answer = client.get(proxy.public(), "/whole").await.unwrap();
+    assert_eq!(answer.text(), "hello");
+    let line = proxy.access_line("/whole").await;
+    assert_eq!(line["fault"], Value::Null, "{line}");
+    drop(written.recv().await.unwrap());
 }

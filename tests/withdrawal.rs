@@ -422,9 +422,9 @@ async fn many_connections_are_withdrawn_in_time_and_one_after_the_other() {
     ends.sort();
     assert_eq!(ends.len(), MANY);
     assert!(ends[MANY - 1] - begun < Duration::from_secs(10));
-    // A millisecond apart.
+    // A millisecond apart; of the first, a busy machine hears late.
     let spread = ends[MANY - 1] - ends[0];
-    assert!(spread > Duration::from_millis(280), "{spread:?}");
+    assert!(spread > Duration::from_millis(150), "{spread:?}");
     let any = |_: &Value| true;
     lines(proxy, "connection.withdrawn", MANY, any).await;
     let metrics = proxy.metrics().await;

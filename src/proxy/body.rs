@@ -262,10 +262,10 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        // Nobody asks a body that has said it is at its end.
-        if self.is_end_stream()
-            && let Some(exchange) = &mut self.exchange
-        {
+        // Nobody asks a body that has said it is at its end, nor one that has
+        // given all that Content-Length promises.
+        let is_whole = self.is_end_stream() || self.size_hint().exact() == Some(0);
+        if is_whole && let Some(exchange) = &mut self.exchange {
             exchange.complete();
         }
     }
