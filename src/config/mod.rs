@@ -26,6 +26,8 @@ mod encodings;
 mod expression;
 mod files;
 mod fitting;
+#[cfg(test)]
+mod golden;
 mod listeners;
 mod model;
 mod named_policies;

@@ -26,8 +26,7 @@ pub(super) fn proven_in_tls12(
     if EndEntityCert::try_from(leaf).is_ok() {
         return verify_tls12_signature(message, leaf, proof, algorithms).map_err(unproven);
     }
-    let key = key_info(leaf).ok_or(UNPROVEN)?;
-    let key = SubjectPublicKeyInfoDer::from(key);
+    let key = raw_key(leaf)?;
     let key = RawPublicKeyEntity::try_from(&key).map_err(|_| UNPROVEN)?;
     let known = algorithms.mapping.iter();
     let mut possible = known
@@ -52,9 +51,15 @@ pub(super) fn proven_in_tls13(
     if EndEntityCert::try_from(leaf).is_ok() {
         return verify_tls13_signature(message, leaf, proof, algorithms).map_err(unproven);
     }
-    let key = key_info(leaf).ok_or(UNPROVEN)?;
-    let key = SubjectPublicKeyInfoDer::from(key);
+    let key = raw_key(leaf)?;
     verify_tls13_signature_with_raw_key(message, &key, proof, algorithms).map_err(unproven)
+}
+
+/// The key of a certificate that webpki does not read.
+fn raw_key(leaf: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, Error> {
+    Ok(SubjectPublicKeyInfoDer::from(
+        key_info(leaf).ok_or(UNPROVEN)?,
+    ))
 }
 
 /// One alert, `decrypt_error`, for every way in which the proof can fail.

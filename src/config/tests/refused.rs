@@ -1,74 +1,30 @@
 //! What is refused, and the exact words that the operator is told.
 //!
-//! The cases stand in `problems.txt`. Each begins with `#` and the rule that it
-//! shows, and changes one thing in the baseline:
+//! The [cases](super::super::golden) stand in `problems.txt`. Each changes one
+//! thing in the baseline:
 //!
 //! * `<` a text of the baseline, which the `>` lines below it replace;
 //! * `+` a line that is added at the end;
-//! * `=` a line of a whole file, in place of the baseline;
-//! * `|` a line that is printed. `BLESS=1` writes these lines anew.
+//! * `=` a line of a whole file, in place of the baseline.
 
 use std::path::Path;
 
+use super::super::golden::{self, Case};
 use super::super::{Files, LARGEST_FILE, read};
 use super::{BASELINE, refused};
 
-const CASES: &str = include_str!("problems.txt");
-
-#[derive(Default)]
-struct Case<'t> {
-    rule: &'t str,
-    input: Vec<&'t str>,
-    printed: String,
-}
-
 #[test]
 fn each_problem_is_told_in_these_words() {
-    let cases = cases();
-    assert!(cases.len() > 100, "only {} cases were found", cases.len());
-    if std::env::var_os("BLESS").is_some() {
-        return bless(&cases);
-    }
-    for case in &cases {
-        assert_eq!(
-            refused(&text_of(case)),
-            case.printed.trim_end(),
-            "# {}",
-            case.rule
-        );
-    }
-}
-
-fn cases() -> Vec<Case<'static>> {
-    let mut cases: Vec<Case<'_>> = Vec::new();
-    for line in CASES.lines().filter(|line| !line.is_empty()) {
-        if let Some(rule) = line.strip_prefix("# ") {
-            cases.push(Case {
-                rule,
-                ..Case::default()
-            });
-            continue;
-        }
-        let case = cases.last_mut().expect("a case begins with its rule");
-        match line.strip_prefix("| ") {
-            Some(printed) => case.printed += &format!("{printed}\n"),
-            None => case.input.push(line),
-        }
-    }
-    cases
+    let file = (
+        "src/config/tests/problems.txt",
+        include_str!("problems.txt"),
+    );
+    golden::hold(file, 100, |case| refused(&text_of(case)));
 }
 
 /// The file of a case.
 fn text_of(case: &Case<'_>) -> String {
-    let lines = |mark: char| {
-        let marked = case
-            .input
-            .iter()
-            .filter_map(move |line| line.strip_prefix(mark));
-        marked
-            .map(|line| line.strip_prefix(' ').unwrap_or(line))
-            .collect::<Vec<_>>()
-    };
+    let lines = |mark| case.lines(mark);
     let whole = lines('=');
     if !whole.is_empty() {
         return whole.join("\n") + "\n";
@@ -80,22 +36,6 @@ fn text_of(case: &Case<'_>) -> String {
         _ => panic!("several changes in {}", case.rule),
     };
     text + &added
-}
-
-fn bless(cases: &[Case<'_>]) {
-    let mut text = String::new();
-    for case in cases {
-        text += &format!("# {}\n", case.rule);
-        text.extend(case.input.iter().map(|line| format!("{line}\n")));
-        text.extend(
-            refused(&text_of(case))
-                .lines()
-                .map(|line| format!("| {line}\n")),
-        );
-        text += "\n";
-    }
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/tests/problems.txt");
-    std::fs::write(file, text.trim_end().to_owned() + "\n").expect("it can be written");
 }
 
 #[test]

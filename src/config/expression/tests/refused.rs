@@ -1,59 +1,23 @@
 //! What is refused, and the exact words that the operator is told.
 //!
-//! The cases stand in `problems.txt`. Each begins with `#` and the rule that it
-//! shows; `=` is a line of the expression, and `|` a line that is printed, the
-//! first one with the line and the column. `BLESS=1` writes these lines anew.
+//! The [cases](crate::config::golden) stand in `problems.txt`: `=` is a line of
+//! the expression, and the first line that is printed begins with its line and
+//! column.
 
 use std::path::Path;
 
 use super::super::attributes::fields;
 use super::super::functions::{GLOBALS, MEMBERS};
 use super::*;
-
-const CASES: &str = include_str!("problems.txt");
-
-#[derive(Default)]
-struct Case<'t> {
-    rule: &'t str,
-    expression: Vec<&'t str>,
-    printed: String,
-}
+use crate::config::golden;
 
 #[test]
 fn each_mistake_is_told_in_these_words() {
-    let cases = cases();
-    assert!(cases.len() > 50, "only {} cases were found", cases.len());
-    if std::env::var_os("BLESS").is_some() {
-        return bless(&cases);
-    }
-    for case in &cases {
-        assert_eq!(
-            told(&case.expression.join("\n")),
-            case.printed,
-            "# {}",
-            case.rule
-        );
-    }
-}
-
-fn cases() -> Vec<Case<'static>> {
-    let mut cases: Vec<Case<'_>> = Vec::new();
-    for line in CASES.lines().filter(|line| !line.is_empty()) {
-        if let Some(rule) = line.strip_prefix("# ") {
-            cases.push(Case {
-                rule,
-                ..Case::default()
-            });
-            continue;
-        }
-        let case = cases.last_mut().expect("a case begins with its rule");
-        match (line.strip_prefix("| "), line.strip_prefix('=')) {
-            (Some(printed), _) => case.printed += &format!("{printed}\n"),
-            (_, Some(text)) => case.expression.push(text.strip_prefix(' ').unwrap_or(text)),
-            _ => panic!("what is {line:?}?"),
-        }
-    }
-    cases
+    let file = (
+        "src/config/expression/tests/problems.txt",
+        include_str!("problems.txt"),
+    );
+    golden::hold(file, 50, |case| told(&case.lines('=').join("\n")));
 }
 
 fn told(text: &str) -> String {
@@ -62,23 +26,6 @@ fn told(text: &str) -> String {
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
     format!("{line}:{column}: {error}\n  {}\n", error.remedy)
-}
-
-fn bless(cases: &[Case<'_>]) {
-    let mut text = String::new();
-    for case in cases {
-        text += &format!("# {}\n", case.rule);
-        for line in &case.expression {
-            text += format!("= {line}").trim_end();
-            text += "\n";
-        }
-        let told = told(&case.expression.join("\n"));
-        text.extend(told.lines().map(|line| format!("| {line}\n")));
-        text += "\n";
-    }
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/expression/tests/problems.txt");
-    std::fs::write(path, text.trim_end().to_owned() + "\n").expect("the file can be written");
 }
 
 #[test]

@@ -1,0 +1,164 @@
+//! Requests that the program answers, and those that wait for it.
+
+use super::*;
+
+#[test]
+fn request_to_the_program_reaches_it_and_its_answer_comes_back_as_json() {
+    let accept_shrink = vec!["partners".to_owned(), "internal".to_owned()];
+    run(async {
+        let mut admin = Admin::start();
+        for (line, request) in [
+            ("GET /trust", AdminRequest::Trust),
+            ("GET /trust?verbose", AdminRequest::Trust),
+            ("GET /trust/peers", AdminRequest::Peers),
+            ("POST /trust/preview", AdminRequest::Preview),
+            (
+                "POST /reload?accept_shrink=partners&accept_shrink=internal",
+                AdminRequest::Reload { accept_shrink },
+            ),
+        ] {
+            for code in [StatusCode::OK, StatusCode::CONFLICT] {
+                let (asked, answer) = admin.ask_program(line, said(code, "{\"a\":1}")).await;
+                assert_eq!(asked, request);
+                assert_eq!(
+                    (status(&answer), body(&answer)),
+                    (code.as_str(), "{\"a\":1}")
+                );
+                for field in ["content-type: application/json", "cache-control: no-store"] {
+                    assert!(answer.contains(&format!("{field}\r\n")), "{answer}");
+                }
+            }
+        }
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn request_that_is_refused_never_reaches_the_program() {
+    run(async {
+        let mut admin = Admin::start();
+        for (line, more, expected) in [
+            ("POST /reload", "Origin: https://evil.example", "403"),
+            ("POST /reload", "Origin: null", "403"),
+            ("POST /trust/preview", "Sec-Fetch-Site: cross-site", "403"),
+            ("POST /reload?force", "", "400"),
+            ("POST /reload?accept_shrink=%", "", "400"),
+            ("POST /trust/preview?config=a", "", "400"),
+            ("POST /reload", "Content-Length: 2\r\n\r\n{}", "400"),
+            (
+                "POST /reload",
+                "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+                "400",
+            ),
+        ] {
+            let answer = read_all(&mut admin.begin(line, more).await).await;
+            assert_eq!(status(&answer), expected, "{line} {more}: {answer}");
+            assert!(body(&answer).len() > 20, "a sentence: {answer}");
+        }
+        assert!(admin.has_asked_nothing());
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn request_that_says_it_has_no_body_and_comes_from_no_page_is_taken() {
+    run(async {
+        let mut admin = Admin::start();
+        let more = "Content-Length: 0\r\nSec-Fetch-Site: none";
+        let mut stream = admin.begin("POST /reload", more).await;
+        let command = admin.commands.recv().await.expect("a server");
+        command
+            .answer
+            .send(said(StatusCode::OK, "{}"))
+            .expect("heard");
+        assert_eq!(status(&read_all(&mut stream).await), "200");
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn request_that_nobody_takes_or_answers_gets_503_with_a_sentence() {
+    run(async {
+        let mut admin = Admin::start();
+        let mut stream = admin.begin("GET /trust", "").await;
+        drop(admin.commands.recv().await.expect("a server"));
+        let let_go = read_all(&mut stream).await;
+        admin.commands.close();
+        let not_taken = admin.ask("POST /reload").await;
+        for answer in [let_go, not_taken] {
+            assert_eq!(status(&answer), "503");
+            assert!(body(&answer).starts_with("nobody answers"), "{answer}");
+        }
+        assert_eq!(status(&admin.ask("GET /healthz").await), "200");
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn long_answer_is_waited_for_beyond_the_deadline_of_other_requests() {
+    run_with_jumping_clock(async {
+        let mut admin = Admin::start();
+        let mut stream = admin.begin("POST /reload", "").await;
+        let command = admin.commands.recv().await.expect("a server");
+        let long = ANSWER_TIMEOUT - Duration::from_secs(1);
+        assert!(long > CONNECTION_TIMEOUT);
+        tokio::time::sleep(long).await;
+        command
+            .answer
+            .send(said(StatusCode::OK, "{}"))
+            .expect("heard");
+        assert_eq!(status(&read_all(&mut stream).await), "200");
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn answer_that_does_not_come_in_time_is_a_503_that_says_so() {
+    run_with_jumping_clock(async {
+        let mut admin = Admin::start();
+        let begun = Instant::now();
+        let mut stream = admin.begin("POST /reload", "").await;
+        let command = admin.commands.recv().await.expect("a server");
+        let answer = read_all(&mut stream).await;
+        assert_eq!(status(&answer), "503");
+        assert!(
+            body(&answer).starts_with("no answer within 50 s"),
+            "{answer}"
+        );
+        let waited = begun.elapsed();
+        assert!(
+            waited >= ANSWER_TIMEOUT && waited < ANSWER_TIMEOUT + CONNECTION_TIMEOUT,
+            "{waited:?}"
+        );
+        assert!(command.answer.is_closed());
+        admin.stop().await;
+    });
+}
+
+#[test]
+fn requests_that_wait_for_the_program_leave_room_for_health_and_for_those_after_them() {
+    run(async {
+        let mut admin = Admin::start();
+        let mut waiting = Vec::new();
+        let mut commands = Vec::new();
+        for _ in 0..MAX_COMMANDS {
+            waiting.push(admin.begin("GET /trust", "").await);
+            commands.push(admin.commands.recv().await.expect("a server"));
+        }
+        let answer = admin.ask("GET /trust").await;
+        assert_eq!(status(&answer), "503");
+        assert!(body(&answer).starts_with("too many"), "{answer}");
+        assert_eq!(status(&admin.ask("GET /healthz").await), "200");
+
+        // Whoever goes away makes room for another.
+        let mut gone = commands.pop().expect("a command");
+        drop(waiting.pop());
+        gone.answer.closed().await;
+        let (_, answer) = admin
+            .ask_program("GET /trust", said(StatusCode::OK, "{}"))
+            .await;
+        assert_eq!(status(&answer), "200");
+        drop(commands);
+        admin.stop().await;
+    });
+}
