@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::Instant;
 
 use super::bind::Socket;
 use super::deal::{Arrival, ArrivedSocket, Dealer};
 use super::sockets::{NewSocket, SocketId};
 use super::worker::Worker;
-use crate::telemetry::{SocketFile, events};
+use crate::telemetry::{SocketFile, Sparing, events};
 
 /// The connections that one listener may have at one time.
 #[derive(Clone, Debug)]
@@ -165,29 +164,6 @@ fn listener_name(worker: &Worker, socket: SocketId) -> String {
     listener.map_or_else(String::new, |listener| listener.name.clone())
 }
 
-/// Keeps what happens again and again from filling the log.
-#[derive(Debug, Default)]
-struct Sparing {
-    said: Option<Instant>,
-    left_out: u64,
-}
-
-impl Sparing {
-    /// How far apart two lines are at least.
-    const APART: Duration = Duration::from_secs(10);
-
-    /// It has happened: whether to say so now, and how many times it happened
-    /// without a line since the last one.
-    fn may_say(&mut self) -> Option<u64> {
-        if self.said.is_some_and(|said| said.elapsed() < Self::APART) {
-            self.left_out = self.left_out.saturating_add(1);
-            return None;
-        }
-        self.said = Some(Instant::now());
-        Some(std::mem::take(&mut self.left_out))
-    }
-}
-
 /// A listening socket that is asked by polling.
 pub(super) enum Listening {
     Tcp(TcpListener),
@@ -260,19 +236,5 @@ mod tests {
             [1, 2, 3, 8, 9, 40, u32::MAX].map(pause),
             [5, 10, 20, 640, 1000, 1000, 1000]
         );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_happens_again_and_again_is_said_once_in_ten_seconds_with_a_count() {
-        let mut sparing = Sparing::default();
-        assert_eq!(sparing.may_say(), Some(0));
-        for _ in 0..1000 {
-            assert_eq!(sparing.may_say(), None);
-        }
-        tokio::time::advance(Duration::from_secs(9)).await;
-        assert_eq!(sparing.may_say(), None);
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(sparing.may_say(), Some(1001));
-        assert_eq!(sparing.may_say(), None);
     }
 }

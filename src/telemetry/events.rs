@@ -50,6 +50,10 @@ events! {
     ACCEPT_FAILED = "accept.failed";
     /// As many connections are open as the listener's limit allows.
     LISTENER_FULL = "listener.full";
+    /// A limit struck: somebody was refused or ended for holding, sending or
+    /// asking for more than the config allows. Each limit of each listener and
+    /// upstream has at most one line in 10 s; `left_out` counts the rest.
+    LIMIT_STRUCK = "limit.struck";
     /// A new generation of trust, certificates and policy is in force.
     GENERATION = "generation.published";
     /// A signal had the files looked at, and nothing has changed.

@@ -28,6 +28,7 @@ mod line;
 mod reference;
 mod refusals;
 mod socket_file;
+mod sparing;
 mod timestamp;
 mod writer;
 
@@ -38,4 +39,5 @@ pub use metrics::{MetricNames, Metrics};
 pub use reference::{MalformedReference, ReferenceId, ReferenceIds};
 pub use refusals::{Refusals, Refused, Source};
 pub use socket_file::{SocketFile, SocketFileError};
+pub use sparing::Sparing;
 pub use timestamp::rfc3339;

@@ -17,6 +17,7 @@ impl Collector for All {
         let out = &mut encoder;
         self.encode_handshakes(out)?;
         self.encode_connections(out)?;
+        self.encode_strikes(out)?;
         self.encode_assertions(out)?;
         self.encode_requests(out)?;
         self.encode_decisions(out)?;
@@ -98,6 +99,34 @@ impl All {
         for (listener, counters) in self.listeners.each().iter() {
             for (reason, count) in counters.would_end.each() {
                 let labels = [("listener", listener.as_str()), ("reason", reason)];
+                counter(&mut family, &labels, count)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_strikes(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = out.encode_descriptor(
+            "countersign_limits_struck",
+            "Times that a limit refused or ended something, by listener and limit",
+            None,
+            MetricType::Counter,
+        )?;
+        for (listener, counters) in self.listeners.each().iter() {
+            for (limit, count) in counters.strikes.each() {
+                let labels = [("listener", listener.as_str()), ("limit", limit)];
+                counter(&mut family, &labels, count)?;
+            }
+        }
+        let mut family = out.encode_descriptor(
+            "countersign_upstream_limits_struck",
+            "Times that a limit of an upstream refused or ended something, by upstream and limit",
+            None,
+            MetricType::Counter,
+        )?;
+        for (upstream, counters) in self.upstreams.each().iter() {
+            for (limit, count) in counters.strikes.each() {
+                let labels = [("upstream", upstream.as_str()), ("limit", limit)];
                 counter(&mut family, &labels, count)?;
             }
         }

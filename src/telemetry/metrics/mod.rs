@@ -27,6 +27,7 @@ use super::access::AccessLog;
 mod counters;
 mod exposition;
 mod in_force;
+mod strikes;
 
 pub use counters::ReasonCounts;
 use counters::{Count, DurationHistogram, Outcomes, Reasons};
@@ -35,6 +36,7 @@ pub use in_force::{
     AnchorUse, CertificateExpiry, CertificateKind, ReloadOutcome, RevocationListExpiry,
     UnenforcedLists, Uses,
 };
+use strikes::Strikes;
 
 /// The names by which things are counted, in the order of their indices.
 ///
@@ -70,6 +72,7 @@ pub struct ListenerMetrics {
     not_tls: Reasons,
     withdrawn: Reasons,
     would_end: Reasons,
+    strikes: Strikes,
     assertions_accepted: Count,
     assertions_refused: Count,
     opened: Count,
@@ -114,6 +117,7 @@ pub struct UpstreamMetrics {
     connections: Reasons,
     requests: Reasons,
     repeated: Reasons,
+    strikes: Strikes,
 }
 
 impl Metrics {
@@ -309,6 +313,14 @@ impl ListenerMetrics {
         }
     }
 
+    /// A limit of the listener struck. `limit` is the option's key; the line
+    /// [`LIMIT_STRUCK`](crate::telemetry::events::LIMIT_STRUCK) is to be written
+    /// if `Some`, with how many were left out since the last one.
+    #[must_use]
+    pub fn limit_struck(&self, limit: &'static str) -> Option<u64> {
+        self.strikes.add(limit)
+    }
+
     /// A connection was accepted. Each call is followed by one of
     /// [`ListenerMetrics::connection_closed`].
     pub fn connection_opened(&self) {
@@ -364,6 +376,12 @@ impl RuleMetrics {
 }
 
 impl UpstreamMetrics {
+    /// A limit of the upstream struck; as [`ListenerMetrics::limit_struck`].
+    #[must_use]
+    pub fn limit_struck(&self, limit: &'static str) -> Option<u64> {
+        self.strikes.add(limit)
+    }
+
     /// A request wanted a connection. `result` says how it got it or why not,
     /// as a word from the code (`opened`, `reused`, `refused`, …).
     pub fn connection(&self, result: &'static str) {

@@ -106,6 +106,9 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
     metrics.upstream(0).connection("opened");
     metrics.upstream(0).request("session");
     metrics.upstream(0).repeated("session_lost");
+    assert_eq!(public.limit_struck("max_connections"), Some(0));
+    assert_eq!(public.limit_struck("max_connections"), None);
+    assert_eq!(metrics.upstream(0).limit_struck("max_connections"), Some(0));
     public.connection_withdrawn("revoked");
     public.connection_would_end("untrusted");
     for accepted in [true, false, true] {
