@@ -136,7 +136,7 @@ impl Caller {
     /// Carries one request to its upstream and gives the response.
     ///
     /// It does not fail: what goes wrong is a response too. `ambiguity` is what
-    /// makes the bytes of this connection readable in two ways, if anything does.
+    /// makes the bytes of this request readable in two ways, if anything does.
     pub async fn handle(
         self: Rc<Self>,
         request: Request<Incoming>,

@@ -60,7 +60,7 @@ pub use body::{BodyFault, ResponseBody};
 pub use caller::Caller;
 pub use downstream::{Downstream, NotServed, Standing, Tunnel};
 pub use fault::{Fault, Kind, Phase, Side};
-pub use framing::Framing;
+pub use framing::{Ambiguity, Framing};
 pub use handle::Proxy;
 pub use rehearsal::{Destination, Rehearsal, Sent};
 pub use request_body::RequestBody;
