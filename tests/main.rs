@@ -59,4 +59,6 @@ mod support;
 mod trust_seen;
 mod under_load;
 mod upstreams;
+mod wire;
+mod wire_paths;
 mod withdrawal;

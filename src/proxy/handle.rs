@@ -25,7 +25,7 @@ use super::party::Party;
 use super::request_body::RequestBody;
 use super::site::Site;
 use super::target::{self, Target};
-use super::{headers, keys, tunnel};
+use super::{headers, keys, paths, tunnel};
 use crate::config::{Route, UpstreamId};
 use crate::policy::Permit;
 use crate::telemetry::ReferenceId;
@@ -186,6 +186,8 @@ impl Caller {
     ) -> Result<Readied, Fault> {
         self.downstream().admit()?;
         let proxy = self.proxy();
+        headers::check_names(&head.headers, self.field_names())?;
+        paths::settle(self.path_form(), head)?;
         let party = self.party(&mut head.headers)?;
         exchange.is_for(&party);
         let way = match proxy.admit((self, &party), head, exchange)? {
@@ -220,7 +222,7 @@ impl Proxy {
         head: &request::Parts,
         exchange: &mut Exchange,
     ) -> Result<Admitted, Fault> {
-        let target = target::read(head)?;
+        let target = target::read(head, caller.downstream().is_tls())?;
         caller
             .may_ask_for(&target.host)
             .map_err(|why| misdirected((&target.host, caller.downstream().server_name()), why))?;

@@ -46,6 +46,7 @@ mod keys;
 mod ledger;
 mod outbound;
 mod party;
+mod paths;
 mod rehearsal;
 mod remedy;
 mod request_body;

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderMap, HeaderValue, Method, request};
+use http::{HeaderMap, HeaderValue, Method, Version, request};
 
 use super::fault::{Fault, Kind, Phase, Side};
-use crate::identity::canonical_dns;
+use crate::identity::{canonical_dns, folds_to};
 
 /// Where a request is addressed to, as countersign and the service both read it.
 #[derive(Debug)]
@@ -21,16 +21,23 @@ pub(super) struct Target<'a> {
 }
 
 /// Reads the target of a request, and refuses what could be read in two ways.
+/// `tls`: whether it came over TLS.
 ///
 /// # Errors
 ///
 /// A malformed head, with the rule it breaks.
-pub(super) fn read(head: &request::Parts) -> Result<Target<'_>, Fault> {
+pub(super) fn read(head: &request::Parts, tls: bool) -> Result<Target<'_>, Fault> {
     check_method(&head.method)?;
     check_length(&head.headers)?;
+    check_absolute_form(head, tls)?;
     let authority = authority(head)?;
     let host = host_of(authority)?;
     let path = head.uri.path();
+    if path == "*" && head.method != Method::OPTIONS {
+        return Err(Fault::malformed(
+            "the target `*` with another method than OPTIONS (RFC 9112 section 3.2.4)",
+        ));
+    }
     check_path(path)?;
     Ok(Target {
         authority,
@@ -73,6 +80,30 @@ fn check_length(headers: &HeaderMap) -> Result<(), Fault> {
         return Err(Fault::malformed(
             "Content-Length is not a number (RFC 9110 section 8.6)",
         ));
+    }
+    Ok(())
+}
+
+/// Sees that an absolute target of HTTP/1.1 is one of this connection, and has a
+/// `Host` beside it (RFC 9112 §3.2.2).
+fn check_absolute_form(head: &request::Parts, tls: bool) -> Result<(), Fault> {
+    if head.version > Version::HTTP_11 {
+        return Ok(());
+    }
+    let legal = match head.uri.scheme_str() {
+        None => return Ok(()),
+        Some("https") => true,
+        // In front of a plaintext listener TLS may have ended.
+        Some("http") => !tls,
+        Some(_) => false,
+    };
+    if !legal {
+        return Err(Fault::malformed(
+            "the scheme of the request target is not that of the connection (RFC 9110 section 7.4)",
+        ));
+    }
+    if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
+        return Err(Fault::malformed("no Host (RFC 9112 section 3.2)"));
     }
     Ok(())
 }
@@ -176,7 +207,7 @@ fn check_path(path: &str) -> Result<(), Fault> {
 }
 
 /// Whether a segment means "here" or "one up", in any spelling (RFC 3986 §6.2.2.2).
-fn is_dots(segment: &[u8]) -> bool {
+pub(super) fn is_dots(segment: &[u8]) -> bool {
     // A parameter (`..;x`) does not change what several servers make of it.
     let mut rest = segment
         .split(|byte| *byte == b';')
@@ -237,10 +268,11 @@ pub(super) fn other_readings(path: &str) -> Vec<String> {
 /// Fields that name several methods: nobody means that.
 pub(super) fn other_methods(head: &request::Parts) -> Result<Vec<String>, Fault> {
     let method = head.method.as_str();
-    let fields = METHOD_FIELDS
-        .iter()
-        .flat_map(|field| head.headers.get_all(*field));
-    let named = fields.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    // In every spelling that a service may take for the field.
+    let is_one = |name: &str| METHOD_FIELDS.iter().any(|field| folds_to(name, field));
+    let fields = head.headers.iter();
+    let fields = fields.filter(|(name, _)| is_one(name.as_str()));
+    let named = fields.map(|(_, value)| String::from_utf8_lossy(value.as_bytes()));
     let sent = Some(Cow::Borrowed(method)).filter(|sent| sent.contains(is_lower_case));
     let mut readings: Vec<String> = Vec::new();
     for text in named.chain(sent) {
@@ -268,7 +300,8 @@ const METHOD_FIELDS: [&str; 3] = [
 /// The method itself in another case, and one other.
 const MOST_METHODS: usize = 2;
 
-fn percent_decoded(path: &[u8]) -> Vec<u8> {
+/// The path with every escape in it undone once; what is none stays.
+pub(super) fn percent_decoded(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((first, after)) = rest.split_first() {
@@ -290,7 +323,8 @@ fn percent_decoded(path: &[u8]) -> Vec<u8> {
     out
 }
 
-fn hex(digit: u8) -> Option<u8> {
+/// The value of a hexadecimal digit.
+pub(super) fn hex(digit: u8) -> Option<u8> {
     char::from(digit)
         .to_digit(16)
         .and_then(|value| u8::try_from(value).ok())
@@ -324,7 +358,7 @@ mod tests {
     }
 
     fn host(host: &str) -> Option<String> {
-        read(&head("/", Some(host)))
+        read(&head("/", Some(host)), true)
             .ok()
             .map(|target| target.host.into_owned())
     }
@@ -366,10 +400,25 @@ mod tests {
 
     #[test]
     fn an_absolute_target_must_agree_with_host() {
-        assert!(read(&head("http://a.example/x", Some("A.example"))).is_ok());
-        assert!(read(&head("http://a.example/x", Some("b.example"))).is_err());
-        assert!(read(&head("http://a.example/x", None)).is_ok());
-        assert!(read(&head("/x", None)).is_err());
+        let tells = |uri: &str, host: Option<&str>| read(&head(uri, host), true).is_ok();
+        assert!(tells("https://a.example/x", Some("A.example")));
+        assert!(!tells("https://a.example/x", Some("b.example")));
+        assert!(!tells("https://a.example/x", None));
+        assert!(!tells("http://a.example/x", Some("a.example")));
+        assert!(!tells("/x", None));
+        let plain = head("http://a.example/x", Some("a.example"));
+        assert!(read(&plain, false).is_ok());
+        let mut http2 = head("https://a.example/x", None);
+        http2.version = Version::HTTP_2;
+        assert!(read(&http2, true).is_ok());
+    }
+
+    #[test]
+    fn the_asterisk_is_a_target_for_options_alone() {
+        let mut asterisk = head("*", Some("a.example"));
+        assert!(read(&asterisk, true).is_err());
+        asterisk.method = Method::OPTIONS;
+        assert!(read(&asterisk, true).is_ok());
     }
 
     #[test]
@@ -409,6 +458,7 @@ mod tests {
             ("delete", &[], &["DELETE"]),
             ("POST", &[(field, " delete ")], &["DELETE"]),
             ("POST", &[("x-method-override", "PUT")], &["PUT"]),
+            ("POST", &[("x_http.method", "PUT")], &["PUT"]),
             ("Post", &[("x-http-method", "PUT")], &["PUT", "POST"]),
         ] {
             let found = other_methods(&head(method, fields)).unwrap();
