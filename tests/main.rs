@@ -60,5 +60,6 @@ mod trust_seen;
 mod under_load;
 mod upstreams;
 mod wire;
+mod wire_any;
 mod wire_paths;
 mod withdrawal;

@@ -66,75 +66,116 @@ async fn serves(cases: &[(Case, &str, &str)]) {
     }
 }
 
+const BAD_LENGTHS: &[Case] = &[
+    (
+        "a sign",
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: +5\r\n\r\nhello",
+    ),
+    (
+        "hexadecimal",
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 0x5\r\n\r\nhello",
+    ),
+    (
+        "two numbers",
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5 5\r\n\r\nhello",
+    ),
+    (
+        "a list",
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5, 5\r\n\r\nhello",
+    ),
+    (
+        "negative",
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: -5\r\n\r\nhello",
+    ),
+    (
+        "nothing",
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: \r\n\r\nhello",
+    ),
+    (
+        "a fraction",
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5.0\r\n\r\nhello",
+    ),
+    (
+        "20 digits",
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 18446744073709551621\r\n\r\nhello",
+    ),
+    (
+        "a negative number to many",
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 9223372036854775813\r\n\r\nhello",
+    ),
+    (
+        "two that are the same",
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5\r\ncontent-length: 5\r\n\r\nhello",
+    ),
+    (
+        "two that differ",
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5\r\nContent-Length: 4\r\n\r\nhello",
+    ),
+    (
+        "of a GET",
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5x\r\n\r\nhello",
+    ),
+    (
+        "other digits",
+        "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: \u{665}\r\n\r\nhello",
+    ),
+];
+
+const GOOD_LENGTHS: &[(Case, &str, &str)] = &[
+    (
+        (
+            "one number",
+            "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5\r\n\r\nhello",
+        ),
+        "POST /",
+        "hello",
+    ),
+    (
+        (
+            "lower case, no space",
+            "POST / HTTP/1.1\r\nhost:proxy.test\r\ncontent-length:5\r\n\r\nhello",
+        ),
+        "POST /",
+        "hello",
+    ),
+    (
+        (
+            "white space about it",
+            "POST / HTTP/1.1\r\nHOST: \t proxy.test \t\r\nCONTENT-LENGTH: \t5\t \r\n\r\nhello",
+        ),
+        "POST /",
+        "hello",
+    ),
+    (
+        (
+            "leading zeros",
+            "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 005\r\n\r\nhello",
+        ),
+        "POST /",
+        "hello",
+    ),
+    (
+        (
+            "of a GET",
+            "GET / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5\r\n\r\nhello",
+        ),
+        "GET /",
+        "hello",
+    ),
+    (
+        (
+            "none",
+            "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 0\r\n\r\n",
+        ),
+        "POST /",
+        "",
+    ),
+];
+
 #[tokio::test]
 async fn length_that_is_not_one_number_is_refused() {
-    refuses(&[
-        ("a sign", "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: +5\r\n\r\nhello"),
-        ("hexadecimal", "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 0x5\r\n\r\nhello"),
-        ("two numbers", "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5 5\r\n\r\nhello"),
-        ("a list", "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5, 5\r\n\r\nhello"),
-        ("negative", "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: -5\r\n\r\nhello"),
-        ("nothing", "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: \r\n\r\nhello"),
-        ("a fraction", "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5.0\r\n\r\nhello"),
-        ("20 digits", "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 18446744073709551621\r\n\r\nhello"),
-        ("a negative number to many", "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 9223372036854775813\r\n\r\nhello"),
-        ("two that are the same", "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5\r\ncontent-length: 5\r\n\r\nhello"),
-        ("two that differ", "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5\r\nContent-Length: 4\r\n\r\nhello"),
-        ("of a GET", "GET / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5x\r\n\r\nhello"),
-        ("other digits", "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: \u{665}\r\n\r\nhello"),
-    ])
-    .await;
-    serves(&[
-        (
-            (
-                "one number",
-                "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5\r\n\r\nhello",
-            ),
-            "POST /",
-            "hello",
-        ),
-        (
-            (
-                "lower case, no space",
-                "POST / HTTP/1.1\r\nhost:proxy.test\r\ncontent-length:5\r\n\r\nhello",
-            ),
-            "POST /",
-            "hello",
-        ),
-        (
-            (
-                "white space about it",
-                "POST / HTTP/1.1\r\nHOST: \t proxy.test \t\r\nCONTENT-LENGTH: \t5\t \r\n\r\nhello",
-            ),
-            "POST /",
-            "hello",
-        ),
-        (
-            (
-                "leading zeros",
-                "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 005\r\n\r\nhello",
-            ),
-            "POST /",
-            "hello",
-        ),
-        (
-            (
-                "of a GET",
-                "GET / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 5\r\n\r\nhello",
-            ),
-            "GET /",
-            "hello",
-        ),
-        (
-            (
-                "none",
-                "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 0\r\n\r\n",
-            ),
-            "POST /",
-            "",
-        ),
-    ])
-    .await;
+    refuses(BAD_LENGTHS).await;
+    serves(GOOD_LENGTHS).await;
 }
 
 #[tokio::test]
@@ -228,74 +269,76 @@ async fn line_that_does_not_end_in_cr_lf_is_refused() {
     .await;
 }
 
+const BAD_FIELD_LINES: &[Case] = &[
+    (
+        "folded",
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\nA: b\r\n c\r\n\r\n",
+    ),
+    (
+        "folded with a tab",
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\nA: b\r\n\tc\r\n\r\n",
+    ),
+    (
+        "the first is folded",
+        "GET / HTTP/1.1\r\n Host: proxy.test\r\n\r\n",
+    ),
+    (
+        "folded to nothing",
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\nA: b\r\n \r\n\r\n",
+    ),
+    (
+        "a space before the colon",
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\nA : b\r\n\r\n",
+    ),
+    (
+        "a tab before the colon",
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\nA\t: b\r\n\r\n",
+    ),
+    (
+        "a space in a name",
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\nA B: c\r\n\r\n",
+    ),
+    (
+        "no colon",
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\nA\r\n\r\n",
+    ),
+    (
+        "no name",
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\n: b\r\n\r\n",
+    ),
+    (
+        "a bracket in a name",
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\nA[1]: b\r\n\r\n",
+    ),
+    (
+        "other letters in a name",
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\n\u{e4}: b\r\n\r\n",
+    ),
+];
+
+const GOOD_FIELD_LINES: &[(Case, &str, &str)] = &[
+    (
+        (
+            "every character of a token",
+            "GET / HTTP/1.1\r\nHost: proxy.test\r\nA!#$%&'*+-.^_`|~9: b\r\n\r\n",
+        ),
+        "GET /",
+        "",
+    ),
+    (
+        (
+            "other letters in a value",
+            "GET / HTTP/1.1\r\nHost: proxy.test\r\nA: \u{e4}\tb c\r\n\r\n",
+        ),
+        "GET /",
+        "",
+    ),
+];
+
 #[tokio::test]
 async fn field_line_that_is_none_is_refused() {
-    refuses(&[
-        (
-            "folded",
-            "GET / HTTP/1.1\r\nHost: proxy.test\r\nA: b\r\n c\r\n\r\n",
-        ),
-        (
-            "folded with a tab",
-            "GET / HTTP/1.1\r\nHost: proxy.test\r\nA: b\r\n\tc\r\n\r\n",
-        ),
-        (
-            "the first is folded",
-            "GET / HTTP/1.1\r\n Host: proxy.test\r\n\r\n",
-        ),
-        (
-            "folded to nothing",
-            "GET / HTTP/1.1\r\nHost: proxy.test\r\nA: b\r\n \r\n\r\n",
-        ),
-        (
-            "a space before the colon",
-            "GET / HTTP/1.1\r\nHost: proxy.test\r\nA : b\r\n\r\n",
-        ),
-        (
-            "a tab before the colon",
-            "GET / HTTP/1.1\r\nHost: proxy.test\r\nA\t: b\r\n\r\n",
-        ),
-        (
-            "a space in a name",
-            "GET / HTTP/1.1\r\nHost: proxy.test\r\nA B: c\r\n\r\n",
-        ),
-        (
-            "no colon",
-            "GET / HTTP/1.1\r\nHost: proxy.test\r\nA\r\n\r\n",
-        ),
-        (
-            "no name",
-            "GET / HTTP/1.1\r\nHost: proxy.test\r\n: b\r\n\r\n",
-        ),
-        (
-            "a bracket in a name",
-            "GET / HTTP/1.1\r\nHost: proxy.test\r\nA[1]: b\r\n\r\n",
-        ),
-        (
-            "other letters in a name",
-            "GET / HTTP/1.1\r\nHost: proxy.test\r\n\u{e4}: b\r\n\r\n",
-        ),
-    ])
-    .await;
-    serves(&[
-        (
-            (
-                "every character of a token",
-                "GET / HTTP/1.1\r\nHost: proxy.test\r\nA!#$%&'*+-.^_`|~9: b\r\n\r\n",
-            ),
-            "GET /",
-            "",
-        ),
-        (
-            (
-                "other letters in a value",
-                "GET / HTTP/1.1\r\nHost: proxy.test\r\nA: \u{e4}\tb c\r\n\r\n",
-            ),
-            "GET /",
-            "",
-        ),
-    ])
-    .await;
+    refuses(BAD_FIELD_LINES).await;
+    serves(GOOD_FIELD_LINES).await;
 }
 
 #[tokio::test]
@@ -372,142 +415,144 @@ async fn host_that_is_not_one_host_is_refused() {
     serves(&served.map(|text| ((text, host(text)), "GET /", ""))).await;
 }
 
+const BAD_TARGETS: &[Case] = &[
+    (
+        "another host",
+        "GET https://other.test/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    (
+        "another port",
+        "GET https://proxy.test:1/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    (
+        "another scheme",
+        "GET http://proxy.test/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    (
+        "no scheme of ours",
+        "GET ftp://proxy.test/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    (
+        "user information",
+        "GET https://user@proxy.test/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    (
+        "user information twice",
+        "GET https://user@proxy.test/ HTTP/1.1\r\nHost: user@proxy.test\r\n\r\n",
+    ),
+    (
+        "absolute without Host",
+        "GET https://proxy.test/ HTTP/1.1\r\n\r\n",
+    ),
+    (
+        "absolute with an empty Host",
+        "GET https://proxy.test/ HTTP/1.1\r\nHost:\r\n\r\n",
+    ),
+    (
+        "a fragment",
+        "GET /a#b HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    (
+        "an empty fragment",
+        "GET /# HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    (
+        "a fragment behind a query",
+        "GET /a?b#c HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    (
+        "a fragment of an absolute one",
+        "GET https://proxy.test/#a HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    (
+        "authority form",
+        "GET proxy.test:443 HTTP/1.1\r\nHost: proxy.test:443\r\n\r\n",
+    ),
+    (
+        "a name",
+        "GET proxy.test HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    (
+        "no slash",
+        "GET index.html HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    (
+        "a query alone",
+        "GET ?a HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    ("an asterisk", "GET * HTTP/1.1\r\nHost: proxy.test\r\n\r\n"),
+    ("nothing", "GET  HTTP/1.1\r\nHost: proxy.test\r\n\r\n"),
+    (
+        "two spaces before",
+        "GET  / HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    (
+        "two spaces behind",
+        "GET /  HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    ("a tab", "GET\t/\tHTTP/1.1\r\nHost: proxy.test\r\n\r\n"),
+    (
+        "a space in it",
+        "GET /a b HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    (
+        "a space before the method",
+        " GET / HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+    ("no method", "/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n"),
+    (
+        "a method that is none",
+        "GE(T) / HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+    ),
+];
+
+const GOOD_TARGETS: &[(Case, &str, &str)] = &[
+    (
+        (
+            "absolute",
+            "GET https://proxy.test/a?b HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+        ),
+        "GET /a?b",
+        "",
+    ),
+    (
+        (
+            "absolute in upper case",
+            "GET HTTPS://PROXY.test/a HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+        ),
+        "GET /a",
+        "",
+    ),
+    (
+        (
+            "absolute without a path",
+            "GET https://proxy.test HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+        ),
+        "GET /",
+        "",
+    ),
+    (
+        (
+            "an encoded `#`",
+            "GET /a?b=%23 HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+        ),
+        "GET /a?b=%23",
+        "",
+    ),
+    (
+        (
+            "an asterisk",
+            "OPTIONS * HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+        ),
+        "OPTIONS *",
+        "",
+    ),
+];
+
 #[tokio::test]
 async fn target_that_is_none_or_contradicts_is_refused() {
-    refuses(&[
-        (
-            "another host",
-            "GET https://other.test/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        (
-            "another port",
-            "GET https://proxy.test:1/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        (
-            "another scheme",
-            "GET http://proxy.test/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        (
-            "no scheme of ours",
-            "GET ftp://proxy.test/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        (
-            "user information",
-            "GET https://user@proxy.test/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        (
-            "user information twice",
-            "GET https://user@proxy.test/ HTTP/1.1\r\nHost: user@proxy.test\r\n\r\n",
-        ),
-        (
-            "absolute without Host",
-            "GET https://proxy.test/ HTTP/1.1\r\n\r\n",
-        ),
-        (
-            "absolute with an empty Host",
-            "GET https://proxy.test/ HTTP/1.1\r\nHost:\r\n\r\n",
-        ),
-        (
-            "a fragment",
-            "GET /a#b HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        (
-            "an empty fragment",
-            "GET /# HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        (
-            "a fragment behind a query",
-            "GET /a?b#c HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        (
-            "a fragment of an absolute one",
-            "GET https://proxy.test/#a HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        (
-            "authority form",
-            "GET proxy.test:443 HTTP/1.1\r\nHost: proxy.test:443\r\n\r\n",
-        ),
-        (
-            "a name",
-            "GET proxy.test HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        (
-            "no slash",
-            "GET index.html HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        (
-            "a query alone",
-            "GET ?a HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        ("an asterisk", "GET * HTTP/1.1\r\nHost: proxy.test\r\n\r\n"),
-        ("nothing", "GET  HTTP/1.1\r\nHost: proxy.test\r\n\r\n"),
-        (
-            "two spaces before",
-            "GET  / HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        (
-            "two spaces behind",
-            "GET /  HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        ("a tab", "GET\t/\tHTTP/1.1\r\nHost: proxy.test\r\n\r\n"),
-        (
-            "a space in it",
-            "GET /a b HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        (
-            "a space before the method",
-            " GET / HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-        ("no method", "/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n"),
-        (
-            "a method that is none",
-            "GE(T) / HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-        ),
-    ])
-    .await;
-    serves(&[
-        (
-            (
-                "absolute",
-                "GET https://proxy.test/a?b HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-            ),
-            "GET /a?b",
-            "",
-        ),
-        (
-            (
-                "absolute in upper case",
-                "GET HTTPS://PROXY.test/a HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-            ),
-            "GET /a",
-            "",
-        ),
-        (
-            (
-                "absolute without a path",
-                "GET https://proxy.test HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-            ),
-            "GET /",
-            "",
-        ),
-        (
-            (
-                "an encoded `#`",
-                "GET /a?b=%23 HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-            ),
-            "GET /a?b=%23",
-            "",
-        ),
-        (
-            (
-                "an asterisk",
-                "OPTIONS * HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
-            ),
-            "OPTIONS *",
-            "",
-        ),
-    ])
-    .await;
+    refuses(BAD_TARGETS).await;
+    serves(GOOD_TARGETS).await;
 }
 
 #[tokio::test]

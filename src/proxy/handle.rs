@@ -25,7 +25,7 @@ use super::party::Party;
 use super::request_body::RequestBody;
 use super::site::Site;
 use super::target::{self, Target};
-use super::{headers, keys, paths, tunnel};
+use super::{field_names, headers, keys, paths, readings, tunnel};
 use crate::config::{Route, UpstreamId};
 use crate::policy::Permit;
 use crate::telemetry::ReferenceId;
@@ -186,7 +186,7 @@ impl Caller {
     ) -> Result<Readied, Fault> {
         self.downstream().admit()?;
         let proxy = self.proxy();
-        headers::check_names(&head.headers, self.field_names())?;
+        field_names::check(&head.headers, self.field_names())?;
         paths::settle(self.path_form(), head)?;
         let party = self.party(&mut head.headers)?;
         exchange.is_for(&party);
@@ -237,7 +237,7 @@ impl Proxy {
         ) else {
             return Err(no_route(&target));
         };
-        let readings = target::other_readings(target.path);
+        let readings = readings::other_readings(target.path);
         self.check_routes(caller, &target, (index, &readings))?;
         exchange.routed(index, route);
         let facts = facts((caller, party), head, &target);

@@ -7,9 +7,10 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::fault::Fault;
+use super::field_names::{self, is_mistakable};
 use super::forwarding;
 use crate::config::FieldNames;
-use crate::identity::{IdentityFields, folds_to, is_folded_with_others};
+use crate::identity::IdentityFields;
 
 /// What a request's hop-by-hop fields said, before they were removed.
 #[derive(Debug, Default)]
@@ -47,47 +48,6 @@ pub(super) fn strip_request(
             || (!trusted_sender && forwarding::is_forwarding_field(name.as_str()))
     });
     hop
-}
-
-/// Refuses a head whose names a service may take for others, where that is wanted.
-///
-/// # Errors
-///
-/// There is one.
-pub(super) fn check_names(headers: &HeaderMap, names: FieldNames) -> Result<(), Fault> {
-    if names != FieldNames::Strict {
-        return Ok(());
-    }
-    let mut all = headers.keys().map(HeaderName::as_str);
-    match all.find(|name| is_folded_with_others(name)) {
-        None => Ok(()),
-        Some(name) => {
-            let shown = name.get(..name.len().min(SHOWN)).unwrap_or_default();
-            let mut fault = Fault::malformed(format!(
-                "the field name `{shown}` holds what some services take for `-`"
-            ));
-            fault.own_remedy = Some(
-                "have the client write the name with letters, digits and `-` alone, or write field_names = \"drop\" for the listener"
-                    .to_owned(),
-            );
-            Err(fault)
-        }
-    }
-}
-
-/// As much of a name as is shown, in bytes.
-const SHOWN: usize = 64;
-
-/// Whether a field is not to pass because a service may take it for another one.
-fn is_mistakable(name: &HeaderName, names: FieldNames) -> bool {
-    let name = name.as_str();
-    if !is_folded_with_others(name) {
-        return false;
-    }
-    // Where a message ends is countersign's to say, in every spelling.
-    names != FieldNames::Keep
-        || folds_to(name, "content-length")
-        || folds_to(name, "transfer-encoding")
 }
 
 /// Joins the crumbs of `Cookie` that HTTP/2 allows into the one field that
@@ -170,7 +130,7 @@ pub(super) fn strip_trailers(
     trailers: &mut HeaderMap,
     (identity, names): (&IdentityFields, FieldNames),
 ) -> Result<(), Fault> {
-    check_names(trailers, names)?;
+    field_names::check(trailers, names)?;
     drop_where(trailers, |name| {
         is_hop_by_hop(name)
             || is_mistakable(name, names)
@@ -423,10 +383,10 @@ mod tests {
         assert_eq!(left(FieldNames::Keep), (true, kept.to_vec()));
         assert!(!left(FieldNames::Strict).0);
         let head = headers(&fields);
-        assert!(check_names(&head, FieldNames::Strict).is_err());
-        assert!(check_names(&head, FieldNames::Drop).is_ok());
+        assert!(field_names::check(&head, FieldNames::Strict).is_err());
+        assert!(field_names::check(&head, FieldNames::Drop).is_ok());
         let plain = headers(&[("x-user", "1"), ("te", "trailers")]);
-        assert!(check_names(&plain, FieldNames::Strict).is_ok());
+        assert!(field_names::check(&plain, FieldNames::Strict).is_ok());
     }
 
     #[test]

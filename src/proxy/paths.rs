@@ -19,7 +19,7 @@ use http::uri::PathAndQuery;
 use http::{Uri, request};
 
 use super::fault::Fault;
-use super::target::{hex, is_dots, percent_decoded};
+use super::readings::{hex, is_dots, percent_decoded};
 use crate::config::PathForm;
 
 /// Brings the path of a request into the form of its listener.
