@@ -18,6 +18,9 @@
 
 pub mod cli;
 pub mod config;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generation;
 pub mod identity;
 pub mod listener;

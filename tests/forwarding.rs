@@ -59,7 +59,8 @@ impl Scene {
 
 #[tokio::test]
 async fn method_path_query_fields_and_content_arrive_as_they_were_sent() {
-    let scene = Scene::with(Upstream::start().await).await;
+    let raw = "listeners.public.path = 'raw'";
+    let scene = Scene::configured(Upstream::start().await, raw).await;
     let path = "/a%2Fb/%C3%BC//c?x=%20&&y=[1]&empty=";
     let sent = request(Method::PATCH, path, Body::full("content"));
     let sent = with(with(sent, "x-twice", "one"), "x-twice", "two");

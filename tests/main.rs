@@ -59,4 +59,7 @@ mod support;
 mod trust_seen;
 mod under_load;
 mod upstreams;
+mod wire;
+mod wire_any;
+mod wire_paths;
 mod withdrawal;

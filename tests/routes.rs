@@ -405,7 +405,7 @@ async fn admits_one(scene: &Scene, proxy: &Proxy, good: &Leaf, bad: &Leaf) {
 /// listener, `plain`, takes every host.
 async fn with_a_closed_route(upstream: &Upstream, closed: &str) -> Proxy {
     Setup::new(&Pki::new(), upstream)
-        .with("listeners.plain.bind = '127.0.0.1:0'")
+        .with("listeners.plain = { bind = '127.0.0.1:0', path = 'raw' }")
         .with(&format!(
             "routes = [
                 {{ {closed}, allow = [{{ dns = 'nobody.test' }}], upstream = 'orders' }},

@@ -269,7 +269,7 @@ async fn method_that_deny_names_does_not_get_through_in_another_reading() {
 async fn path_of_a_rule_holds_in_every_reading_of_the_request() {
     let route =
         "path = '/api/', allow = [{ uri = 'spiffe://prod.example/*', path = '/api/public/' }]";
-    let scene = Scene::new(route).await;
+    let scene = Scene::with(route, "listeners.public.path = 'raw'").await;
     let client = scene.client();
     for path in [
         "/api/public",
@@ -309,7 +309,8 @@ async fn path_of_a_rule_holds_in_every_reading_of_the_request() {
 
 #[tokio::test]
 async fn path_that_deny_names_is_not_reached_in_another_reading() {
-    let scene = Scene::new("deny = [{ path = '/admin' }]").await;
+    let raw = "listeners.public.path = 'raw'";
+    let scene = Scene::with("deny = [{ path = '/admin' }]", raw).await;
     let client = scene.client();
     assert_eq!(scene.get(&client, "/admin/x").await, 403);
     assert_eq!(scene.get(&client, "/adminx").await, 200);

@@ -17,6 +17,7 @@ use super::section::{Field, Read, Section};
 use super::signed;
 use super::units::quoted;
 use super::values::network;
+use super::wire;
 
 /// More connections than one machine has memory for.
 const MOST_CONNECTIONS: usize = 10_000_000;
@@ -45,6 +46,9 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
     let jwks_path = section.optional("jwks_path", signed::jwks_path);
     let tls = section.optional("tls", |field| field.section(|tls| self::tls(tls, bundles)));
     let limits = section.subsection("limits", limits);
+    let path = wire::path(section);
+    let known = accepted.as_ref().ok().and_then(Option::as_ref);
+    let field_names = wire::field_names(section, known);
     let (bind, tls) = (bind?, tls?);
     if tls.is_none() && !allow_plaintext? {
         stays_on_this_machine(section, &bind)?;
@@ -61,6 +65,8 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
         trusted_proxies: trusted_proxies?,
         jwks_path: jwks_path?,
         accepted,
+        field_names: field_names?,
+        path: path?,
     })
 }
 

@@ -52,6 +52,7 @@ mod units;
 mod upstreams;
 mod values;
 mod whole;
+mod wire;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -66,12 +67,12 @@ pub use expression::{
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
     AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, ClientPolicy,
-    CredentialSource, CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode,
-    Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
-    NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, Place,
-    PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
-    StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamId,
-    UpstreamTls, UpstreamTrust, Who, is_within,
+    CredentialSource, CrlCheck, Endpoint, EndpointAddress, FieldNames, HostPattern, KeyExchange,
+    LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel,
+    NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate,
+    PathForm, Place, PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer,
+    Share, StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream,
+    UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

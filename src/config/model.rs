@@ -17,6 +17,7 @@ mod routes;
 mod rules;
 mod trust;
 mod upstreams;
+mod wire;
 
 pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
 pub use listeners::{
@@ -33,6 +34,7 @@ pub use routes::{HostPattern, Route};
 pub use rules::{Callers, NamedRules, Rule, Says, Who, is_within};
 pub use trust::{CrlCheck, OnCrlFault, OnWithdrawal, Share, TrustBundle};
 pub use upstreams::{Endpoint, EndpointAddress, Upstream, UpstreamTls, UpstreamTrust};
+pub use wire::{FieldNames, PathForm};
 
 /// A value and the place in the file where it was written.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -67,6 +67,19 @@ pub fn fold_field_name(name: &str) -> String {
     name.bytes().map(|byte| char::from(fold(byte))).collect()
 }
 
+/// Whether some servers take a field of this name for another one: it holds
+/// something else than letters, digits and `-`.
+pub fn is_folded_with_others(name: &str) -> bool {
+    !name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Whether `name` is, to such a server, the name whose one spelling is `folded`.
+pub fn folds_to(name: &str, folded: &str) -> bool {
+    name.len() == folded.len() && compare(folded, name) == Ordering::Equal
+}
+
 fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() {
         byte.to_ascii_lowercase()
@@ -206,6 +219,22 @@ mod tests {
             "x--caller",
         ] {
             assert!(!fields().contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_folded_with_others_hold_more_than_letters_digits_and_hyphens() {
+        for name in ["x_user", "X.User", "x-user~", "$wscc", "a!b"] {
+            assert!(is_folded_with_others(name), "{name}");
+        }
+        for name in ["x-user", "X-User-2", "te", ""] {
+            assert!(!is_folded_with_others(name), "{name}");
+        }
+        for name in ["content-length", "Content_Length", "CONTENT.LENGTH"] {
+            assert!(folds_to(name, "content-length"), "{name}");
+        }
+        for name in ["content-lengths", "content-lengt", "contentxlength"] {
+            assert!(!folds_to(name, "content-length"), "{name}");
         }
     }
 

@@ -54,7 +54,7 @@ pub use claim::{Chain, Identity, MalformedStatement, Names, StatedNames};
 pub use decoding::{DecodeError, Decoding};
 pub(crate) use distinguished_name::write as rfc4514;
 pub use encoding::{ENCODING_BUDGET, EncodeError, Encoding, Tellers, XfccKeys};
-pub use fields::{IdentityFields, fold_field_name};
+pub use fields::{IdentityFields, fold_field_name, folds_to, is_folded_with_others};
 pub use fingerprint::{Fingerprint, MalformedFingerprint};
 pub use names::{CertificateNames, UnreadableCertificate};
 pub use pattern::{

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Limits;
+use crate::proxy::Ambiguity;
 
 /// What one connection is doing. Shared by its byte stream, its requests and
 /// its timer, all on one worker; atomics only because the HTTP library wants
@@ -32,8 +33,8 @@ pub(super) struct Activity {
     held: Mutex<BTreeMap<u32, Held>>,
     /// HTTP on it has ended; what comes now is a tunnel's.
     http_over: AtomicBool,
-    /// What makes its requests ambiguous.
-    ambiguous: OnceLock<&'static str>,
+    /// What makes one of its requests, and all that come behind it, ambiguous.
+    ambiguous: OnceLock<Ambiguity>,
 }
 
 /// What one HTTP/2 stream has to send.
@@ -135,13 +136,8 @@ impl Activity {
     }
 
     /// What came can be read in two ways; the first reason counts.
-    pub(super) fn ambiguous(&self, reason: &'static str) {
+    pub(super) fn ambiguous(&self, reason: Ambiguity) {
         self.ambiguous.get_or_init(|| reason);
-    }
-
-    /// Why its requests cannot be trusted to begin and end where they seem to.
-    pub(super) fn ambiguity(&self) -> Option<&'static str> {
-        self.ambiguous.get().copied()
     }
 
     fn open(&self) -> u32 {
@@ -194,6 +190,12 @@ impl Activity {
 }
 
 impl OpenRequest {
+    /// Why it cannot be trusted to begin and end where it seems to.
+    pub(super) fn ambiguity(&self) -> Option<&'static str> {
+        let known = self.activity.ambiguous.get()?;
+        (known.request <= self.number).then_some(known.rule)
+    }
+
     /// A piece of its response is handed out to be written.
     pub(super) fn hand_out(&self) -> Untaken {
         let activity = &self.activity;

@@ -289,7 +289,7 @@ async fn carry_http(
         let (open, activity) = (Rc::clone(open), Arc::clone(&activity));
         move |request: Request<Incoming>| {
             let under_way = activity.request();
-            let ambiguity = activity.ambiguity();
+            let ambiguity = under_way.ambiguity();
             let caller = open.caller();
             // Else it could go on asking for ever.
             if caller.downstream().why_not_served().is_some() {

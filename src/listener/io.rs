@@ -49,15 +49,27 @@ impl Watched {
         }
     }
 
-    fn read_along(&mut self, bytes: &[u8]) {
+    /// Reads along.
+    ///
+    /// # Errors
+    ///
+    /// The body of a request that is under way cannot be read in one way only:
+    /// nobody may take what has come for the whole of it. A request that has yet
+    /// to be begun is refused when it is ([`OpenRequest::ambiguity`]).
+    fn read_along(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(framing) = &mut self.framing
             && !self.activity.is_http_over()
         {
-            if let Err(reason) = framing.read(bytes) {
-                self.activity.ambiguous(reason);
-            }
+            let read = framing.read(bytes);
             self.activity.head(framing.in_head());
+            if let Err(reason) = read {
+                self.activity.ambiguous(reason);
+                if reason.under_way {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, reason.rule));
+                }
+            }
         }
+        Ok(())
     }
 
     /// Whether the client is in the middle of a request, as far as is known.
@@ -67,12 +79,12 @@ impl Watched {
     }
 
     /// Hands out what was read ahead.
-    fn take_ahead(&mut self, buf: &mut ReadBuf<'_>) {
+    fn take_ahead(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
         let now = self.ahead.len().min(buf.remaining());
         let rest = self.ahead.split_off(now);
         let first = std::mem::replace(&mut self.ahead, rest);
         buf.put_slice(&first);
-        self.read_along(&first);
+        self.read_along(&first)
     }
 
     fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -89,13 +101,12 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.ahead.is_empty() {
-            this.take_ahead(buf);
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(this.take_ahead(buf));
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
         match buf.filled().get(before..) {
-            Some(fresh) if !fresh.is_empty() => this.read_along(fresh),
+            Some(fresh) if !fresh.is_empty() => this.read_along(fresh)?,
             _ => this.ended |= read.is_ready() && buf.remaining() > 0,
         }
         read

@@ -13,7 +13,8 @@ use super::exchange::Exchange;
 use super::fault::Fault;
 use super::handle::Proxy;
 use super::party::Party;
-use super::target::{self, Target};
+use super::readings;
+use super::target::Target;
 use crate::config::Route;
 use crate::policy::{self, Facts, Permit};
 
@@ -106,7 +107,7 @@ fn check_methods(
     (facts, head): (&Facts<'_>, &request::Parts),
     readings: &[String],
 ) -> Result<(), Fault> {
-    for method in target::other_methods(head)? {
+    for method in readings::other_methods(head)? {
         let paths = std::iter::once(facts.path).chain(readings.iter().map(String::as_str));
         for path in paths {
             let facts = Facts {

@@ -24,6 +24,8 @@ pub enum BodyFault {
     ClientStalled(Duration),
     /// The client's body is broken.
     Client(hyper::Error),
+    /// The fields behind the client's body are refused, and why.
+    Trailers(String),
     /// The request is being sent again: what was made of its body before is void.
     SentAgain,
     /// The upstream sent no further piece in time.
@@ -42,6 +44,7 @@ impl fmt::Display for BodyFault {
                 )
             }
             Self::Client(cause) => write!(f, "the request body broke off: {cause}"),
+            Self::Trailers(cause) => write!(f, "in the trailers, {cause}"),
             Self::SentAgain => f.write_str("the request is being sent again"),
             Self::UpstreamStalled(limit) => {
                 write!(
@@ -58,7 +61,10 @@ impl std::error::Error for BodyFault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Client(cause) | Self::Upstream(cause) => Some(cause),
-            Self::ClientStalled(_) | Self::SentAgain | Self::UpstreamStalled(_) => None,
+            Self::ClientStalled(_)
+            | Self::SentAgain
+            | Self::Trailers(_)
+            | Self::UpstreamStalled(_) => None,
         }
     }
 }

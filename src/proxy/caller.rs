@@ -13,7 +13,7 @@ use super::forwarding::Origin;
 use super::handle::Proxy;
 use super::party::Party;
 use super::site::Site;
-use crate::config::{Limits, ListenerId};
+use crate::config::{FieldNames, Limits, ListenerId, PathForm};
 use crate::identity::{AnchorName, PeerIdentity};
 use crate::tls::{Misdirected, ServerTls};
 
@@ -31,6 +31,8 @@ pub struct Caller {
     origin: Origin,
     /// What the chain of the peer itself rests on.
     anchor: Option<Arc<AnchorName>>,
+    /// What becomes of fields and paths that can be read in several ways.
+    reading: (FieldNames, PathForm),
     /// The peer itself.
     party: Rc<Party>,
     /// Those for whom the peer speaks; `None`: it may not.
@@ -55,8 +57,10 @@ impl Caller {
             })
         });
         let upstreams = site.plans().len();
+        let reading = site.config().listener(listener);
         Rc::new(Self {
             listener,
+            reading: reading.map_or_else(Default::default, |one| (one.field_names, one.path)),
             tls: site.server(listener).cloned(),
             origin: Origin::new(address, downstream.is_tls(), trusted),
             party: Party::new(downstream.shared_peer().cloned(), upstreams),
@@ -85,6 +89,16 @@ impl Caller {
     pub fn limits(&self) -> Option<Limits> {
         let listener = self.site().config().listener(self.listener)?;
         Some(listener.limits)
+    }
+
+    /// What becomes of fields whose names some services take for others.
+    pub(super) fn field_names(&self) -> FieldNames {
+        self.reading.0
+    }
+
+    /// What becomes of paths that can be read in several ways.
+    pub(super) fn path_form(&self) -> PathForm {
+        self.reading.1
     }
 
     /// The listener it connected to.

@@ -12,6 +12,8 @@ const MAX_LINE: usize = 512;
 #[derive(Debug)]
 pub struct Framing {
     state: State,
+    /// Which request this is, counted from 0.
+    request: u32,
     /// The beginning of the line under way, where it is of interest.
     line: Vec<u8>,
     /// Whether it is.
@@ -22,6 +24,18 @@ pub struct Framing {
     head: Head,
 }
 
+/// What cannot be read in one way only.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ambiguity {
+    /// The rule that is broken, and where it stands.
+    pub rule: &'static str,
+    /// In which request, counted from 0.
+    pub request: u32,
+    /// Whether its head was complete before the piece that breaks the rule, so
+    /// that it is under way already.
+    pub under_way: bool,
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
     RequestLine,
@@ -29,6 +43,8 @@ enum State {
     Body(u64),
     ChunkSize,
     Chunk(u64),
+    /// The line end behind a chunk.
+    ChunkEnd,
     Trailer,
     /// It has been said that this cannot be followed.
     Lost,
@@ -45,6 +61,7 @@ impl Default for Framing {
     fn default() -> Self {
         Self {
             state: State::RequestLine,
+            request: 0,
             line: Vec::new(),
             wanted: false,
             length: 0,
@@ -69,16 +86,25 @@ impl Framing {
         self.state == State::RequestLine && self.length == 0
     }
 
-    /// Reads on. The first rule that is broken is returned; after that nothing
-    /// is read any more.
-    pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), &'static str> {
+    /// Reads on.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that is broken; after that nothing is read any more.
+    pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), Ambiguity> {
+        let begun = (!self.in_head() && !self.is_between()).then_some(self.request);
         while !bytes.is_empty() && self.state != State::Lost {
             bytes = match self.state {
                 State::Body(left) => self.skip(bytes, left, State::Body, State::RequestLine),
-                State::Chunk(left) => self.skip(bytes, left, State::Chunk, State::ChunkSize),
-                _ => self
-                    .read_line(bytes)
-                    .inspect_err(|_| self.state = State::Lost)?,
+                State::Chunk(left) => self.skip(bytes, left, State::Chunk, State::ChunkEnd),
+                _ => self.read_line(bytes).map_err(|rule| {
+                    self.state = State::Lost;
+                    Ambiguity {
+                        rule,
+                        request: self.request,
+                        under_way: begun == Some(self.request),
+                    }
+                })?,
             };
         }
         Ok(())
@@ -96,7 +122,7 @@ impl Framing {
             self.state = more(left - here);
             return &[];
         }
-        self.state = done;
+        self.enter(done);
         let skipped = usize::try_from(left).unwrap_or(bytes.len());
         bytes.get(skipped..).unwrap_or_default()
     }
@@ -108,6 +134,10 @@ impl Framing {
         if self.length == 0 {
             self.wanted = self.state != State::RequestLine
                 && part.first().is_some_and(|first| is_of_interest(*first));
+        }
+        // The library takes a fragment for a thing that may be left out.
+        if self.state == State::RequestLine && part.contains(&b'#') {
+            return Err("a fragment in the request target (RFC 9112 section 3.2)");
         }
         self.length = self.length.saturating_add(part.len());
         if self.wanted {
@@ -131,10 +161,18 @@ impl Framing {
         Ok(bytes.get(end + 1..).unwrap_or_default())
     }
 
+    /// Goes on in another state; where a request may begin, another one does.
+    fn enter(&mut self, state: State) {
+        if state == State::RequestLine {
+            self.request = self.request.saturating_add(1);
+        }
+        self.state = state;
+    }
+
     fn end_line(&mut self, line: &[u8], empty: bool) -> Result<(), &'static str> {
-        self.state = match self.state {
+        let next = match self.state {
             // An empty line before a request is passed over (RFC 9112 §2.2).
-            State::RequestLine if empty => State::RequestLine,
+            State::RequestLine if empty => return Ok(()),
             State::RequestLine => State::Field,
             State::Field if empty => std::mem::take(&mut self.head).body()?,
             State::Field => {
@@ -144,13 +182,17 @@ impl Framing {
             State::ChunkSize => {
                 match chunk_size(line).ok_or("a chunk without a size (RFC 9112 section 7.1)")? {
                     0 => State::Trailer,
-                    // With the line end behind it.
-                    size => State::Chunk(size.saturating_add(2)),
+                    size => State::Chunk(size),
                 }
+            }
+            State::ChunkEnd if empty => State::ChunkSize,
+            State::ChunkEnd => {
+                return Err("a chunk that is longer than it says (RFC 9112 section 7.1)");
             }
             State::Trailer if empty => State::RequestLine,
             state => state,
         };
+        self.enter(next);
         Ok(())
     }
 }
@@ -203,7 +245,8 @@ fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    std::str::from_utf8(value).ok()?.parse().ok()
+    let length = std::str::from_utf8(value).ok()?.parse().ok()?;
+    (length <= LONGEST).then_some(length)
 }
 
 /// The hexadecimal number before any extension.
@@ -213,27 +256,43 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
         .position(|byte| !byte.is_ascii_hexdigit())
         .unwrap_or(line.len());
     let (digits, rest) = line.split_at(end);
-    // Without any of these the line was too long to be kept whole.
-    if !matches!(rest.first(), Some(b';' | b'\r' | b' ' | b'\t')) {
+    // White space may stand before an extension, but not without one. With
+    // neither of these the line was too long to be kept whole.
+    if !matches!(rest.trim_ascii_start().first(), Some(b';')) && rest != b"\r" {
         return None;
     }
-    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    if digits.len() > MOST_DIGITS {
+        return None;
+    }
+    let size = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    (size <= LONGEST).then_some(size)
 }
+
+/// The longest body or chunk, in bytes: more than this many servers take for a
+/// negative number.
+const LONGEST: u64 = i64::MAX as u64;
+/// The most digits of a chunk's size; of more, a server may drop some.
+const MOST_DIGITS: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// What is broken, and in which request.
+    fn what(outcome: Result<(), Ambiguity>) -> Result<(), (&'static str, u32)> {
+        outcome.map_err(|found| (found.rule, found.request))
+    }
+
     /// Reads it whole, and again byte by byte: the outcome is the same.
-    fn verdict(bytes: &str) -> Result<(), &'static str> {
+    fn verdict(bytes: &str) -> Result<(), (&'static str, u32)> {
         let whole = Framing::default().read(bytes.as_bytes());
         let mut framing = Framing::default();
         let pieces = bytes
             .as_bytes()
             .chunks(1)
             .try_for_each(|piece| framing.read(piece));
-        assert_eq!(whole, pieces, "{bytes:?}");
-        whole
+        assert_eq!(what(whole), what(pieces), "{bytes:?}");
+        what(whole)
     }
 
     const NEXT_IS_BAD: &str = "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n";
@@ -271,7 +330,9 @@ mod tests {
                 assert_eq!(framing.read(one), Ok(()), "{good:?} cut at {cut}");
                 assert_eq!(framing.read(other), Ok(()), "{good:?} cut at {cut}");
                 assert_eq!(
-                    framing.read(NEXT_IS_BAD.as_bytes()),
+                    framing
+                        .read(NEXT_IS_BAD.as_bytes())
+                        .map_err(|found| found.rule),
                     Err("Content-Length is not a number (RFC 9112 section 6.3)"),
                     "{good:?} cut at {cut}"
                 );
@@ -305,8 +366,41 @@ mod tests {
             "GET / HTTP/1.1\nHost: a\n\n",
             "GET / HTTP/1.1\r\nA: b\n\r\n",
             "GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+            "GET / HTTP/1.1\r\n A: b\r\n\r\n",
+            "GET /a#b HTTP/1.1\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 9223372036854775808\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n00000000000000001\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n8000000000000000\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1 \r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1 x\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\n\r\n",
         ] {
             assert!(verdict(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_under_way_is_told_from_those_behind_it() {
+        let found = |pieces: &[&str]| {
+            let mut framing = Framing::default();
+            let mut read = pieces.iter().map(|piece| framing.read(piece.as_bytes()));
+            let found = read.find_map(Result::err).unwrap();
+            (found.request, found.under_way)
+        };
+        let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let whole = "GET / HTTP/1.1\r\n\r\n";
+        for (pieces, known) in [
+            (&[head, "x\r\n"][..], (0, true)),
+            (&[&format!("{head}x\r\n")], (0, false)),
+            (&[head, &format!("0\r\n\r\n{NEXT_IS_BAD}")], (1, false)),
+            (&[whole, head, "1\r\n", "ab\r\n"], (1, true)),
+            (&[&format!("{whole}{head}"), "x\r\n"], (1, true)),
+            (&[&format!("{whole}\r\n{whole}{NEXT_IS_BAD}")], (2, false)),
+            (&["GET / HTTP/1.1\r\n", " a: b\r\n"], (0, false)),
+        ] {
+            assert_eq!(found(pieces), known, "{pieces:?}");
         }
     }
 
@@ -347,7 +441,7 @@ mod tests {
             let whole = framing.read(&bytes);
             let mut framing = Framing::default();
             let pieces = bytes.chunks(3).try_for_each(|piece| framing.read(piece));
-            proptest::prop_assert_eq!(whole, pieces);
+            proptest::prop_assert_eq!(what(whole), what(pieces));
         }
     }
 }

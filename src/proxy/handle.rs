@@ -25,7 +25,7 @@ use super::party::Party;
 use super::request_body::RequestBody;
 use super::site::Site;
 use super::target::{self, Target};
-use super::{headers, keys, tunnel};
+use super::{field_names, headers, keys, paths, readings, tunnel};
 use crate::config::{Route, UpstreamId};
 use crate::policy::Permit;
 use crate::telemetry::ReferenceId;
@@ -136,7 +136,7 @@ impl Caller {
     /// Carries one request to its upstream and gives the response.
     ///
     /// It does not fail: what goes wrong is a response too. `ambiguity` is what
-    /// makes the bytes of this connection readable in two ways, if anything does.
+    /// makes the bytes of this request readable in two ways, if anything does.
     pub async fn handle(
         self: Rc<Self>,
         request: Request<Incoming>,
@@ -186,6 +186,8 @@ impl Caller {
     ) -> Result<Readied, Fault> {
         self.downstream().admit()?;
         let proxy = self.proxy();
+        field_names::check(&head.headers, self.field_names())?;
+        paths::settle(self.path_form(), head)?;
         let party = self.party(&mut head.headers)?;
         exchange.is_for(&party);
         let way = match proxy.admit((self, &party), head, exchange)? {
@@ -220,7 +222,7 @@ impl Proxy {
         head: &request::Parts,
         exchange: &mut Exchange,
     ) -> Result<Admitted, Fault> {
-        let target = target::read(head)?;
+        let target = target::read(head, caller.downstream().is_tls())?;
         caller
             .may_ask_for(&target.host)
             .map_err(|why| misdirected((&target.host, caller.downstream().server_name()), why))?;
@@ -235,7 +237,7 @@ impl Proxy {
         ) else {
             return Err(no_route(&target));
         };
-        let readings = target::other_readings(target.path);
+        let readings = readings::other_readings(target.path);
         self.check_routes(caller, &target, (index, &readings))?;
         exchange.routed(index, route);
         let facts = facts((caller, party), head, &target);

@@ -6,7 +6,10 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::fault::Fault;
+use super::field_names::{self, is_mistakable};
 use super::forwarding;
+use crate::config::FieldNames;
 use crate::identity::IdentityFields;
 
 /// What a request's hop-by-hop fields said, before they were removed.
@@ -32,7 +35,7 @@ pub(super) fn drop_field(headers: &mut HeaderMap, name: &HeaderName) {
 /// that say where the request came from.
 pub(super) fn strip_request(
     headers: &mut HeaderMap,
-    identity: &IdentityFields,
+    (identity, names): (&IdentityFields, FieldNames),
     trusted_sender: bool,
 ) -> Hop {
     let hop = read_hop(headers);
@@ -41,6 +44,7 @@ pub(super) fn strip_request(
         is_hop_by_hop(name)
             || nominated.contains(name)
             || identity.contains(name.as_str())
+            || is_mistakable(name, names)
             || (!trusted_sender && forwarding::is_forwarding_field(name.as_str()))
     });
     hop
@@ -118,9 +122,18 @@ pub(super) fn settle_vary(headers: &mut HeaderMap, identity: &IdentityFields) {
 
 /// Removes from trailers what must not come in them (RFC 9110 §6.5.1), beside
 /// all that is removed from heads.
-pub(super) fn strip_trailers(trailers: &mut HeaderMap, identity: &IdentityFields) {
+///
+/// # Errors
+///
+/// A name that is refused in heads, too.
+pub(super) fn strip_trailers(
+    trailers: &mut HeaderMap,
+    (identity, names): (&IdentityFields, FieldNames),
+) -> Result<(), Fault> {
+    field_names::check(trailers, names)?;
     drop_where(trailers, |name| {
         is_hop_by_hop(name)
+            || is_mistakable(name, names)
             || *name == HOST
             || *name == CONTENT_LENGTH
             || *name == AUTHORIZATION
@@ -128,6 +141,7 @@ pub(super) fn strip_trailers(trailers: &mut HeaderMap, identity: &IdentityFields
             || identity.contains(name.as_str())
             || forwarding::is_forwarding_field(name.as_str())
     });
+    Ok(())
 }
 
 /// Removes from a response's trailers what belongs to one connection alone, or
@@ -230,7 +244,10 @@ mod tests {
         let mut map = headers(fields);
         strip_request(
             &mut map,
-            &IdentityFields::new(std::iter::empty::<HeaderName>()),
+            (
+                &IdentityFields::new(std::iter::empty::<HeaderName>()),
+                FieldNames::Drop,
+            ),
             trusted,
         );
         map.keys().map(ToString::to_string).collect()
@@ -314,7 +331,7 @@ mod tests {
         let line = HeaderValue::from_bytes(b"x-one, \xff").unwrap();
         map.append(CONNECTION, line);
         let none = IdentityFields::new(std::iter::empty::<HeaderName>());
-        strip_request(&mut map, &none, false);
+        strip_request(&mut map, (&none, FieldNames::Drop), false);
         assert!(map.is_empty(), "{map:?}");
     }
 
@@ -340,7 +357,36 @@ mod tests {
             ("accept", "*/*"),
         ];
         assert_eq!(stripped(&fields, false), ["accept"]);
-        assert_eq!(stripped(&fields, true).len(), 4);
+        assert_eq!(stripped(&fields, true).len(), 3);
+    }
+
+    #[test]
+    fn names_that_services_fold_are_refused_dropped_or_kept_and_identity_never_is() {
+        let fields = [
+            ("x_user", "1"),
+            ("x.user", "1"),
+            ("x-user", "1"),
+            ("content_length", "5"),
+            ("x_forwarded.client_cert", "forged"),
+        ];
+        let identity = IdentityFields::new(std::iter::empty::<HeaderName>());
+        let left = |names| {
+            let (mut head, mut trailers) = (headers(&fields), headers(&fields));
+            strip_request(&mut head, (&identity, names), true);
+            let passes = strip_trailers(&mut trailers, (&identity, names)).is_ok();
+            let names = |map: &HeaderMap| map.keys().map(ToString::to_string).collect::<Vec<_>>();
+            assert!(!passes || names(&head) == names(&trailers));
+            (passes, names(&head))
+        };
+        assert_eq!(left(FieldNames::Drop), (true, vec!["x-user".to_owned()]));
+        let kept = ["x_user", "x.user", "x-user"].map(ToOwned::to_owned);
+        assert_eq!(left(FieldNames::Keep), (true, kept.to_vec()));
+        assert!(!left(FieldNames::Strict).0);
+        let head = headers(&fields);
+        assert!(field_names::check(&head, FieldNames::Strict).is_err());
+        assert!(field_names::check(&head, FieldNames::Drop).is_ok());
+        let plain = headers(&[("x-user", "1"), ("te", "trailers")]);
+        assert!(field_names::check(&plain, FieldNames::Strict).is_ok());
     }
 
     #[test]
@@ -393,7 +439,7 @@ mod tests {
             let mut map = headers(&pairs);
             let named: Vec<_> = Nominated::of(&map).0;
             let identity = IdentityFields::new(std::iter::empty::<HeaderName>());
-            strip_request(&mut map, &identity, false);
+            strip_request(&mut map, (&identity, FieldNames::Keep), false);
             for name in named {
                 prop_assert!(!map.contains_key(&name), "{name}");
             }
@@ -409,9 +455,9 @@ mod tests {
             let pairs: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let identity = IdentityFields::new(std::iter::empty::<HeaderName>());
             let mut once = headers(&pairs);
-            strip_request(&mut once, &identity, false);
+            strip_request(&mut once, (&identity, FieldNames::Drop), false);
             let mut twice = once.clone();
-            strip_request(&mut twice, &identity, false);
+            strip_request(&mut twice, (&identity, FieldNames::Drop), false);
             prop_assert_eq!(once, twice);
         }
     }

@@ -62,7 +62,8 @@ impl Outbound<'_> {
         let plan = upstream.plan;
         let fields = &mut head.headers;
         let trusted = caller.origin().is_trusted();
-        let mut hop = headers::strip_request(fields, site.identity_fields(), trusted);
+        let known = (site.identity_fields().as_ref(), caller.field_names());
+        let mut hop = headers::strip_request(fields, known, trusted);
         if head.version == Version::HTTP_10 {
             // It cannot be asked to change (RFC 9110 §7.8).
             hop.upgrade = None;

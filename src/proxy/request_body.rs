@@ -26,6 +26,7 @@ use tokio::time::Sleep;
 
 use super::body::{BodyFault, Patience, Received};
 use super::headers;
+use crate::config::FieldNames;
 use crate::identity::IdentityFields;
 
 /// How long a client that expects `100 Continue` waits for the upstream's own;
@@ -59,7 +60,7 @@ impl RequestBody {
     /// A body whose pieces may be `limit` apart. `received` counts its bytes.
     pub(super) fn new(
         incoming: Incoming,
-        identity_fields: &Arc<IdentityFields>,
+        (identity_fields, names): (&Arc<IdentityFields>, FieldNames),
         limit: Duration,
         received: &Rc<Received>,
     ) -> Self {
@@ -70,6 +71,7 @@ impl RequestBody {
             incoming,
             patience: Patience::new(limit),
             identity_fields: Arc::clone(identity_fields),
+            names,
             received: Rc::clone(received),
         }))
     }
@@ -174,6 +176,7 @@ struct ClientBody {
     incoming: Incoming,
     patience: Patience,
     identity_fields: Arc<IdentityFields>,
+    names: FieldNames,
     received: Rc<Received>,
 }
 
@@ -192,16 +195,18 @@ impl ClientBody {
         };
         self.patience.content();
         Poll::Ready(match frame {
-            Some(Ok(frame)) => Some(Ok(self.checked(frame))),
+            Some(Ok(frame)) => Some(self.checked(frame)),
             Some(Err(cause)) => Some(Err(BodyFault::Client(cause))),
             None => None,
         })
     }
 
-    fn checked(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match frame.into_trailers() {
+    fn checked(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyFault> {
+        Ok(match frame.into_trailers() {
             Ok(mut trailers) => {
-                headers::strip_trailers(&mut trailers, &self.identity_fields);
+                let known = (&*self.identity_fields, self.names);
+                headers::strip_trailers(&mut trailers, known)
+                    .map_err(|refused| BodyFault::Trailers(refused.cause))?;
                 Frame::trailers(trailers)
             }
             Err(frame) => {
@@ -209,7 +214,7 @@ impl ClientBody {
                 self.received.add(length);
                 frame
             }
-        }
+        })
     }
 }
 

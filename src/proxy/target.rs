@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderMap, HeaderValue, Method, request};
+use http::{HeaderMap, HeaderValue, Method, Version, request};
 
 use super::fault::{Fault, Kind, Phase, Side};
+use super::readings::{MAX_DECODINGS, is_dots, percent_decoded};
 use crate::identity::canonical_dns;
 
 /// Where a request is addressed to, as countersign and the service both read it.
@@ -21,16 +22,23 @@ pub(super) struct Target<'a> {
 }
 
 /// Reads the target of a request, and refuses what could be read in two ways.
+/// `tls`: whether it came over TLS.
 ///
 /// # Errors
 ///
 /// A malformed head, with the rule it breaks.
-pub(super) fn read(head: &request::Parts) -> Result<Target<'_>, Fault> {
+pub(super) fn read(head: &request::Parts, tls: bool) -> Result<Target<'_>, Fault> {
     check_method(&head.method)?;
     check_length(&head.headers)?;
+    check_absolute_form(head, tls)?;
     let authority = authority(head)?;
     let host = host_of(authority)?;
     let path = head.uri.path();
+    if path == "*" && head.method != Method::OPTIONS {
+        return Err(Fault::malformed(
+            "the target `*` with another method than OPTIONS (RFC 9112 section 3.2.4)",
+        ));
+    }
     check_path(path)?;
     Ok(Target {
         authority,
@@ -73,6 +81,30 @@ fn check_length(headers: &HeaderMap) -> Result<(), Fault> {
         return Err(Fault::malformed(
             "Content-Length is not a number (RFC 9110 section 8.6)",
         ));
+    }
+    Ok(())
+}
+
+/// Sees that an absolute target of HTTP/1.1 is one of this connection, and has a
+/// `Host` beside it (RFC 9112 §3.2.2).
+fn check_absolute_form(head: &request::Parts, tls: bool) -> Result<(), Fault> {
+    if head.version > Version::HTTP_11 {
+        return Ok(());
+    }
+    let legal = match head.uri.scheme_str() {
+        None => return Ok(()),
+        Some("https") => true,
+        // In front of a plaintext listener TLS may have ended.
+        Some("http") => !tls,
+        Some(_) => false,
+    };
+    if !legal {
+        return Err(Fault::malformed(
+            "the scheme of the request target is not that of the connection (RFC 9110 section 7.4)",
+        ));
+    }
+    if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
+        return Err(Fault::malformed("no Host (RFC 9112 section 3.2)"));
     }
     Ok(())
 }
@@ -175,140 +207,6 @@ fn check_path(path: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether a segment means "here" or "one up", in any spelling (RFC 3986 §6.2.2.2).
-fn is_dots(segment: &[u8]) -> bool {
-    // A parameter (`..;x`) does not change what several servers make of it.
-    let mut rest = segment
-        .split(|byte| *byte == b';')
-        .next()
-        .unwrap_or(segment);
-    let mut dots = 0;
-    loop {
-        rest = match rest {
-            [] => return dots == 1 || dots == 2,
-            [b'.', after @ ..] | [b'%', b'2', b'e' | b'E', after @ ..] => after,
-            _ => return false,
-        };
-        dots += 1;
-        if dots > 2 {
-            return false;
-        }
-    }
-}
-
-/// The most times that percent-encoding is undone; nobody encodes more often
-/// but to deceive.
-const MAX_DECODINGS: usize = 3;
-
-/// What servers that undo percent-encoding, merge slashes, take a backslash for
-/// a slash, drop parameters (`;x`) or end at an encoded `?`, `#` or NUL would
-/// make of a path. Most paths can be
-/// read in one way only, and then this is empty.
-pub(super) fn other_readings(path: &str) -> Vec<String> {
-    let plain =
-        !path.contains("//") && !path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'\\'));
-    if plain {
-        return Vec::new();
-    }
-    let mut readings = Vec::new();
-    let mut decoded = path.as_bytes().to_vec();
-    let mut add = |reading: String| {
-        if reading != path && !readings.contains(&reading) {
-            readings.push(reading);
-        }
-    };
-    for _ in 0..=MAX_DECODINGS {
-        let text = String::from_utf8_lossy(&decoded);
-        add(simplified(&text));
-        // Where these are decoded too early, the path ends before them.
-        if let Some((before, _)) = text.split_once(['?', '#', '\0']) {
-            add(simplified(before));
-        }
-        decoded = percent_decoded(&decoded);
-    }
-    readings
-}
-
-/// What services would make of a method that fold its case, or that take it from
-/// a header field. Most have none of these, and then this is empty.
-///
-/// # Errors
-///
-/// Fields that name several methods: nobody means that.
-pub(super) fn other_methods(head: &request::Parts) -> Result<Vec<String>, Fault> {
-    let method = head.method.as_str();
-    let fields = METHOD_FIELDS
-        .iter()
-        .flat_map(|field| head.headers.get_all(*field));
-    let named = fields.map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let sent = Some(Cow::Borrowed(method)).filter(|sent| sent.contains(is_lower_case));
-    let mut readings: Vec<String> = Vec::new();
-    for text in named.chain(sent) {
-        let reading = text.trim().to_ascii_uppercase();
-        if reading != method && !readings.contains(&reading) {
-            readings.push(reading);
-        }
-    }
-    if readings.len() > MOST_METHODS {
-        return Err(Fault::malformed("header fields name several methods"));
-    }
-    Ok(readings)
-}
-
-fn is_lower_case(character: char) -> bool {
-    character.is_ascii_lowercase()
-}
-
-/// From these, services take the method of a request that was sent with another.
-const METHOD_FIELDS: [&str; 3] = [
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-];
-/// The method itself in another case, and one other.
-const MOST_METHODS: usize = 2;
-
-fn percent_decoded(path: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((first, after)) = rest.split_first() {
-        let byte = match after {
-            [high, low, ..] if *first == b'%' => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        match byte {
-            Some((high, low)) => {
-                out.push((high << 4) | low);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = after;
-            }
-        }
-    }
-    out
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
-}
-
-fn simplified(path: &str) -> String {
-    let mut segments: Vec<&str> = Vec::new();
-    for segment in path.split(['/', '\\']) {
-        match segment.split(';').next().unwrap_or_default() {
-            "" => {}
-            name => segments.push(name),
-        }
-    }
-    let mut out = String::from("/");
-    out.push_str(&segments.join("/"));
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use http::Request;
@@ -324,7 +222,7 @@ mod tests {
     }
 
     fn host(host: &str) -> Option<String> {
-        read(&head("/", Some(host)))
+        read(&head("/", Some(host)), true)
             .ok()
             .map(|target| target.host.into_owned())
     }
@@ -366,56 +264,25 @@ mod tests {
 
     #[test]
     fn an_absolute_target_must_agree_with_host() {
-        assert!(read(&head("http://a.example/x", Some("A.example"))).is_ok());
-        assert!(read(&head("http://a.example/x", Some("b.example"))).is_err());
-        assert!(read(&head("http://a.example/x", None)).is_ok());
-        assert!(read(&head("/x", None)).is_err());
+        let tells = |uri: &str, host: Option<&str>| read(&head(uri, host), true).is_ok();
+        assert!(tells("https://a.example/x", Some("A.example")));
+        assert!(!tells("https://a.example/x", Some("b.example")));
+        assert!(!tells("https://a.example/x", None));
+        assert!(!tells("http://a.example/x", Some("a.example")));
+        assert!(!tells("/x", None));
+        let plain = head("http://a.example/x", Some("a.example"));
+        assert!(read(&plain, false).is_ok());
+        let mut http2 = head("https://a.example/x", None);
+        http2.version = Version::HTTP_2;
+        assert!(read(&http2, true).is_ok());
     }
 
     #[test]
-    fn other_readings_of_a_path_are_found() {
-        assert!(other_readings("/a/b.c/d").is_empty());
-        for (path, reading) in [
-            ("//admin", "/admin"),
-            ("/%2561dmin", "/admin"),
-            ("/%61dmin", "/admin"),
-            ("/admin;x/y", "/admin/y"),
-            ("/admin\\x", "/admin/x"),
-            ("/admin%3fx", "/admin"),
-            ("/admin%2523/x", "/admin"),
-            ("/x/%61dmin%00.png", "/x/admin"),
-        ] {
-            let readings = other_readings(path);
-            assert!(
-                readings.iter().any(|found| found == reading),
-                "{path}: {readings:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn other_readings_of_a_method_are_found() {
-        let head = |method: &str, fields: &[(&str, &str)]| {
-            let mut request = Request::builder().method(method);
-            for (name, value) in fields {
-                request = request.header(*name, *value);
-            }
-            request.body(()).unwrap().into_parts().0
-        };
-        let field = "x-http-method-override";
-        for (method, fields, readings) in [
-            ("GET", &[][..], &[][..]),
-            ("GET", &[(field, "get"), ("x-http-method", "GET")], &[]),
-            ("delete", &[], &["DELETE"]),
-            ("POST", &[(field, " delete ")], &["DELETE"]),
-            ("POST", &[("x-method-override", "PUT")], &["PUT"]),
-            ("Post", &[("x-http-method", "PUT")], &["PUT", "POST"]),
-        ] {
-            let found = other_methods(&head(method, fields)).unwrap();
-            assert_eq!(found, readings, "{method} {fields:?}");
-        }
-        let several = [(field, "A"), (field, "B"), (field, "C")];
-        assert!(other_methods(&head("POST", &several)).is_err());
+    fn the_asterisk_is_a_target_for_options_alone() {
+        let mut asterisk = head("*", Some("a.example"));
+        assert!(read(&asterisk, true).is_err());
+        asterisk.method = Method::OPTIONS;
+        assert!(read(&asterisk, true).is_ok());
     }
 
     #[test]

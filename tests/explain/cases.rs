@@ -130,7 +130,7 @@ type Field = (&'static str, &'static str);
 const XFCC: &str = "x-forwarded-client-cert";
 
 /// Fields of requests, each once in so many.
-const FIELDS: [(u64, Field); 7] = [
+const FIELDS: [(u64, Field); 8] = [
     (3, ("authorization", "Bearer of-the-caller")),
     (3, (XFCC, "URI=spiffe://prod.example/billing")),
     (3, (XFCC, "nonsense")),
@@ -138,6 +138,7 @@ const FIELDS: [(u64, Field); 7] = [
     (4, ("X-SSL-Client-S-DN", "CN=forged")),
     (5, ("cookie", "a=b")),
     (5, ("te", "trailers")),
+    (6, ("x_team", "red")),
 ];
 
 const ODD_HOSTS: [&str; 7] = [
@@ -165,13 +166,14 @@ const PATHS: [&str; 12] = [
     "/anybody",
 ];
 
-const ODD_PATHS: [&str; 11] = [
+const ODD_PATHS: [&str; 12] = [
     "/billing",
     "/keys.json",
     "/keys.json",
     "/other",
     "/%62illing/1",
     "/team//a",
+    "/x/%2e%2e/team/%61",
     "/team/../billing/1",
     "/team/a;x=y",
     "/billing%2f1",

@@ -24,6 +24,7 @@ pub(crate) mod things;
 pub(crate) mod tokens;
 pub(crate) mod trust;
 pub(crate) mod upstream;
+pub(crate) mod witness;
 
 use std::future::Future;
 use std::path::PathBuf;

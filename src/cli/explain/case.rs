@@ -207,6 +207,12 @@ fn head(
     host: &str,
     (http2, tls): (bool, bool),
 ) -> Result<request::Parts, String> {
+    if question.path.contains('#') {
+        return Err(
+            "--path: countersign refuses a request target with a fragment (`#`) with 400, before anything is decided"
+                .to_owned(),
+        );
+    }
     let method = Method::from_bytes(question.method.as_bytes());
     let method =
         method.map_err(|_| format!("--method: \"{}\" is none", shown(&question.method)))?;

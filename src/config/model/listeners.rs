@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    AcceptedAssertions, Bind, BundleId, Located, NamedPolicy, Outcomes, Place, UnknownSni,
+    AcceptedAssertions, Bind, BundleId, FieldNames, Located, NamedPolicy, Outcomes, PathForm,
+    Place, UnknownSni,
 };
 
 /// `[listeners.NAME]`: one address where clients connect.
@@ -31,6 +32,10 @@ pub struct Listener {
     pub jwks_path: Option<String>,
     /// Whose assertions are taken for the callers' identities; `None`: nobody's.
     pub accepted: Option<AcceptedAssertions>,
+    /// What becomes of fields whose names some services take for others.
+    pub field_names: FieldNames,
+    /// What becomes of paths that can be read in several ways.
+    pub path: PathForm,
 }
 
 /// An HTTP version family.

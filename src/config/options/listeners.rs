@@ -3,6 +3,7 @@
 use super::Default::{Is, Required, Unset};
 use super::limits::LIMITS;
 use super::rules::SPEAKERS;
+use super::wire::{FIELD_NAMES, PATH};
 use super::{Opt, Table};
 
 pub(super) const TABLES: &[Table] = &[
@@ -98,6 +99,8 @@ const LISTENER: Table = Table {
             ],
             example: "[\"xfcc\", \"jwt\"]",
         },
+        FIELD_NAMES,
+        PATH,
     ],
 };
 

@@ -14,6 +14,7 @@ mod reference;
 mod routes;
 mod rules;
 mod upstreams;
+mod wire;
 
 pub use manual::manual;
 pub use reference::reference;

@@ -144,6 +144,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("\"certificate\"", "\"name\""),
     ("\"chain\"", "\"leaf\""),
     ("\"drain\"", "\"cut\""),
+    ("\"drop\"", "\"keep\""),
+    ("\"drop\"", "\"strict\""),
     ("\"h2\", \"http/1.1\"", "\"http/1.1\", \"h2\""),
     ("\"info\"", "\"warn\""),
     ("\"internal\"", "\"partners\""),
@@ -196,6 +198,7 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         }
         ("tell_client", _) => vec![line("true")],
         ("max_version", _) => vec![line("\"1.2\"")],
+        ("path", "\"reject\"") => vec![line("\"normalize\""), line("\"raw\"")],
         ("path", path) => vec![line(&path.replace('/', "/x"))],
         ("protocol", _) => vec![line("\"h2\"")],
         ("user", _) => vec![line("\"other\"")],
