@@ -29,6 +29,7 @@ mod files;
 mod fixtures;
 mod forwarding;
 mod framing;
+mod h2_attacks;
 mod handshake;
 mod hello;
 mod hostile;

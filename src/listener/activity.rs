@@ -34,6 +34,8 @@ pub(super) struct Activity {
     http_over: AtomicBool,
     /// What makes its requests ambiguous.
     ambiguous: OnceLock<&'static str>,
+    /// Its HTTP/2 client has sent more frames than it may.
+    flooded: AtomicBool,
 }
 
 /// What one HTTP/2 stream has to send.
@@ -80,6 +82,7 @@ impl Activity {
             held: Mutex::default(),
             http_over: AtomicBool::new(false),
             ambiguous: OnceLock::new(),
+            flooded: AtomicBool::new(false),
         })
     }
 
@@ -142,6 +145,21 @@ impl Activity {
     /// Why its requests cannot be trusted to begin and end where they seem to.
     pub(super) fn ambiguity(&self) -> Option<&'static str> {
         self.ambiguous.get().copied()
+    }
+
+    /// Its HTTP/2 client has sent more frames than it may.
+    pub(super) fn flood(&self) {
+        self.flooded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its HTTP/2 client has sent more frames than it may.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.flooded.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were begun so far, up to the largest number.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     fn open(&self) -> u32 {
@@ -270,6 +288,8 @@ pub(super) mod tests {
             handshake_timeout: SECOND,
             max_connections: std::num::NonZeroUsize::MIN,
             max_header_bytes: std::num::NonZeroU32::MIN,
+            max_concurrent_streams: std::num::NonZeroU32::MIN,
+            max_control_frames: std::num::NonZeroU32::MIN,
         }
     }
 

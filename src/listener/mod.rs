@@ -22,6 +22,8 @@ mod activity;
 mod bind;
 mod connection;
 mod deal;
+mod flood;
+mod frames;
 mod io;
 mod linger;
 mod open;
