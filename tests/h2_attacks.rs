@@ -184,20 +184,20 @@ async fn resets_that_the_server_is_made_to_send_end_the_connection() {
     });
     let scene = Scene::start(upstream.await, "").await;
     let head = head_of("POST", "/slow", &[]);
-    let ways: [(&str, fn(u32) -> Vec<u8>); 3] = [
-        // CVE-2025-8671.
-        ("a window that grows by nothing", |stream| {
+    // CVE-2025-8671. The first is taken for the end at once.
+    let ways: [(&str, Option<u32>, fn(u32) -> Vec<u8>); 3] = [
+        ("a window that grows by nothing", Some(1), |stream| {
             frame(WINDOW_UPDATE, 0, stream, &[0; 4])
         }),
-        ("a window that grows too far", |stream| {
+        ("a window that grows too far", CALM, |stream| {
             frame(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff])
         }),
-        ("a priority over itself", |stream| {
+        ("a priority over itself", CALM, |stream| {
             let itself = [&stream.to_be_bytes()[..], &[1]].concat();
             frame(PRIORITY, 0, stream, &itself)
         }),
     ];
-    for (what, way) in ways {
+    for (what, expected, way) in ways {
         let mut attacker = scene.attacker().await;
         let (taken, reason) = until_cut_off(&mut attacker, |number| {
             let stream = 2 * number + 1;
@@ -206,7 +206,7 @@ async fn resets_that_the_server_is_made_to_send_end_the_connection() {
             both
         })
         .await;
-        assert_eq!(reason, CALM, "{what}");
+        assert_eq!(reason, expected, "{what}");
         assert!(taken < 1_000, "{what}: {taken}");
     }
     scene.survives("made to reset").await;
@@ -272,7 +272,7 @@ async fn uploads_that_are_never_finished_are_bounded_and_cut() {
     let mut statuses = 0;
     for count in 0..200 {
         attacker.send(HEADERS, END_HEADERS, 2 * count + 1, &head).await;
-        attacker.send(DATA, 0, 2 * count + 1, &[b'x'; 4_000]).await;
+        attacker.send(DATA, 0, 2 * count + 1, &[b'x'; 300]).await;
     }
     while statuses < 200 {
         let frame = attacker.next().await.expect("an answer for each");

@@ -30,6 +30,7 @@ mod fixtures;
 mod forwarding;
 mod framing;
 mod h2_attacks;
+mod h2_messages;
 mod handshake;
 mod hello;
 mod hostile;
