@@ -25,6 +25,7 @@ use super::open::{Due, Open};
 use super::refusal::{self, Post};
 use super::sockets::SocketId;
 use super::summons::{Dismissal, Summons};
+use super::tunnels::Tunnels;
 use super::watch::{Ended, Watch};
 use super::worker::{Current, Worker};
 use crate::config::{Limits, Listener, ListenerId, Protocol};
@@ -285,8 +286,10 @@ async fn carry_http(
     let activity = Activity::new(http2);
     let watched = Watched::new(stream, Arc::clone(&activity), &limits, (http2, ahead));
     let io = TokioIo::new(watched);
+    let tunnels = http2.then(|| Tunnels::new(open, &activity));
     let service = service_fn({
         let (open, activity) = (Rc::clone(open), Arc::clone(&activity));
+        let tunnels = tunnels.clone();
         move |request: Request<Incoming>| {
             let under_way = activity.request();
             let ambiguity = activity.ambiguity();
@@ -296,9 +299,13 @@ async fn carry_http(
                 open.summon(Summons::to_part());
             }
             let handling = caller.handle(request, ambiguity);
+            let tunnels = tunnels.clone();
             async move {
                 let response: Response<Counted> =
                     handling.await.map(|body| Counted::new(body, under_way));
+                if let Some(tunnels) = tunnels {
+                    tunnels.carry();
+                }
                 Ok::<_, Infallible>(response)
             }
         }
@@ -320,7 +327,8 @@ async fn carry_http(
             .await
     };
     activity.end_http();
-    if http2 {
+    if let Some(tunnels) = tunnels {
+        tunnels.end();
         flood::note(&open.caller(), &outcome, activity.is_flooded());
     }
     record_end(&open.caller(), outcome);
@@ -346,7 +354,8 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
         .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(limits.max_header_bytes.get())
         .max_concurrent_streams(limits.max_concurrent_streams.get())
-        .max_local_error_reset_streams(MAX_RESETS);
+        .max_local_error_reset_streams(MAX_RESETS)
+        .enable_connect_protocol();
     builder
 }
 

@@ -30,6 +30,7 @@ mod open;
 mod refusal;
 mod sockets;
 mod summons;
+mod tunnels;
 mod watch;
 mod worker;
 mod workers;

@@ -39,8 +39,10 @@ mod exchange;
 mod fault;
 mod forwarding;
 mod framing;
+mod grpc;
 mod handle;
 mod headers;
+mod http2;
 pub mod jwt;
 mod keys;
 mod ledger;
@@ -54,6 +56,7 @@ mod site;
 mod tally;
 mod target;
 mod tunnel;
+mod websocket;
 
 pub use accepted::{Accepted, load};
 pub use body::{BodyFault, ResponseBody};

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderMap, HeaderValue, Method, request};
+use http::{HeaderMap, HeaderValue, Method, Version, request};
 
 use super::fault::{Fault, Kind, Phase, Side};
+use super::http2;
 use crate::identity::canonical_dns;
 
 /// Where a request is addressed to, as countersign and the service both read it.
@@ -26,6 +27,9 @@ pub(super) struct Target<'a> {
 ///
 /// A malformed head, with the rule it breaks.
 pub(super) fn read(head: &request::Parts) -> Result<Target<'_>, Fault> {
+    if head.version == Version::HTTP_2 {
+        http2::check(head)?;
+    }
     check_method(&head.method)?;
     check_length(&head.headers)?;
     let authority = authority(head)?;
