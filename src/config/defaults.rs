@@ -40,6 +40,11 @@ pub(super) const LIMITS: Limits = Limits {
     max_connections: NonZeroUsize::MIN.saturating_add(9_999),
     // Room for a cookie jar and a large token; peers refuse more than 8 to 64 KiB.
     max_header_bytes: nonzero(32 * 1024),
+    // Twice what RFC 9113 §6.5.2 holds for enough; browsers and gRPC seldom use a hundred.
+    max_concurrent_streams: nonzero(200),
+    // A busy client needs a few frames for each request, and those are not counted here.
+    // Answering so many takes about a millisecond.
+    max_control_frames: nonzero(2_000),
 };
 
 /// A connection within a data centre takes milliseconds; after 5 s (a lost SYN sent

@@ -22,6 +22,13 @@ use super::wire;
 /// More connections than one machine has memory for.
 const MOST_CONNECTIONS: usize = 10_000_000;
 
+/// More requests at one time than one client has a use for.
+const MOST_STREAMS: usize = 10_000;
+
+/// A well-behaved client may have no request served and still need some; the most is
+/// a flood in anybody's eyes.
+const CONTROL_FRAMES: (usize, usize) = (100, 1_000_000);
+
 /// What an HTTP parser needs at least, and the most that one client may make it hold.
 const HEADER_BYTES: (&str, &str) = ("8KiB", "1MiB");
 
@@ -208,6 +215,17 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
         let (least, most) = HEADER_BYTES;
         field.size(least, most)
     });
+    let max_concurrent_streams =
+        section.optional("max_concurrent_streams", |field| field.count(MOST_STREAMS));
+    let max_control_frames = section.optional("max_control_frames", |field| {
+        let (least, most) = CONTROL_FRAMES;
+        field.count_within(least, most)
+    });
+    let nonzero = |count: Option<usize>| {
+        count
+            .and_then(|count| u32::try_from(count).ok())
+            .and_then(NonZeroU32::new)
+    };
     let header_bytes = max_header_bytes?.and_then(|bytes| u32::try_from(bytes).ok());
     Ok(Limits {
         handshake_timeout: handshake_timeout?,
@@ -220,6 +238,9 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
         max_header_bytes: header_bytes
             .and_then(NonZeroU32::new)
             .unwrap_or(default.max_header_bytes),
+        max_concurrent_streams: nonzero(max_concurrent_streams?)
+            .unwrap_or(default.max_concurrent_streams),
+        max_control_frames: nonzero(max_control_frames?).unwrap_or(default.max_control_frames),
     })
 }
 

@@ -53,6 +53,11 @@ impl<'r> Field<'r> {
 
     /// A whole number from 1 to `most`.
     pub(super) fn count(&self, most: usize) -> Read<usize> {
+        self.count_within(1, most)
+    }
+
+    /// A whole number from `least` to `most`.
+    pub(super) fn count_within(&self, least: usize, most: usize) -> Read<usize> {
         let DeValue::Integer(number) = self.value() else {
             let text = self.value().as_str().unwrap_or("");
             let bare = text.parse::<usize>().ok();
@@ -61,10 +66,10 @@ impl<'r> Field<'r> {
         };
         let value = usize::from_str_radix(number.as_str(), number.radix()).ok();
         match value {
-            Some(value) if (1..=most).contains(&value) => Ok(value),
+            Some(value) if (least..=most).contains(&value) => Ok(value),
             _ => Err(self.refuse(
                 Problem::new(format!("{number} is not possible"))
-                    .remedy(format!("write a whole number from 1 to {most}")),
+                    .remedy(format!("write a whole number from {least} to {most}")),
             )),
         }
     }

@@ -35,6 +35,8 @@ pub(super) struct Activity {
     http_over: AtomicBool,
     /// What makes one of its requests, and all that come behind it, ambiguous.
     ambiguous: OnceLock<Ambiguity>,
+    /// Its HTTP/2 client has sent more frames than it may.
+    flooded: AtomicBool,
 }
 
 /// What one HTTP/2 stream has to send.
@@ -81,6 +83,7 @@ impl Activity {
             held: Mutex::default(),
             http_over: AtomicBool::new(false),
             ambiguous: OnceLock::new(),
+            flooded: AtomicBool::new(false),
         })
     }
 
@@ -138,6 +141,21 @@ impl Activity {
     /// What came can be read in two ways; the first reason counts.
     pub(super) fn ambiguous(&self, reason: Ambiguity) {
         self.ambiguous.get_or_init(|| reason);
+    }
+
+    /// Its HTTP/2 client has sent more frames than it may.
+    pub(super) fn flood(&self) {
+        self.flooded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its HTTP/2 client has sent more frames than it may.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.flooded.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were begun so far, up to the largest number.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     fn open(&self) -> u32 {
@@ -272,6 +290,8 @@ pub(super) mod tests {
             handshake_timeout: SECOND,
             max_connections: std::num::NonZeroUsize::MIN,
             max_header_bytes: std::num::NonZeroU32::MIN,
+            max_concurrent_streams: std::num::NonZeroU32::MIN,
+            max_control_frames: std::num::NonZeroU32::MIN,
         }
     }
 

@@ -19,11 +19,13 @@ use tokio::time::Instant;
 
 use super::activity::{Activity, Overdue};
 use super::deal::{Arrival, ArrivedSocket};
+use super::flood;
 use super::io::{Counted, Watched};
 use super::open::{Due, Open};
 use super::refusal::{self, Post};
 use super::sockets::SocketId;
 use super::summons::{Dismissal, Summons};
+use super::tunnels::Tunnels;
 use super::watch::{Ended, Watch};
 use super::worker::{Current, Worker};
 use crate::config::{Limits, Listener, ListenerId, Protocol};
@@ -37,8 +39,6 @@ use crate::upstream::Local;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The most fields in a request head.
 const MAX_FIELDS: usize = 128;
-/// Requests at one time on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 200;
 /// Streams that an HTTP/2 client may have had reset before it is cut off.
 const MAX_RESETS: usize = 256;
 /// How long an HTTP/2 client may be silent before it is asked whether it is
@@ -284,9 +284,12 @@ async fn carry_http(
         return;
     };
     let activity = Activity::new(http2);
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity), http2, ahead));
+    let watched = Watched::new(stream, Arc::clone(&activity), &limits, (http2, ahead));
+    let io = TokioIo::new(watched);
+    let tunnels = http2.then(|| Tunnels::new(open, &activity));
     let service = service_fn({
         let (open, activity) = (Rc::clone(open), Arc::clone(&activity));
+        let tunnels = tunnels.clone();
         move |request: Request<Incoming>| {
             let under_way = activity.request();
             let ambiguity = under_way.ambiguity();
@@ -296,9 +299,13 @@ async fn carry_http(
                 open.summon(Summons::to_part());
             }
             let handling = caller.handle(request, ambiguity);
+            let tunnels = tunnels.clone();
             async move {
                 let response: Response<Counted> =
                     handling.await.map(|body| Counted::new(body, under_way));
+                if let Some(tunnels) = tunnels {
+                    tunnels.carry();
+                }
                 Ok::<_, Infallible>(response)
             }
         }
@@ -320,6 +327,10 @@ async fn carry_http(
             .await
     };
     activity.end_http();
+    if let Some(tunnels) = tunnels {
+        tunnels.end();
+        flood::note(&open.caller(), &outcome, activity.is_flooded());
+    }
     record_end(&open.caller(), outcome);
 }
 
@@ -342,8 +353,9 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(limits.max_header_bytes.get())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_local_error_reset_streams(MAX_RESETS);
+        .max_concurrent_streams(limits.max_concurrent_streams.get())
+        .max_local_error_reset_streams(MAX_RESETS)
+        .enable_connect_protocol();
     builder
 }
 

@@ -11,7 +11,9 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::{Activity, OpenRequest, Untaken};
+use super::frames::Frames;
 use super::linger::Linger;
+use crate::config::Limits;
 use crate::proxy::{BodyFault, Framing, ResponseBody};
 use crate::tls::Stream;
 
@@ -22,6 +24,9 @@ pub(super) struct Watched {
     activity: Arc<Activity>,
     /// Reads along on HTTP/1.1 connections.
     framing: Option<Framing>,
+    /// Reads along on HTTP/2 connections, until there were too many frames.
+    frames: Option<Frames>,
+    max_header_bytes: u32,
     /// What was read before it was clear which protocol this is.
     ahead: Vec<u8>,
     /// The client has sent all that it will.
@@ -35,14 +40,17 @@ impl Watched {
     pub(super) fn new(
         stream: Stream,
         activity: Arc<Activity>,
-        http2: bool,
-        ahead: Vec<u8>,
+        limits: &Limits,
+        (http2, ahead): (bool, Vec<u8>),
     ) -> Self {
         let framing = (!http2).then(Framing::default);
+        let frames = http2.then(|| Frames::new(limits.max_control_frames.get()));
         Self {
             stream,
             activity,
             framing,
+            frames,
+            max_header_bytes: limits.max_header_bytes.get(),
             ahead,
             ended: false,
             linger: None,
@@ -72,6 +80,23 @@ impl Watched {
         Ok(())
     }
 
+    /// Counts the frames in what was read behind `before`. Where there were too
+    /// many of them, the library reads a farewell instead.
+    fn count_frames(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        let fresh = buf.filled().get(before..).unwrap_or_default();
+        let Some(frames) = &mut self.frames else {
+            return Ok(());
+        };
+        let Some(end) = frames.read(fresh, || self.activity.requests()) else {
+            return Ok(());
+        };
+        self.activity.flood();
+        self.ahead = frames.farewell(self.max_header_bytes);
+        self.frames = None;
+        buf.set_filled(before.saturating_add(end));
+        self.take_ahead(buf)
+    }
+
     /// Whether the client is in the middle of a request, as far as is known.
     fn is_being_told(&self) -> bool {
         let between = self.framing.as_ref().is_none_or(Framing::is_between);
@@ -87,7 +112,10 @@ impl Watched {
         self.read_along(&first)
     }
 
-    fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn noted(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Some(frames), Poll::Ready(Ok(count))) = (&mut self.frames, &written) {
+            frames.wrote(*count);
+        }
         self.activity.took(written.is_ready());
         written
     }
@@ -100,13 +128,22 @@ impl AsyncRead for Watched {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.ahead.is_empty() {
-            return Poll::Ready(this.take_ahead(buf));
-        }
         let before = buf.filled().len();
+        if !this.ahead.is_empty() {
+            this.take_ahead(buf)?;
+            this.count_frames(buf, before)?;
+            return Poll::Ready(Ok(()));
+        }
+        // Nobody asks what a client has to say that was cut off.
+        if this.activity.is_flooded() {
+            return Poll::Ready(Ok(()));
+        }
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
         match buf.filled().get(before..) {
-            Some(fresh) if !fresh.is_empty() => this.read_along(fresh)?,
+            Some(fresh) if !fresh.is_empty() => {
+                this.read_along(fresh)?;
+                this.count_frames(buf, before)?;
+            }
             _ => this.ended |= read.is_ready() && buf.remaining() > 0,
         }
         read

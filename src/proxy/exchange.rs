@@ -14,6 +14,7 @@ use super::body::Received;
 use super::caller::Caller;
 use super::downstream::Downstream;
 use super::fault::{Fault, Kind, Phase, Side};
+use super::grpc;
 use super::ledger::Ledger;
 use super::party::Party;
 use crate::config::{ListenerId, Route, UpstreamId};
@@ -30,6 +31,8 @@ pub(super) struct Exchange {
     started: Instant,
     /// Whether its response has no body, whatever it says (RFC 9110 §9.3.2).
     is_head: bool,
+    /// Whether its caller speaks gRPC.
+    is_grpc: bool,
     /// Kept only when there is an access log to write it to.
     line: Option<Line>,
     party: Option<Rc<Party>>,
@@ -81,6 +84,7 @@ impl Exchange {
             },
             started: Instant::now(),
             is_head: head.method == Method::HEAD,
+            is_grpc: grpc::is_call(head),
             line,
             party: None,
             route: None,
@@ -115,6 +119,11 @@ impl Exchange {
     /// Whether its response has no body, whatever it says.
     pub(super) fn is_head(&self) -> bool {
         self.is_head
+    }
+
+    /// Whether its caller speaks gRPC, and is to be answered so.
+    pub(super) fn is_grpc(&self) -> bool {
+        self.is_grpc
     }
 
     /// When its head had come.

@@ -25,7 +25,8 @@ use super::party::Party;
 use super::request_body::RequestBody;
 use super::site::Site;
 use super::target::{self, Target};
-use super::{field_names, headers, keys, paths, readings, tunnel};
+use super::websocket::{self, WebSocket};
+use super::{field_names, grpc, headers, keys, paths, readings, tunnel};
 use crate::config::{Route, UpstreamId};
 use crate::policy::Permit;
 use crate::telemetry::ReferenceId;
@@ -146,9 +147,10 @@ impl Caller {
         let (head, incoming) = request.into_parts();
         let mut head = Box::new(head);
         let mut exchange = Exchange::begin(&self, &head);
+        let mut web_socket = None;
         let begun = match ambiguity {
             Some(rule) => Err(Fault::malformed(rule)),
-            None => Ok(()),
+            None => websocket::translate(&mut head).map(|asked| web_socket = asked),
         };
         let readied = begun.and_then(|()| self.ready(&mut head, &mut exchange));
         let passing = match readied {
@@ -167,8 +169,13 @@ impl Caller {
             head,
             incoming,
         };
+        if let Some(asked) = &web_socket
+            && let Err(fault) = proxy.can_carry(asked, &ready)
+        {
+            return refusal(fault, exchange);
+        }
         match proxy.converse(&self, ready, &mut exchange).await {
-            Ok(answer) => proxy.respond(&self, answer, changed, exchange),
+            Ok(answer) => proxy.respond(&self, answer, (changed, web_socket), exchange),
             Err(fault) => refusal(fault, exchange),
         }
     }
@@ -263,7 +270,7 @@ impl Proxy {
         &self,
         caller: &Caller,
         answer: Answer<RequestBody>,
-        changed: Option<OnUpgrade>,
+        (changed, web_socket): (Option<OnUpgrade>, Option<WebSocket>),
         mut exchange: Box<Exchange>,
     ) -> Response<ResponseBody> {
         exchange.answered(answer.endpoint);
@@ -272,7 +279,12 @@ impl Proxy {
         exchange.status(status);
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let limit = self.body_timeout(caller);
+            let response = (response, web_socket);
             return switch(caller.downstream(), (response, changed), limit, exchange);
+        }
+        if web_socket.is_some() && status.is_success() {
+            // It would be taken for the beginning of a tunnel.
+            return refusal(unreadable("neither a WebSocket nor a refusal"), exchange);
         }
         if let Err(rule) = headers::settle_length(response.headers_mut()) {
             return refusal(unreadable(rule), exchange);
@@ -285,6 +297,11 @@ impl Proxy {
         head.extensions.clear();
         head.version = Version::default();
         Response::from_parts(head, ResponseBody::upstream(body, limit, exchange))
+    }
+
+    fn can_carry(&self, asked: &WebSocket, ready: &Ready) -> Result<(), Fault> {
+        let upstream = self.upstream(ready.passing.way.upstream)?;
+        asked.can_go_to(upstream.plan())
     }
 
     pub(super) fn upstream(&self, id: UpstreamId) -> Result<&Upstream<RequestBody>, Fault> {
@@ -360,12 +377,15 @@ fn no_route(target: &Target<'_>) -> Fault {
     )
 }
 
+/// A change of protocol, and the WebSocket that was asked for over HTTP/2.
+type Switched = (Response<UpstreamBody<RequestBody>>, Option<WebSocket>);
+
 /// Passes on the upstream's change of protocol.
 fn switch(
     downstream: &Downstream,
-    (response, changed): (Response<UpstreamBody<RequestBody>>, Option<OnUpgrade>),
+    ((response, web_socket), changed): (Switched, Option<OnUpgrade>),
     limit: Duration,
-    exchange: Box<Exchange>,
+    mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     let Some(changed) = changed else {
         let what = "a change of protocol (101) that the request did not ask for";
@@ -376,7 +396,13 @@ fn switch(
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = response.headers().clone();
     headers::strip_response(answer.headers_mut());
-    if let Some(protocol) = protocol {
+    if let Some(asked) = web_socket {
+        if let Err(rule) = asked.settle(answer.headers_mut()) {
+            return refusal(unreadable(rule), exchange);
+        }
+        *answer.status_mut() = StatusCode::OK;
+        exchange.status(StatusCode::OK);
+    } else if let Some(protocol) = protocol {
         tunnel::request(answer.headers_mut(), protocol);
     }
     downstream.set_tunnel(Box::pin(tunnel::carry(changed, response, limit, exchange)));
@@ -409,6 +435,10 @@ fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> 
     exchange.status(status);
     exchange.note(fault);
     exchange.complete();
+    if exchange.is_grpc() {
+        let nothing = ResponseBody::own(Bytes::new(), Some(exchange));
+        return grpc::refusal(status, &text, nothing);
+    }
     let length = text.len();
     // Over HTTP/2 the library would send what nobody reads after a HEAD, and
     // the client would reset the stream.

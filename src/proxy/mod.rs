@@ -42,8 +42,10 @@ mod forwarding;
 mod framing;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod grpc;
 mod handle;
 mod headers;
+mod http2;
 pub mod jwt;
 mod keys;
 mod ledger;
@@ -59,6 +61,7 @@ mod site;
 mod tally;
 mod target;
 mod tunnel;
+mod websocket;
 
 pub use accepted::{Accepted, load};
 pub use body::{BodyFault, ResponseBody};

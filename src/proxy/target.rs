@@ -7,6 +7,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Version, request};
 
 use super::fault::{Fault, Kind, Phase, Side};
+use super::http2;
 use super::readings::{MAX_DECODINGS, is_dots, percent_decoded};
 use crate::identity::canonical_dns;
 
@@ -28,6 +29,9 @@ pub(super) struct Target<'a> {
 ///
 /// A malformed head, with the rule it breaks.
 pub(super) fn read(head: &request::Parts, tls: bool) -> Result<Target<'_>, Fault> {
+    if head.version == Version::HTTP_2 {
+        http2::check(head)?;
+    }
     check_method(&head.method)?;
     check_length(&head.headers)?;
     check_absolute_form(head, tls)?;

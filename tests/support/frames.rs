@@ -4,16 +4,77 @@ use super::raw::Raw;
 
 /// `DATA`.
 pub(crate) const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
+/// `HEADERS`.
+pub(crate) const HEADERS: u8 = 1;
+/// `PRIORITY`.
+pub(crate) const PRIORITY: u8 = 2;
+/// `RST_STREAM`.
+pub(crate) const RST_STREAM: u8 = 3;
+/// `SETTINGS`.
+pub(crate) const SETTINGS: u8 = 4;
+/// `PING`.
+pub(crate) const PING: u8 = 6;
 /// `GOAWAY`.
 pub(crate) const GOAWAY: u8 = 7;
-const PING: u8 = 6;
-const WINDOW_UPDATE: u8 = 8;
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+/// `WINDOW_UPDATE`.
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+/// `CONTINUATION`.
+pub(crate) const CONTINUATION: u8 = 9;
+/// `PRIORITY_UPDATE` (RFC 9218).
+pub(crate) const PRIORITY_UPDATE: u8 = 0x10;
+/// The answer to a `SETTINGS` or `PING`.
+pub(crate) const ACK: u8 = 1;
+/// Nothing comes after this on its stream.
+pub(crate) const END_STREAM: u8 = 1;
+/// The header block is complete.
+pub(crate) const END_HEADERS: u8 = 4;
 const INITIAL_WINDOW_SIZE: u16 = 4;
+
+/// A frame (RFC 9113 §4.1).
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = length[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// Fields in literals that are not indexed (RFC 7541 §6.2.2), as they stand.
+pub(crate) fn literal(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            // An integer with a prefix of seven bits (RFC 7541 §5.1).
+            match text.len().checked_sub(127) {
+                None => block.push(u8::try_from(text.len()).unwrap()),
+                Some(mut rest) => {
+                    block.push(127);
+                    while rest >= 128 {
+                        block.push(u8::try_from(rest % 128).unwrap() | 128);
+                        rest /= 128;
+                    }
+                    block.push(u8::try_from(rest).unwrap());
+                }
+            }
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+/// The head of a request with this method and path, and more fields.
+pub(crate) fn head_of(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    let mut fields = vec![
+        (":method", method),
+        (":scheme", "https"),
+        (":authority", "proxy.test"),
+        (":path", path),
+    ];
+    fields.extend(more);
+    literal(&fields)
+}
 
 /// One HTTP/2 connection that does nothing by itself: it answers no ping and
 /// gives no room but what it is told to give.
@@ -55,6 +116,12 @@ impl Frame {
         }
     }
 
+    /// Why the server says goodbye for the whole connection, if it does.
+    pub(crate) fn goodbye(&self) -> Option<u32> {
+        let reason = (self.kind == GOAWAY).then(|| self.payload.get(4..8))?;
+        reason.map(|bytes| u32::from_be_bytes(bytes.try_into().unwrap()))
+    }
+
     /// Whether it asks whether this side is still there.
     pub(crate) fn is_ping(&self) -> bool {
         self.kind == PING
@@ -70,6 +137,41 @@ impl Frames {
         setting.extend(window.to_be_bytes());
         frames.send(SETTINGS, 0, 0, &setting).await;
         frames
+    }
+
+    /// Sends a frame.
+    pub(crate) async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        self.raw.write(frame(kind, flags, stream, payload)).await;
+    }
+
+    /// Sends bytes, frames as a rule.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        self.raw.write(bytes).await;
+    }
+
+    /// Waits until all that was sent has been looked at; what came until then.
+    /// The server has hung up where the last of it is no answer to a `PING`.
+    pub(crate) async fn settle(&mut self) -> Vec<Frame> {
+        const MARK: &[u8] = b"settled?";
+        self.send(PING, 0, 0, MARK).await;
+        let mut came = Vec::new();
+        while let Some(frame) = self.next().await {
+            let settled = frame.kind == PING && frame.payload == MARK;
+            came.push(frame);
+            if settled {
+                break;
+            }
+        }
+        came
+    }
+
+    /// Reads until the server hangs up: why it said goodbye, if it did.
+    pub(crate) async fn goodbye(&mut self) -> Option<u32> {
+        let mut reason = None;
+        while let Some(frame) = self.next().await {
+            reason = frame.goodbye().or(reason);
+        }
+        reason
     }
 
     /// Asks for a path on a new stream.
@@ -127,14 +229,5 @@ impl Frames {
                 return frame;
             }
         }
-    }
-
-    async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        self.raw.write(frame).await;
     }
 }

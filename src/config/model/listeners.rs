@@ -157,4 +157,8 @@ pub struct Limits {
     pub max_connections: NonZeroUsize,
     /// A request head, in bytes.
     pub max_header_bytes: NonZeroU32,
+    /// Requests at one time on one HTTP/2 connection.
+    pub max_concurrent_streams: NonZeroU32,
+    /// HTTP/2 frames without content in 10 s, beyond what requests warrant.
+    pub max_control_frames: NonZeroU32,
 }

@@ -196,6 +196,9 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         ("max_connections" | "max_sessions" | "refusals_per_minute" | "workers", number) => {
             vec![line(&format!("1{number}"))]
         }
+        ("max_concurrent_streams" | "max_control_frames", number) => {
+            vec![line(&format!("1{number}"))]
+        }
         ("tell_client", _) => vec![line("true")],
         ("max_version", _) => vec![line("\"1.2\"")],
         ("path", "\"reject\"") => vec![line("\"normalize\""), line("\"raw\"")],
