@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::accepted;
 use super::algorithms::{algorithms, versions};
+use super::announcers;
 use super::defaults;
 use super::model::{
     Bind, BundleId, ClientAuth, ClientPolicy, Limits, Listener, ListenerTls, Located,
@@ -41,6 +42,7 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
         field.list_or_empty(|member| member.parsed(network))
     });
     let allow_plaintext = section.defaulted("allow_plaintext", false, |field| field.boolean());
+    let announcers = announcers::announcers(section);
     let accepted = accepted::accepted(section);
     let jwks_path = section.optional("jwks_path", signed::jwks_path);
     let tls = section.optional("tls", |field| field.section(|tls| self::tls(tls, bundles)));
@@ -49,6 +51,8 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
     if tls.is_none() && !allow_plaintext? {
         stays_on_this_machine(section, &bind)?;
     }
+    let announcers = announcers?;
+    announcers::can_connect(section, &announcers, &bind.value)?;
     let accepted = accepted?;
     accepted::can_have_speakers(section, accepted.as_ref(), tls.as_ref())?;
     Ok(Listener {
@@ -59,6 +63,7 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
         tls,
         limits: limits?,
         trusted_proxies: trusted_proxies?,
+        announcers,
         jwks_path: jwks_path?,
         accepted,
     })

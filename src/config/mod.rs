@@ -20,6 +20,7 @@
 
 mod accepted;
 mod algorithms;
+mod announcers;
 mod defaults;
 mod doubts;
 mod encodings;
@@ -65,11 +66,11 @@ pub use expression::{
 };
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, ClientPolicy,
-    CredentialSource, CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode,
-    Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
-    NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, Place,
-    PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
+    AcceptedAssertions, Admin, Announcers, Bind, BundleId, Callers, CipherSuite, ClientAuth,
+    ClientPolicy, CredentialSource, CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange,
+    LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel,
+    NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate,
+    Place, PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
     StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamId,
     UpstreamTls, UpstreamTrust, Who, is_within,
 };

@@ -25,6 +25,7 @@ mod deal;
 mod io;
 mod linger;
 mod open;
+mod origin;
 mod refusal;
 mod sockets;
 mod summons;

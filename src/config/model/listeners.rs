@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    AcceptedAssertions, Bind, BundleId, Located, NamedPolicy, Outcomes, Place, UnknownSni,
+    AcceptedAssertions, Announcers, Bind, BundleId, Located, NamedPolicy, Outcomes, Place,
+    UnknownSni,
 };
 
 /// `[listeners.NAME]`: one address where clients connect.
@@ -27,6 +28,8 @@ pub struct Listener {
     pub limits: Limits,
     /// Networks whose `Forwarded` and `X-Forwarded-*` fields are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Senders that say whose connections theirs are (PROXY protocol).
+    pub announcers: Announcers,
     /// The path at which the public keys of signed assertions are served.
     pub jwks_path: Option<String>,
     /// Whose assertions are taken for the callers' identities; `None`: nobody's.

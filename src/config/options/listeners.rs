@@ -3,7 +3,7 @@
 use super::Default::{Is, Required, Unset};
 use super::limits::LIMITS;
 use super::rules::SPEAKERS;
-use super::{Opt, Table};
+use super::{Opt, Table, proxy_protocol};
 
 pub(super) const TABLES: &[Table] = &[
     LISTENER,
@@ -51,6 +51,7 @@ const LISTENER: Table = Table {
             see: &["upstreams.NAME.outbound.assertion.encode"],
             example: "[]",
         },
+        proxy_protocol::FROM,
         Opt {
             path: "listeners.NAME.allow_plaintext",
             value: "`true` or `false`",

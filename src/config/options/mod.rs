@@ -10,6 +10,7 @@ mod listeners;
 mod manual;
 mod outcomes;
 mod process;
+mod proxy_protocol;
 mod reference;
 mod routes;
 mod rules;

@@ -308,7 +308,7 @@ proptest! {
         };
         let (source, destination) = (end(from, ports.0), end(to, ports.1));
         let told = Told { source: Some(source), destination: Some(destination), tls: None };
-        for header in [v1(&told), super::v2(&told).0] {
+        for header in [v1(&told), v2(&told).0] {
             let (announced, taken) = read_off(&header).unwrap();
             prop_assert_eq!(taken, header.len());
             let Announced::Ends { source: read, destination: also } = announced else {
