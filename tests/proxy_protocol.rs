@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::Target;
-use crate::support::client::{Client, get};
+use crate::support::client::Client;
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
@@ -143,7 +143,7 @@ async fn local_connection_is_the_senders_own() {
 
 #[tokio::test]
 async fn rules_know_the_client_and_not_the_sender() {
-    let from = "routes = [{ upstream = 'orders', allow = [{ from = ['203.0.113.0/24'] }] }]";
+    let from = "routes = [{ upstream = 'orders', allow = [{ uri = 'spiffe://prod.example/*', from = ['203.0.113.0/24'] }] }]";
     let scene = Scene::start("['127.0.0.1']", from).await;
     for (header, status) in [
         (LINE.to_owned(), 200),

@@ -14,6 +14,7 @@ use super::named_policies::{has_a_strictest, named_policies, unknown_sni};
 use super::names::Names;
 use super::outcomes::outcomes;
 use super::problem::Problem;
+use super::redirect;
 use super::section::{Field, Read, Section};
 use super::signed;
 use super::units::quoted;
@@ -43,19 +44,22 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
     });
     let allow_plaintext = section.defaulted("allow_plaintext", false, |field| field.boolean());
     let announcers = announcers::announcers(section);
+    let redirect = redirect::redirect(section);
     let accepted = accepted::accepted(section);
     let jwks_path = section.optional("jwks_path", signed::jwks_path);
     let tls = section.optional("tls", |field| field.section(|tls| self::tls(tls, bundles)));
     let limits = section.subsection("limits", limits);
     let (bind, tls) = (bind?, tls?);
-    if tls.is_none() && !allow_plaintext? {
+    let redirect = redirect?;
+    // Where nothing is served nothing can be read on the way.
+    if tls.is_none() && redirect.is_none() && !allow_plaintext? {
         stays_on_this_machine(section, &bind)?;
     }
     let announcers = announcers?;
     announcers::can_connect(section, &announcers, &bind.value)?;
     let accepted = accepted?;
     accepted::can_have_speakers(section, accepted.as_ref(), tls.as_ref())?;
-    Ok(Listener {
+    let listener = Listener {
         name: name.to_owned(),
         place: section.place(),
         bind,
@@ -64,9 +68,12 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
         limits: limits?,
         trusted_proxies: trusted_proxies?,
         announcers,
+        redirect,
         jwks_path: jwks_path?,
         accepted,
-    })
+    };
+    redirect::serves_nothing_else(section, &listener)?;
+    Ok(listener)
 }
 
 /// Sees that what is not encrypted cannot leave the machine.
@@ -76,7 +83,7 @@ fn stays_on_this_machine(section: &Section<'_>, bind: &Located<Bind>) -> Read<()
             let problem = Problem::new(format!("plaintext on {address}, which others can reach"))
                 .causes("requests and the identities in them could be read and changed on the way")
                 .remedy(format!(
-                    "write a table [{}.tls], bind to 127.0.0.1 or a unix socket, or write allow_plaintext = true",
+                    "write a table [{}.tls], bind to 127.0.0.1 or a unix socket, write redirect_to_https = true,\n                     or allow_plaintext = true",
                     section.own_path()
                 ));
             let path = section.shown("bind");

@@ -39,6 +39,7 @@ mod outbound;
 mod outcomes;
 mod problem;
 mod process;
+mod redirect;
 mod routes;
 mod rules;
 mod run_as;
@@ -70,9 +71,9 @@ pub use model::{
     ClientPolicy, CredentialSource, CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange,
     LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel,
     NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate,
-    Place, PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
-    StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamId,
-    UpstreamTls, UpstreamTrust, Who, is_within,
+    Place, PoolPer, Protocol, Redirect, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer,
+    Share, StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream,
+    UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

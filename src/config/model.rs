@@ -14,6 +14,7 @@ mod listeners;
 mod outbound;
 mod outcomes;
 mod peers;
+mod redirect;
 mod routes;
 mod rules;
 mod trust;
@@ -31,6 +32,7 @@ pub use outbound::{
 };
 pub use outcomes::{Outcome, Outcomes};
 pub use peers::AcceptedAssertions;
+pub use redirect::Redirect;
 pub use routes::{HostPattern, Route};
 pub use rules::{Callers, NamedRules, Rule, Says, Who, is_within};
 pub use trust::{CrlCheck, OnCrlFault, OnWithdrawal, Share, TrustBundle};

@@ -13,7 +13,7 @@ use super::forwarding::Origin;
 use super::handle::Proxy;
 use super::party::Party;
 use super::site::Site;
-use crate::config::{Limits, ListenerId};
+use crate::config::{Limits, ListenerId, Redirect};
 use crate::identity::{AnchorName, PeerIdentity};
 use crate::tls::{Misdirected, ServerTls};
 
@@ -85,6 +85,14 @@ impl Caller {
     pub fn limits(&self) -> Option<Limits> {
         let listener = self.site().config().listener(self.listener)?;
         Some(listener.limits)
+    }
+
+    /// Where its listener leads every request to; `None`: they are served.
+    pub(super) fn redirect(&self) -> Option<&Redirect> {
+        // There are none over TLS, where most requests come.
+        let plaintext = self.tls.is_none();
+        let listener = plaintext.then(|| self.site().config().listener(self.listener));
+        listener.flatten()?.redirect.as_ref()
     }
 
     /// The listener it connected to.

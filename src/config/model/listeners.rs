@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    AcceptedAssertions, Announcers, Bind, BundleId, Located, NamedPolicy, Outcomes, Place,
+    AcceptedAssertions, Announcers, Bind, BundleId, Located, NamedPolicy, Outcomes, Place, Redirect,
     UnknownSni,
 };
 
@@ -24,6 +24,8 @@ pub struct Listener {
     pub protocols: Vec<Protocol>,
     /// TLS; `None` is a plaintext listener.
     pub tls: Option<ListenerTls>,
+    /// Where every request is led to; `None`: they are served. Only without TLS.
+    pub redirect: Option<Redirect>,
     /// Bounds on what a client can hold.
     pub limits: Limits,
     /// Networks whose `Forwarded` and `X-Forwarded-*` fields are believed.

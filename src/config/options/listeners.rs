@@ -3,10 +3,11 @@
 use super::Default::{Is, Required, Unset};
 use super::limits::LIMITS;
 use super::rules::SPEAKERS;
-use super::{Opt, Table, proxy_protocol};
+use super::{Opt, Table, proxy_protocol, redirect};
 
 pub(super) const TABLES: &[Table] = &[
     LISTENER,
+    redirect::REDIRECT,
     SPEAKERS,
     TLS,
     NAMES,
@@ -52,6 +53,7 @@ const LISTENER: Table = Table {
             example: "[]",
         },
         proxy_protocol::FROM,
+        redirect::TO_HTTPS,
         Opt {
             path: "listeners.NAME.allow_plaintext",
             value: "`true` or `false`",

@@ -11,6 +11,7 @@ mod manual;
 mod outcomes;
 mod process;
 mod proxy_protocol;
+mod redirect;
 mod reference;
 mod routes;
 mod rules;
