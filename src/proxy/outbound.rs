@@ -63,7 +63,8 @@ impl Outbound<'_> {
         let fields = &mut head.headers;
         let trusted = caller.origin().is_trusted();
         let mut hop = headers::strip_request(fields, site.identity_fields(), trusted);
-        if head.version == Version::HTTP_10 {
+        let http10 = plan.is_http10();
+        if head.version == Version::HTTP_10 || http10 {
             // It cannot be asked to change (RFC 9110 §7.8).
             hop.upgrade = None;
         }
@@ -78,7 +79,7 @@ impl Outbound<'_> {
             .write(fields, authority.to_str().unwrap_or_default());
         forwarding::add_via(fields, caller.is_http2());
         let http2 = plan.protocol() == Protocol::Http2;
-        if hop.trailers {
+        if hop.trailers && !http10 {
             fields.insert(TE, HeaderValue::from_static("trailers"));
             if !http2 {
                 fields.insert(CONNECTION, HeaderValue::from_static("te"));
@@ -94,6 +95,13 @@ impl Outbound<'_> {
             }
             fields.insert(HOST, authority.clone());
             head.version = Version::HTTP_11;
+        }
+        if http10 {
+            // 100 Continue came with HTTP/1.1 (RFC 9110 §10.1.1), and there a
+            // connection ends with its request unless both sides say otherwise.
+            headers::drop_field(fields, &EXPECT);
+            fields.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+            head.version = Version::HTTP_10;
         }
         head.uri = upstream_uri(&head.uri, http2.then_some((authority, plan.is_tls())))?;
         Ok(Written { hop, asserted })

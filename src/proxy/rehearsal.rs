@@ -110,7 +110,7 @@ impl Caller {
         let authority = &passing.way.authority;
         let authentication =
             Authentication::of(peer, upstream, (head, authority), exchange.started());
-        fit(head, plan, true, passing.written.hop.upgrade);
+        fit(head, plan, true, passing.written.hop.upgrade)?;
         let means = authentication.write(head)?;
         let asserted = passing.written.asserted;
         let whom = plan.asserts(peer).filter(|_| asserted);
