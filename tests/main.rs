@@ -46,6 +46,7 @@ mod names;
 mod outcomes;
 mod pool_per;
 mod preview;
+mod proxy_protocol;
 mod reload;
 mod renewal;
 mod reuse;

@@ -103,6 +103,13 @@ fn describe_bind(bind: &Bind) -> String {
 fn describe_listener(config: &Config, listener: &config::Listener) -> String {
     let name = &listener.name;
     let bind = describe_bind(&listener.bind.value);
+    if let Some(redirect) = &listener.redirect {
+        let host = redirect.host.as_deref().unwrap_or("the same host");
+        let (port, status) = (redirect.port, redirect.status);
+        return format!(
+            "listener {name}: {bind}, plaintext, every request gets {status} to https://, {host}, port {port}"
+        );
+    }
     let Some(tls) = &listener.tls else {
         return format!("listener {name}: {bind}, plaintext, every caller anonymous");
     };

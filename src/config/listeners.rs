@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::accepted;
 use super::algorithms::{algorithms, versions};
+use super::announcers;
 use super::defaults;
 use super::model::{
     Bind, BundleId, ClientAuth, ClientPolicy, Limits, Listener, ListenerTls, Located,
@@ -13,6 +14,7 @@ use super::named_policies::{has_a_strictest, named_policies, unknown_sni};
 use super::names::Names;
 use super::outcomes::outcomes;
 use super::problem::Problem;
+use super::redirect;
 use super::section::{Field, Read, Section};
 use super::signed;
 use super::units::quoted;
@@ -36,8 +38,7 @@ const HEADER_BYTES: (&str, &str) = ("8KiB", "1MiB");
 const SESSION_LIFETIME: (&str, &str) = ("1s", "24h");
 
 /// The words for the HTTP versions, as ALPN has them.
-pub(super) const PROTOCOLS: [(&str, Protocol); 2] =
-    [("h2", Protocol::Http2), ("http/1.1", Protocol::Http1)];
+const PROTOCOLS: [(&str, Protocol); 2] = [("h2", Protocol::Http2), ("http/1.1", Protocol::Http1)];
 
 pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -> Read<Listener> {
     let bind = section.required("bind", |field| field.bind());
@@ -49,6 +50,8 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
         field.list_or_empty(|member| member.parsed(network))
     });
     let allow_plaintext = section.defaulted("allow_plaintext", false, |field| field.boolean());
+    let announcers = announcers::announcers(section);
+    let redirect = redirect::redirect(section);
     let accepted = accepted::accepted(section);
     let jwks_path = section.optional("jwks_path", signed::jwks_path);
     let tls = section.optional("tls", |field| field.section(|tls| self::tls(tls, bundles)));
@@ -57,12 +60,16 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
     let known = accepted.as_ref().ok().and_then(Option::as_ref);
     let field_names = wire::field_names(section, known);
     let (bind, tls) = (bind?, tls?);
-    if tls.is_none() && !allow_plaintext? {
+    let redirect = redirect?;
+    // Where nothing is served nothing can be read on the way.
+    if tls.is_none() && redirect.is_none() && !allow_plaintext? {
         stays_on_this_machine(section, &bind)?;
     }
+    let announcers = announcers?;
+    announcers::can_connect(section, &announcers, &bind.value)?;
     let accepted = accepted?;
     accepted::can_have_speakers(section, accepted.as_ref(), tls.as_ref())?;
-    Ok(Listener {
+    let listener = Listener {
         name: name.to_owned(),
         place: section.place(),
         bind,
@@ -70,11 +77,15 @@ pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -
         tls,
         limits: limits?,
         trusted_proxies: trusted_proxies?,
+        announcers,
+        redirect,
         jwks_path: jwks_path?,
         accepted,
         field_names: field_names?,
         path: path?,
-    })
+    };
+    redirect::serves_nothing_else(section, &listener)?;
+    Ok(listener)
 }
 
 /// Sees that what is not encrypted cannot leave the machine.
@@ -84,7 +95,7 @@ fn stays_on_this_machine(section: &Section<'_>, bind: &Located<Bind>) -> Read<()
             let problem = Problem::new(format!("plaintext on {address}, which others can reach"))
                 .causes("requests and the identities in them could be read and changed on the way")
                 .remedy(format!(
-                    "write a table [{}.tls], bind to 127.0.0.1 or a unix socket, or write allow_plaintext = true",
+                    "write a table [{}.tls], bind to 127.0.0.1 or a unix socket, write redirect_to_https = true,\n                     or allow_plaintext = true",
                     section.own_path()
                 ));
             let path = section.shown("bind");

@@ -20,6 +20,7 @@
 
 mod accepted;
 mod algorithms;
+mod announcers;
 mod defaults;
 mod doubts;
 mod encodings;
@@ -38,6 +39,7 @@ mod outbound;
 mod outcomes;
 mod problem;
 mod process;
+mod redirect;
 mod routes;
 mod rules;
 mod run_as;
@@ -66,13 +68,13 @@ pub use expression::{
 };
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, ClientPolicy,
-    CredentialSource, CrlCheck, Endpoint, EndpointAddress, FieldNames, HostPattern, KeyExchange,
-    LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel,
-    NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate,
-    PathForm, Place, PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer,
-    Share, StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream,
-    UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
+    AcceptedAssertions, Admin, Announcers, Bind, BundleId, Callers, CipherSuite, ClientAuth,
+    ClientPolicy, CredentialSource, CrlCheck, Endpoint, EndpointAddress, FieldNames, HostPattern,
+    KeyExchange, LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat,
+    LogLevel, NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes,
+    OwnCertificate, PathForm, Place, PoolPer, Protocol, Redirect, Route, Rule, RunAs, Says, Server,
+    SessionLost, SessionPer, Share, StatefulSessions, TlsVersion, TlsVersions, TrustBundle,
+    UnknownSni, Upstream, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

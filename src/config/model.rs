@@ -8,17 +8,20 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod announcers;
 mod client_policy;
 mod listeners;
 mod outbound;
 mod outcomes;
 mod peers;
+mod redirect;
 mod routes;
 mod rules;
 mod trust;
 mod upstreams;
 mod wire;
 
+pub use announcers::Announcers;
 pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
 pub use listeners::{
     CipherSuite, ClientAuth, KeyExchange, Limits, Listener, ListenerTls, OwnCertificate, Protocol,
@@ -30,6 +33,7 @@ pub use outbound::{
 };
 pub use outcomes::{Outcome, Outcomes};
 pub use peers::AcceptedAssertions;
+pub use redirect::Redirect;
 pub use routes::{HostPattern, Route};
 pub use rules::{Callers, NamedRules, Rule, Says, Who, is_within};
 pub use trust::{CrlCheck, OnCrlFault, OnWithdrawal, Share, TrustBundle};

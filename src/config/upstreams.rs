@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::algorithms::versions_from;
 use super::defaults;
-use super::listeners::{PROTOCOLS, own_certificate};
+use super::listeners::own_certificate;
 use super::model::{
     BundleId, Endpoint, EndpointAddress, Protocol, Upstream, UpstreamTls, UpstreamTrust,
 };
@@ -15,10 +15,17 @@ use super::section::{Field, Read, Section};
 use super::units::quoted;
 use super::values::host_name;
 
+/// The words for the HTTP versions, and whether it is HTTP/1.0.
+const UPSTREAM_PROTOCOLS: [(&str, (Protocol, bool)); 3] = [
+    ("h2", (Protocol::Http2, false)),
+    ("http/1.1", (Protocol::Http1, false)),
+    ("http/1.0", (Protocol::Http1, true)),
+];
+
 pub(super) fn upstream(section: &mut Section<'_>, name: &str, bundles: &Names) -> Read<Upstream> {
     let endpoints = endpoints(section);
-    let protocol = section.defaulted("protocol", Protocol::Http1, |field| {
-        field.choice(&PROTOCOLS)
+    let protocol = section.defaulted("protocol", (Protocol::Http1, false), |field| {
+        field.choice(&UPSTREAM_PROTOCOLS)
     });
     let mut timeout = |key, default| section.defaulted(key, default, |field| field.duration());
     let connect_timeout = timeout("connect_timeout", defaults::CONNECT_TIMEOUT);
@@ -38,7 +45,8 @@ pub(super) fn upstream(section: &mut Section<'_>, name: &str, bundles: &Names) -
         name: name.to_owned(),
         place: section.place(),
         endpoints: endpoints?,
-        protocol: protocol?,
+        protocol: protocol?.0,
+        http10: protocol?.1,
         tls: tls?,
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,

@@ -9,6 +9,7 @@ use super::model::{
 };
 use super::names::{Names, named};
 use super::problem::Problem;
+use super::redirect::report_dead_ends;
 use super::routes::{Ends, routes};
 use super::rules::named_rules;
 use super::section::{Reader, Section};
@@ -81,6 +82,7 @@ fn traffic(root: &mut Section<'_>, config: &mut Config) {
     report_nothing_to_do(root, &listener_names, all_legal && routes.is_empty());
     if all_legal && !routes.is_empty() {
         report_unrouted(root.reader, &listeners, &routes);
+        report_dead_ends(root.reader, &listeners, &routes);
     }
     config.bundles = bundles;
     config.listeners = listeners;
@@ -107,9 +109,11 @@ fn report_nothing_to_do(root: &mut Section<'_>, listeners: &Names, no_routes: bo
 fn report_unrouted(reader: &Reader<'_>, listeners: &[Listener], routes: &[Route]) {
     for (index, listener) in listeners.iter().enumerate() {
         let id = Some(ListenerId(index));
-        if !routes
-            .iter()
-            .any(|route| route.listener.is_none() || route.listener == id)
+        let serves = listener.redirect.is_none();
+        if serves
+            && !routes
+                .iter()
+                .any(|route| route.listener.is_none() || route.listener == id)
         {
             let problem = Problem::new("no route leads away from this listener")
                 .causes("every request to it would be answered with 404")

@@ -43,6 +43,7 @@ mod fingerprint;
 mod names;
 mod pattern;
 mod peer;
+pub mod proxy_header;
 mod sans;
 mod spiffe;
 mod template;

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,8 +21,8 @@ use super::deal::{Arrival, ArrivedSocket};
 use super::flood;
 use super::io::{Counted, Watched};
 use super::open::{Due, Open};
+use super::origin::Origin;
 use super::refusal::{self, Post};
-use super::sockets::SocketId;
 use super::summons::{Dismissal, Summons};
 use super::tunnels::Tunnels;
 use super::watch::{Ended, Watch};
@@ -56,13 +55,6 @@ struct Established {
     open: Open,
 }
 
-/// Where a connection came from.
-#[derive(Clone, Copy)]
-struct Origin {
-    socket: SocketId,
-    address: Option<SocketAddr>,
-}
-
 /// Serves an accepted connection until it has ended.
 pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let Arrival {
@@ -78,10 +70,10 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         return;
     };
     let _counted = Counting::begin(arrived.site().metrics().listener_of(id.0));
-    let origin = Origin { socket, address };
     let established = match register(stream) {
         // Apart from the serving that follows, so that its room is given back.
         Ok(stream) => {
+            let origin = Origin::new(socket, address, &stream);
             let establishing = establish(&worker, arrived, (id, origin), stream);
             Box::pin(establishing).await
         }
@@ -134,9 +126,11 @@ async fn establish(
     worker: &Worker,
     arrived: Rc<Current>,
     (id, origin): (ListenerId, Origin),
-    socket: Socket,
+    mut socket: Socket,
 ) -> Option<Established> {
     let listener = arrived.site().config().listener(id)?;
+    let announced = origin.announced((worker, &arrived), (id, listener), &mut socket);
+    let origin = announced.await?;
     if arrived.site().server(id).is_some() {
         let deadline = Instant::now() + listener.limits.handshake_timeout;
         if !has_begun(worker, &socket, deadline).await {
@@ -146,7 +140,12 @@ async fn establish(
     }
     let known = prior_knowledge(worker, listener, socket).await;
     let http2 = known.as_ref().is_ok_and(|(_, http2, _)| *http2);
-    let downstream = Downstream::plaintext(origin.address, http2);
+    if let Ok((_, _, ahead)) = &known
+        && !origin.writes_none(&arrived, (id, listener), ahead)
+    {
+        return None;
+    }
+    let downstream = Downstream::plaintext(origin.source, http2);
     let caller = Caller::new(arrived.proxy(), id, downstream, None);
     let (socket, http2, ahead) = known.map_err(|ended| record_end(&caller, ended)).ok()?;
     Some(Established {
@@ -173,7 +172,7 @@ async fn shake_hands(
     let post = Post {
         current: &current,
         listener: (id, listener),
-        address: origin.address,
+        source: origin.source,
     };
     match site.server(id)?.accept(socket, deadline).await {
         Ok(mut done) => {
@@ -194,10 +193,10 @@ async fn shake_hands(
             let expires = peer.as_ref().map(|peer| peer.good_until);
             let (identity, known) = peer.map(|peer| (peer.identity, peer.known)).unzip();
             let anchor = known.as_ref().map(|known| known.anchor_name());
-            let address = origin.address;
+            let source = origin.source;
             let downstream = match why {
-                Some(why) => Downstream::not_served(address, (why, server_name), http2),
-                None => Downstream::tls(address, (identity, server_name), http2),
+                Some(why) => Downstream::not_served(source, (why, server_name), http2),
+                None => Downstream::tls(source, (identity, server_name), http2),
             };
             let caller = Caller::new(current.proxy(), id, downstream, anchor);
             Some(Established {
@@ -219,7 +218,7 @@ async fn shake_hands(
 /// Waits for the client's first byte. False: the drain began before it came,
 /// so nobody needs to wait for it. At the deadline it may as well begin, for
 /// whatever waits next to find that it is too late.
-async fn has_begun(worker: &Worker, socket: &Socket, deadline: Instant) -> bool {
+pub(super) async fn has_begun(worker: &Worker, socket: &Socket, deadline: Instant) -> bool {
     let readable = async {
         // A broken socket is found out by reading from it.
         let ready = match socket {
@@ -439,6 +438,7 @@ fn log_fault(caller: &Caller, fault: &str, cause: &str, status: u16) {
         event = events::CONNECTION_FAULT,
         listener = listener.map(|listener| listener.name.as_str()),
         client = %caller.downstream(),
+        via = caller.downstream().source().via().map(tracing::field::display),
         peer = caller.peer().map(crate::identity::PeerIdentity::primary),
         fault,
         cause,

@@ -27,6 +27,7 @@ mod frames;
 mod io;
 mod linger;
 mod open;
+mod origin;
 mod refusal;
 mod sockets;
 mod summons;

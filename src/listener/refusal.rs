@@ -1,15 +1,13 @@
 //! What becomes of a client whose handshake was refused, or would have been: one
 //! line, one count, and an explanation where it can read one.
 
-use std::net::SocketAddr;
-
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use super::worker::Current;
 use crate::config::{Listener, ListenerId, Outcome};
-use crate::proxy::NotServed;
+use crate::proxy::{NotServed, Source};
 use crate::telemetry::{ReferenceId, Refused, events, rfc3339};
 use crate::tls::{
     self, Diagnosis, Evidence, Handshaken, LetIn, NotAccepted, Presented, Refusal, RefusedHandshake,
@@ -22,7 +20,7 @@ const USE_HTTPS: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; c
 pub(super) struct Post<'a> {
     pub(super) current: &'a Current,
     pub(super) listener: (ListenerId, &'a Listener),
-    pub(super) address: Option<SocketAddr>,
+    pub(super) source: Source,
 }
 
 /// What was found about a client that is not accepted.
@@ -43,7 +41,7 @@ impl Post<'_> {
     pub(super) fn refused(&self, refused: &RefusedHandshake) {
         let metrics = self.current.site().metrics().listener(self.listener.0.0);
         match refused.reason {
-            Refusal::HttpOnTlsPort | Refusal::NotTls | Refusal::Probe => {
+            Refusal::HttpOnTlsPort | Refusal::NotTls | Refusal::Probe | Refusal::ProxyProtocol => {
                 metrics.not_tls(refused.reason.code());
             }
             reason => metrics.handshake_refused(reason.code()),
@@ -93,7 +91,7 @@ impl Post<'_> {
     fn is_told(&self, reason: Refusal) -> bool {
         let site = self.current.site();
         let per_minute = site.config().log().refusals_per_minute;
-        let address = self.address.map(|address| address.ip());
+        let address = self.source.address().map(|address| address.ip());
         site.refusals().is_told(address, reason.code(), per_minute)
     }
 
@@ -130,7 +128,8 @@ impl Post<'_> {
         tracing::info!(
             event = events::HANDSHAKE_REFUSED,
             listener = listener.name,
-            client = self.address.map(tracing::field::display),
+            client = self.source.address().map(tracing::field::display),
+            via = self.source.via().map(tracing::field::display),
             reason = finding.reason.code(),
             outcome = word(finding.outcome),
             cause = finding.cause,
@@ -158,7 +157,8 @@ impl Post<'_> {
         let diagnosis = finding.diagnosis.as_ref();
         let known = json!({
             "listener": listener.name,
-            "client": self.address.map(|address| address.to_string()),
+            "client": self.source.address().map(|address| address.to_string()),
+            "via": self.source.via().map(|via| via.to_string()),
             "sni": finding.server_name,
             "reason": finding.reason.code(),
             "outcome": word(finding.outcome),
@@ -172,7 +172,7 @@ impl Post<'_> {
             "list": diagnosis.and_then(|found| found.list.as_deref()),
             "generation": self.current.site().generation(),
         });
-        let address = self.address.map(|address| address.ip());
+        let address = self.source.address().map(|address| address.ip());
         let key = (address, finding.reason.code());
         let refusals = self.current.site().refusals();
         refusals.keep(Refused::Handshake, key, finding.reference, known);

@@ -13,7 +13,7 @@ use super::forwarding::Origin;
 use super::handle::Proxy;
 use super::party::Party;
 use super::site::Site;
-use crate::config::{FieldNames, Limits, ListenerId, PathForm};
+use crate::config::{FieldNames, Limits, ListenerId, PathForm, Redirect};
 use crate::identity::{AnchorName, PeerIdentity};
 use crate::tls::{Misdirected, ServerTls};
 
@@ -99,6 +99,14 @@ impl Caller {
     /// What becomes of paths that can be read in several ways.
     pub(super) fn path_form(&self) -> PathForm {
         self.reading.1
+    }
+
+    /// Where its listener leads every request to; `None`: they are served.
+    pub(super) fn redirect(&self) -> Option<&Redirect> {
+        // There are none over TLS, where most requests come.
+        let plaintext = self.tls.is_none();
+        let listener = plaintext.then(|| self.site().config().listener(self.listener));
+        listener.flatten()?.redirect.as_ref()
     }
 
     /// The listener it connected to.

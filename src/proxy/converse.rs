@@ -81,7 +81,7 @@ impl Proxy {
             plan,
             body.is_end_stream(),
             passing.written.hop.upgrade,
-        );
+        )?;
         let sending = Sending {
             caller,
             party: &party,
@@ -176,20 +176,32 @@ impl Proxy {
 
 /// Makes a head fit for the protocol of the upstream. Whether it asks for
 /// another one.
+///
+/// # Errors
+///
+/// Its body has no length, and HTTP/1.0 has no other way to say where it ends.
 pub(super) fn fit(
     head: &mut request::Parts,
     plan: &Plan,
     has_no_body: bool,
     upgrade: Option<HeaderValue>,
-) -> bool {
+) -> Result<bool, Fault> {
     // What came with the request for this side of the connection stays here.
     head.extensions.clear();
     if plan.protocol() != Protocol::Http1 {
-        return false;
+        return Ok(false);
+    }
+    let is_measured = has_no_body || head.headers.contains_key(CONTENT_LENGTH);
+    if plan.is_http10() {
+        return if is_measured {
+            Ok(false)
+        } else {
+            Err(unmeasured())
+        };
     }
     // Without a length a body is chunked. The library assumes that some
     // methods have none, unless they say so.
-    if !has_no_body && !head.headers.contains_key(CONTENT_LENGTH) {
+    if !is_measured {
         let chunked = HeaderValue::from_static("chunked");
         head.headers.insert(TRANSFER_ENCODING, chunked);
     }
@@ -197,7 +209,16 @@ pub(super) fn fit(
     if let Some(protocol) = upgrade {
         tunnel::request(&mut head.headers, protocol);
     }
-    asks
+    Ok(asks)
+}
+
+fn unmeasured() -> Fault {
+    Fault::new(
+        Side::Downstream,
+        Phase::RequestHead,
+        Kind::LengthRequired,
+        "a body without Content-Length, and the upstream speaks HTTP/1.0, which knows no other end (RFC 1945 section 7.2.2)",
+    )
 }
 
 /// Opens the request's body when the upstream says `100 Continue`.

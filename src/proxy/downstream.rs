@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::fault::{Fault, Kind, Phase, Side};
+use super::source::Source;
 use crate::identity::PeerIdentity;
 use crate::telemetry::ReferenceId;
 use crate::tls::Refusal;
@@ -20,7 +21,7 @@ pub type Tunnel = Pin<Box<dyn Future<Output = ()>>>;
 pub struct Downstream {
     /// Gone when it is: for what belongs to it.
     token: Rc<()>,
-    address: Option<SocketAddr>,
+    source: Source,
     peer: Option<Rc<PeerIdentity>>,
     /// The name that the client asked for, as names are compared; `None`: it
     /// asked for none.
@@ -84,15 +85,15 @@ pub enum Standing {
 }
 
 impl Downstream {
-    /// A plaintext connection; `address` is the client's, `None` on a unix socket.
-    pub fn plaintext(address: Option<SocketAddr>, http2: bool) -> Rc<Self> {
-        Rc::new(Self::new(address, http2))
+    /// A plaintext connection.
+    pub fn plaintext(source: impl Into<Source>, http2: bool) -> Rc<Self> {
+        Rc::new(Self::new(source.into(), http2))
     }
 
     /// A connection after its TLS handshake. `peer`: who it is; `None` is
     /// anonymous. `server_name`: what it asked for, as names are compared.
     pub fn tls(
-        address: Option<SocketAddr>,
+        source: impl Into<Source>,
         (peer, server_name): (Option<PeerIdentity>, Option<String>),
         http2: bool,
     ) -> Rc<Self> {
@@ -100,13 +101,13 @@ impl Downstream {
             peer: peer.map(Rc::new),
             server_name: server_name.map(String::into_boxed_str),
             tls: true,
-            ..Self::new(address, http2)
+            ..Self::new(source.into(), http2)
         })
     }
 
     /// A connection after its TLS handshake, on which every request is refused.
     pub fn not_served(
-        address: Option<SocketAddr>,
+        source: impl Into<Source>,
         (why, server_name): (NotServed, Option<String>),
         http2: bool,
     ) -> Rc<Self> {
@@ -114,14 +115,14 @@ impl Downstream {
             server_name: server_name.map(String::into_boxed_str),
             not_served: Some(why),
             tls: true,
-            ..Self::new(address, http2)
+            ..Self::new(source.into(), http2)
         })
     }
 
-    fn new(address: Option<SocketAddr>, http2: bool) -> Self {
+    fn new(source: Source, http2: bool) -> Self {
         Self {
             token: Rc::new(()),
-            address,
+            source,
             peer: None,
             server_name: None,
             not_served: None,
@@ -138,9 +139,15 @@ impl Downstream {
         &self.token
     }
 
-    /// The client's address; `None` on a unix socket.
+    /// The client's address; `None` on a unix socket, and where its sender does
+    /// not know it.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+        self.source.address()
+    }
+
+    /// Where it comes from.
+    pub fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Who it is; `None` is anonymous.
@@ -249,19 +256,16 @@ impl Downstream {
 }
 
 impl fmt::Display for Downstream {
-    /// The address, or `unix` where there is none.
+    /// Where it comes from.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address {
-            Some(address) => address.fmt(f),
-            None => f.write_str("unix"),
-        }
+        self.source.fmt(f)
     }
 }
 
 impl fmt::Debug for Downstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Downstream")
-            .field("address", &self.address)
+            .field("source", &self.source)
             .field("peer", &self.peer)
             .field("standing", &self.standing)
             .finish_non_exhaustive()

@@ -262,6 +262,7 @@ impl Exchange {
             event = events::REQUEST_END,
             listener = listener.map(|listener| listener.name.as_str()),
             client = %self.downstream,
+            via = self.downstream.source().via().map(tracing::field::display),
             peer = self.downstream.peer().map(crate::identity::PeerIdentity::primary),
             r#for = self.spoken_for(),
             status = self.status,
@@ -293,6 +294,7 @@ impl Exchange {
             event = events::POLICY_WOULD_DENY,
             listener = listener.map(|listener| listener.name.as_str()),
             client = %self.downstream,
+            via = self.downstream.source().via().map(tracing::field::display),
             peer = self.downstream.peer().map(crate::identity::PeerIdentity::primary),
             r#for = self.spoken_for(),
             status = self.status,
@@ -321,6 +323,7 @@ impl Exchange {
         let known = json!({
             "listener": listener.map(|listener| listener.name.as_str()),
             "client": self.downstream.to_string(),
+            "via": self.downstream.source().via().map(|via| via.to_string()),
             "peer": self.downstream.peer().map(|peer| cut(peer.primary())),
             "for": self.spoken_for().map(cut),
             "method": line.map(|line| cut(line.method.as_str())),
@@ -351,12 +354,14 @@ impl Exchange {
         let rule = self.rule();
         let would_deny = self.would_deny();
         let why = would_deny.map(ToString::to_string);
+        let via = self.downstream.source().via();
         self.ledger.access.record(&AccessRecord {
             request_id: self.id,
             listener: config
                 .listener(self.listener)
                 .map_or("-", |l| l.name.as_str()),
             client: &*self.downstream,
+            via: via.as_ref().map(|via| via as &dyn Display),
             peer: self.downstream.peer().map(|peer| peer.primary()),
             spoken_for: self.spoken_for(),
             method: line.method.as_str(),

@@ -91,6 +91,8 @@ pub enum Kind {
     Cut,
     /// A `deny` entry matches the caller or the request.
     DeniedByRule,
+    /// The body has no length, and the upstream takes none without one.
+    LengthRequired,
     /// The head breaks a rule of HTTP, or could be read in two ways.
     Malformed,
     /// This method is not served (CONNECT, TRACE).
@@ -198,6 +200,7 @@ impl Fault {
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::ConnectTimeout | Kind::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Kind::Cut | Kind::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Kind::MethodNotServed => StatusCode::NOT_IMPLEMENTED,
             Kind::NoRoute => StatusCode::NOT_FOUND,
             Kind::AssertionUnsigned
@@ -266,6 +269,7 @@ impl Kind {
             Self::CredentialRefused => "credential_refused",
             Self::Cut => "cut",
             Self::DeniedByRule => "denied_by_rule",
+            Self::LengthRequired => "length_required",
             Self::Malformed => "malformed",
             Self::Exhausted => "exhausted",
             Self::MethodNotServed => "method_not_served",

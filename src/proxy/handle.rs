@@ -22,6 +22,7 @@ use super::fault::{Fault, Kind, Phase, Side};
 use super::ledger::Ledger;
 use super::outbound::{Outbound, Written};
 use super::party::Party;
+use super::redirect::{self, Redirected};
 use super::request_body::RequestBody;
 use super::site::Site;
 use super::target::{self, Target};
@@ -46,6 +47,7 @@ pub struct Proxy {
 enum Admitted {
     /// It asks for the public keys of assertions.
     Keys,
+    Elsewhere(Redirected),
     OnItsWay(Way),
 }
 
@@ -53,6 +55,8 @@ enum Admitted {
 pub(super) enum Readied {
     /// It asks for the public keys of assertions.
     Keys,
+    /// It is led elsewhere.
+    Elsewhere(Redirected),
     OnItsWay(Passing),
 }
 
@@ -158,6 +162,7 @@ impl Caller {
             Ok(Readied::Keys) => {
                 return keys::answer(&head.method, proxy.site.key_set(), exchange);
             }
+            Ok(Readied::Elsewhere(to)) => return redirect::answer(to, exchange),
             Err(fault) => return refusal(fault, exchange),
         };
         let changed = head
@@ -199,6 +204,7 @@ impl Caller {
         exchange.is_for(&party);
         let way = match proxy.admit((self, &party), head, exchange)? {
             Admitted::Keys => return Ok(Readied::Keys),
+            Admitted::Elsewhere(to) => return Ok(Readied::Elsewhere(to)),
             Admitted::OnItsWay(way) => way,
         };
         let upstream = proxy.upstream(way.upstream)?;
@@ -230,6 +236,10 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Admitted, Fault> {
         let target = target::read(head, caller.downstream().is_tls())?;
+        if let Some(redirect) = caller.redirect() {
+            let to = redirect::redirected(&self.site, redirect, (head, &target))?;
+            return Ok(Admitted::Elsewhere(to));
+        }
         caller
             .may_ask_for(&target.host)
             .map_err(|why| misdirected((&target.host, caller.downstream().server_name()), why))?;

@@ -64,7 +64,8 @@ impl Outbound<'_> {
         let trusted = caller.origin().is_trusted();
         let known = (site.identity_fields().as_ref(), caller.field_names());
         let mut hop = headers::strip_request(fields, known, trusted);
-        if head.version == Version::HTTP_10 {
+        let http10 = plan.is_http10();
+        if head.version == Version::HTTP_10 || http10 {
             // It cannot be asked to change (RFC 9110 §7.8).
             hop.upgrade = None;
         }
@@ -79,7 +80,7 @@ impl Outbound<'_> {
             .write(fields, authority.to_str().unwrap_or_default());
         forwarding::add_via(fields, caller.is_http2());
         let http2 = plan.protocol() == Protocol::Http2;
-        if hop.trailers {
+        if hop.trailers && !http10 {
             fields.insert(TE, HeaderValue::from_static("trailers"));
             if !http2 {
                 fields.insert(CONNECTION, HeaderValue::from_static("te"));
@@ -95,6 +96,13 @@ impl Outbound<'_> {
             }
             fields.insert(HOST, authority.clone());
             head.version = Version::HTTP_11;
+        }
+        if http10 {
+            // 100 Continue came with HTTP/1.1 (RFC 9110 §10.1.1), and there a
+            // connection ends with its request unless both sides say otherwise.
+            headers::drop_field(fields, &EXPECT);
+            fields.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+            head.version = Version::HTTP_10;
         }
         head.uri = upstream_uri(&head.uri, http2.then_some((authority, plan.is_tls())))?;
         Ok(Written { hop, asserted })

@@ -12,6 +12,7 @@ use super::exchange::Exchange;
 use super::fault::Fault;
 use super::handle::Readied;
 use super::outbound;
+use super::redirect::Redirected;
 use crate::config::UpstreamId;
 
 /// What would become of a request without a body, up to the moment at which
@@ -38,6 +39,8 @@ pub struct Rehearsal {
 pub enum Destination {
     /// Nowhere: countersign answers it with the public keys of its assertions.
     Keys,
+    /// Nowhere: countersign leads it elsewhere.
+    Elsewhere(Redirected),
     /// To an upstream.
     Upstream(Box<Sent>),
 }
@@ -67,8 +70,9 @@ impl Caller {
         // It did not break off: it was never meant to be sent.
         exchange.complete();
         let outcome = outcome.map(|found| match found {
-            None => Destination::Keys,
-            Some((upstream, written)) => Destination::Upstream(Box::new(Sent {
+            Found::Keys => Destination::Keys,
+            Found::Elsewhere(to) => Destination::Elsewhere(to),
+            Found::Upstream(upstream, written) => Destination::Upstream(Box::new(Sent {
                 upstream,
                 head,
                 asserted: written.asserted,
@@ -95,9 +99,10 @@ impl Caller {
         &self,
         head: &mut request::Parts,
         exchange: &mut Exchange,
-    ) -> Result<Option<(UpstreamId, Written)>, Fault> {
+    ) -> Result<Found, Fault> {
         let passing = match self.ready(head, exchange)? {
-            Readied::Keys => return Ok(None),
+            Readied::Keys => return Ok(Found::Keys),
+            Readied::Elsewhere(to) => return Ok(Found::Elsewhere(to)),
             Readied::OnItsWay(passing) => passing,
         };
         let upstream = self.proxy().upstream(passing.way.upstream)?;
@@ -105,7 +110,7 @@ impl Caller {
         let authority = &passing.way.authority;
         let authentication =
             Authentication::of(peer, upstream, (head, authority), exchange.started());
-        fit(head, plan, true, passing.written.hop.upgrade);
+        fit(head, plan, true, passing.written.hop.upgrade)?;
         let means = authentication.write(head)?;
         let asserted = passing.written.asserted;
         let whom = plan.asserts(peer).filter(|_| asserted);
@@ -114,8 +119,15 @@ impl Caller {
             rank: outbound::rank(asserted, means, plan),
             whom: whom.map(|(identity, _)| identity.primary().to_owned()),
         };
-        Ok(Some((passing.way.upstream, written)))
+        Ok(Found::Upstream(passing.way.upstream, written))
     }
+}
+
+/// Where it would go, before its head is told.
+enum Found {
+    Keys,
+    Elsewhere(Redirected),
+    Upstream(UpstreamId, Written),
 }
 
 struct Written {

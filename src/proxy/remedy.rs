@@ -32,6 +32,9 @@ impl Kind {
             Self::DeniedByRule => {
                 "if the caller is meant to be served, narrow the rule of `deny` that is named, or take it out"
             }
+            Self::LengthRequired => {
+                "have the client send Content-Length, or write protocol = \"http/1.1\" for the upstream if the service speaks it"
+            }
             Self::Malformed => "send a request that can be read in one way only",
             Self::MethodNotServed => "use another method",
             Self::NoRoute => {

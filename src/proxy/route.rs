@@ -72,7 +72,7 @@ fn closeness(pattern: Option<&HostPattern>) -> u8 {
 }
 
 /// `host` is in lower case, without port and final dot.
-fn host_matches(pattern: Option<&HostPattern>, host: &str) -> bool {
+pub(super) fn host_matches(pattern: Option<&HostPattern>, host: &str) -> bool {
     match pattern {
         None => true,
         Some(HostPattern::Exact(name)) => name == host,

@@ -11,7 +11,10 @@ use super::handshake::RefusedHandshake;
 use super::refusal::Refusal;
 use super::stream::Socket;
 use super::words;
+use crate::identity::proxy_header;
 
+/// So many bytes tell what something is that is not TLS.
+const BEGINNING: usize = 12;
 /// The record type of a TLS handshake message (RFC 9846 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 /// First letters of the methods that HTTP clients begin with (RFC 9110 §9.1,
@@ -25,10 +28,10 @@ const BEGINS_A_METHOD: &[u8] = b"CDGHOPT";
 /// sees it: it would answer plain HTTP with an alert that no HTTP client reads.
 pub(super) async fn client_hello(socket: &mut Socket) -> Result<Accepted, RefusedHandshake> {
     let mut acceptor = Acceptor::default();
-    let mut first = None;
+    let mut first = Vec::new();
     loop {
         match read_into(socket, &mut acceptor, &mut first).await {
-            Ok(0) if first.is_none() => {
+            Ok(0) if first.is_empty() => {
                 return Err(RefusedHandshake::early(
                     Refusal::Probe,
                     "the client closed without a byte",
@@ -41,10 +44,10 @@ pub(super) async fn client_hello(socket: &mut Socket) -> Result<Accepted, Refuse
                 ));
             }
             Ok(_) => {}
-            Err(cause) => return Err(unreadable(&cause, first)),
+            Err(cause) => return Err(unreadable(&cause, &first)),
         }
-        if let Some(byte) = first.filter(|byte| *byte != HANDSHAKE_RECORD) {
-            return Err(not_tls(byte));
+        if let Some(byte) = first.first().filter(|byte| **byte != HANDSHAKE_RECORD) {
+            return Err(not_tls(*byte, &first));
         }
         match acceptor.accept() {
             Ok(Some(accepted)) => return Ok(accepted),
@@ -60,9 +63,9 @@ pub(super) async fn client_hello(socket: &mut Socket) -> Result<Accepted, Refuse
     }
 }
 
-fn unreadable(cause: &io::Error, first: Option<u8>) -> RefusedHandshake {
+fn unreadable(cause: &io::Error, first: &[u8]) -> RefusedHandshake {
     // A scanner that resets instead of closing is a scanner still.
-    let reason = if first.is_none() {
+    let reason = if first.is_empty() {
         Refusal::Probe
     } else {
         Refusal::ClientGone
@@ -70,8 +73,13 @@ fn unreadable(cause: &io::Error, first: Option<u8>) -> RefusedHandshake {
     RefusedHandshake::early(reason, cause.to_string())
 }
 
-fn not_tls(first: u8) -> RefusedHandshake {
-    if BEGINS_A_METHOD.contains(&first) {
+fn not_tls(first: u8, bytes: &[u8]) -> RefusedHandshake {
+    if proxy_header::begins_one(bytes) {
+        RefusedHandshake::early(
+            Refusal::ProxyProtocol,
+            "a header of the PROXY protocol, from a sender that is not listed in proxy_protocol_from",
+        )
+    } else if BEGINS_A_METHOD.contains(&first) {
         RefusedHandshake::early(
             Refusal::HttpOnTlsPort,
             "the client speaks plain HTTP, and this port speaks TLS",
@@ -96,7 +104,7 @@ async fn send(socket: &mut Socket, mut alert: AcceptedAlert) {
 async fn read_into(
     socket: &mut Socket,
     acceptor: &mut Acceptor,
-    first: &mut Option<u8>,
+    first: &mut Vec<u8>,
 ) -> io::Result<usize> {
     std::future::poll_fn(|cx| {
         let mut reader = Polled { socket, cx, first };
@@ -112,8 +120,8 @@ async fn read_into(
 struct Polled<'a, 'b> {
     socket: &'a mut Socket,
     cx: &'a mut Context<'b>,
-    /// The very first byte that came.
-    first: &'a mut Option<u8>,
+    /// The beginning of what came first.
+    first: &'a mut Vec<u8>,
 }
 
 impl io::Read for Polled<'_, '_> {
@@ -122,8 +130,8 @@ impl io::Read for Polled<'_, '_> {
         match Pin::new(&mut *self.socket).poll_read(self.cx, &mut buf) {
             Poll::Ready(Ok(())) => {
                 let filled = buf.filled();
-                if self.first.is_none() {
-                    *self.first = filled.first().copied();
+                if self.first.is_empty() {
+                    self.first.extend(filled.iter().take(BEGINNING));
                 }
                 Ok(filled.len())
             }

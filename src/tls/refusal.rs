@@ -33,6 +33,9 @@ pub enum Refusal {
     Probe,
     /// No version, suite, group or protocol in common, or a broken message.
     Protocol,
+    /// A header of the PROXY protocol is demanded of this sender and is not
+    /// there or malformed, or it is there and the sender may not write one.
+    ProxyProtocol,
     /// A certificate of the chain is on a revocation list.
     Revoked,
     /// A revocation list that would be needed is missing, stale or unusable.
@@ -50,7 +53,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every one, in the order of the manual.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NoCertificate,
         Self::Untrusted,
         Self::Expired,
@@ -66,6 +69,7 @@ impl Refusal {
         Self::ClientGone,
         Self::HttpOnTlsPort,
         Self::NotTls,
+        Self::ProxyProtocol,
         Self::Probe,
         Self::Internal,
     ];
@@ -84,6 +88,7 @@ impl Refusal {
             Self::NotTls => "not_tls",
             Self::Probe => "probe",
             Self::Protocol => "protocol",
+            Self::ProxyProtocol => "proxy_protocol",
             Self::Revoked => "revoked",
             Self::RevocationUnknown => "revocation_unknown",
             Self::Timeout => "timeout",
@@ -115,6 +120,9 @@ impl Refusal {
             Self::Protocol => {
                 "no version, suite, group or protocol in common, or a message that breaks the protocol"
             }
+            Self::ProxyProtocol => {
+                "the header of the PROXY protocol is missing or malformed, or its sender is not listed in `proxy_protocol_from`"
+            }
             Self::Revoked => "a certificate of the chain is on a revocation list",
             Self::RevocationUnknown => "a revocation list that is needed is missing or stale",
             Self::Timeout => "the handshake was not complete within `handshake_timeout`",
@@ -145,6 +153,7 @@ impl Refusal {
             | Self::NotTls
             | Self::Probe
             | Self::Protocol
+            | Self::ProxyProtocol
             | Self::Timeout => return None,
         })
     }
@@ -167,6 +176,9 @@ impl Refusal {
             Self::NotTls => "only TLS is served on this port",
             Self::Probe => "nothing to do",
             Self::Protocol => "compare what the client offers with the listener's tls table",
+            Self::ProxyProtocol => {
+                "list in proxy_protocol_from those senders that write the header, and no others"
+            }
             Self::Revoked => "issue another certificate to this client",
             Self::RevocationUnknown => {
                 "provide a current revocation list for every authority of the chain"
@@ -205,6 +217,7 @@ impl Refusal {
             | Self::NotTls
             | Self::Probe
             | Self::Protocol
+            | Self::ProxyProtocol
             | Self::Timeout
             | Self::UnknownName => Outcome::Alert,
         }

@@ -119,6 +119,11 @@ impl ServerTls {
         }
     }
 
+    /// Whether a certificate carries this host; not one that serves every name.
+    pub fn names(&self, host: &str) -> bool {
+        self.certificates.name(host)
+    }
+
     /// Why a client that asks for `name` is refused.
     fn unknown_name(&self, name: Option<&str>) -> String {
         match name {

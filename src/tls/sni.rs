@@ -111,6 +111,11 @@ impl Certificates {
         !self.for_name(name).is_empty()
     }
 
+    /// Whether a certificate carries this name.
+    pub(super) fn name(&self, name: &str) -> bool {
+        self.named.find(name).is_some()
+    }
+
     /// Whether a certificate carries one of these names, or serves every name.
     fn cover_any(&self, names: &HostPattern) -> bool {
         let HostPattern::Wildcard(suffix) = names else {

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
@@ -33,6 +34,8 @@ pub(super) struct H1<B: UploadBody> {
     owner: Owner,
     /// Whether a request has been answered on it before.
     reused: bool,
+    /// Whether none is to be sent on it any more.
+    last: bool,
     idle_since: Instant,
 }
 
@@ -63,6 +66,7 @@ impl<B: UploadBody> H1<B> {
             connection: Some(Box::new(connection)),
             owner,
             reused: false,
+            last: false,
             idle_since: Instant::now(),
         })
     }
@@ -92,7 +96,7 @@ impl<B: UploadBody> H1<B> {
     pub(super) fn rest(&mut self, cx: &mut Context<'_>) -> bool {
         self.reused = true;
         self.idle_since = Instant::now();
-        self.drive(cx) && self.sender.is_ready()
+        self.drive(cx) && self.sender.is_ready() && !self.last
     }
 
     /// Waits until a request can be sent, driving the connection meanwhile;
@@ -117,6 +121,7 @@ impl<B: UploadBody> H1<B> {
         upload: Option<&Rc<Upload>>,
         limit: Duration,
     ) -> Result<Response<Incoming>, Unanswered<B>> {
+        let version = request.version();
         let mut answer = pin!(self.sender.try_send_request(*request));
         let connection = &mut self.connection;
         let exchange = std::future::poll_fn(|cx| {
@@ -124,10 +129,30 @@ impl<B: UploadBody> H1<B> {
             answer.as_mut().poll(cx)
         });
         match within(exchange, upload, limit).await {
-            Some(answer) => answer.map_err(unanswered),
+            Some(Ok(response)) => {
+                self.last = !is_kept(version, &response);
+                Ok(response)
+            }
+            Some(Err(error)) => Err(unanswered(error)),
             None => Err(Unanswered::Timeout),
         }
     }
+}
+
+/// Whether another request may be sent after this response to one of `version`.
+///
+/// After a response of HTTP/1.0 the library speaks that too, and sends a body
+/// without a length as none at all. And HTTP/1.0 keeps a connection only where
+/// both sides say so (RFC 9112 §C.2.2).
+fn is_kept<B>(version: Version, response: &Response<B>) -> bool {
+    if version != Version::HTTP_10 {
+        return response.version() != Version::HTTP_10;
+    }
+    let mut options = response.headers().get_all(CONNECTION).iter();
+    options.any(|options| {
+        let mut words = options.as_bytes().split(|byte| *byte == b',');
+        words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"keep-alive"))
+    })
 }
 
 fn drive<B: UploadBody>(

@@ -136,6 +136,11 @@ impl Plan {
         self.config.protocol
     }
 
+    /// Whether HTTP/1.1 is too new for it.
+    pub fn is_http10(&self) -> bool {
+        self.config.http10
+    }
+
     /// Whether any of its endpoints speaks TLS; then `https` is the scheme that
     /// its HTTP/2 requests name.
     pub fn is_tls(&self) -> bool {

@@ -31,7 +31,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use std::net::SocketAddr;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -73,9 +73,16 @@ pub(crate) enum Target {
     Tcp(SocketAddr),
     /// A unix socket.
     Unix(PathBuf),
+    /// Another one, on which these bytes are written first.
+    After(Box<Self>, Vec<u8>),
 }
 
 impl Target {
+    /// The same, with these bytes before anything else.
+    pub(crate) fn after(self, bytes: impl AsRef<[u8]>) -> Self {
+        Self::After(Box::new(self), bytes.as_ref().to_vec())
+    }
+
     /// Opens a byte stream to it.
     pub(crate) async fn open(&self) -> std::io::Result<Box<dyn Stream>> {
         Ok(match self {
@@ -85,6 +92,11 @@ impl Target {
                 Box::new(stream)
             }
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+            Self::After(target, bytes) => {
+                let mut stream = Box::pin(target.open()).await?;
+                stream.write_all(bytes).await?;
+                stream
+            }
         })
     }
 }

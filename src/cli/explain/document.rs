@@ -22,7 +22,7 @@ pub(super) fn of(account: &Account<'_>) -> String {
         .collect();
     let keys = matches!(
         account.request().map(|it| &it.outcome),
-        Some(Ok(Destination::Keys))
+        Some(Ok(Destination::Keys | Destination::Elsewhere(_)))
     );
     let verdict = match account.refusal() {
         Some(_) => "refused",

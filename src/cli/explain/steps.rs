@@ -246,6 +246,14 @@ impl Way<'_, '_> {
             );
             return;
         }
+        if let Some(Ok(Destination::Elsewhere(to))) = outcome {
+            let (status, to) = (to.status.as_u16(), to.location.to_str().unwrap_or_default());
+            self.step(
+                "route",
+                format!("none: countersign answers with {status} to {to} (redirect_to_https)"),
+            );
+            return;
+        }
         let route = account.route();
         self.step("route", route.map_or_else(String::new, words::route));
         let Some((_, route)) = route else { return };

@@ -67,6 +67,11 @@ fn sum(account: &Account<'_>, marks: &Marks) -> Vec<String> {
             (Some(Ok(Destination::Keys)), _) => {
                 "countersign answers it itself, with its public keys".to_owned()
             }
+            (Some(Ok(Destination::Elsewhere(to))), _) => format!(
+                "countersign answers it itself, with {} to {}",
+                to.status.as_u16(),
+                shown_in_full(to.location.to_str().unwrap_or_default())
+            ),
             (_, Some((layer, who))) => format!(
                 "it goes to upstream {upstream}, which takes the caller to be {} (layer: {layer})",
                 shown_in_full(&who)

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    AcceptedAssertions, Bind, BundleId, FieldNames, Located, NamedPolicy, Outcomes, PathForm,
-    Place, UnknownSni,
+    AcceptedAssertions, Announcers, Bind, BundleId, FieldNames, Located, NamedPolicy, Outcomes,
+    PathForm, Place, Redirect, UnknownSni,
 };
 
 /// `[listeners.NAME]`: one address where clients connect.
@@ -24,10 +24,14 @@ pub struct Listener {
     pub protocols: Vec<Protocol>,
     /// TLS; `None` is a plaintext listener.
     pub tls: Option<ListenerTls>,
+    /// Where every request is led to; `None`: they are served. Only without TLS.
+    pub redirect: Option<Redirect>,
     /// Bounds on what a client can hold.
     pub limits: Limits,
     /// Networks whose `Forwarded` and `X-Forwarded-*` fields are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Senders that say whose connections theirs are (PROXY protocol).
+    pub announcers: Announcers,
     /// The path at which the public keys of signed assertions are served.
     pub jwks_path: Option<String>,
     /// Whose assertions are taken for the callers' identities; `None`: nobody's.

@@ -16,6 +16,8 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// The HTTP version spoken to it.
     pub protocol: Protocol,
+    /// Whether it is HTTP/1.0 that is spoken; `protocol` is HTTP/1.1 then.
+    pub http10: bool,
     /// TLS to the `https://` endpoints; present when there is one.
     pub tls: Option<UpstreamTls>,
     /// To set up a connection, TLS included.

@@ -4,10 +4,11 @@ use super::Default::{Is, Required, Unset};
 use super::limits::LIMITS;
 use super::rules::SPEAKERS;
 use super::wire::{FIELD_NAMES, PATH};
-use super::{Opt, Table};
+use super::{Opt, Table, proxy_protocol, redirect};
 
 pub(super) const TABLES: &[Table] = &[
     LISTENER,
+    redirect::REDIRECT,
     SPEAKERS,
     TLS,
     NAMES,
@@ -52,6 +53,8 @@ const LISTENER: Table = Table {
             see: &["upstreams.NAME.outbound.assertion.encode"],
             example: "[]",
         },
+        proxy_protocol::FROM,
+        redirect::TO_HTTPS,
         Opt {
             path: "listeners.NAME.allow_plaintext",
             value: "`true` or `false`",

@@ -10,6 +10,8 @@ mod listeners;
 mod manual;
 mod outcomes;
 mod process;
+mod proxy_protocol;
+mod redirect;
 mod reference;
 mod routes;
 mod rules;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Default, Opt, Table, tables};
+use super::{Default, Opt, Table, redirect, tables};
 
 /// The width that comments are wrapped to.
 const WIDTH: usize = 88;
@@ -22,6 +22,7 @@ pub fn reference() -> String {
     }
     text.push_str(SECOND_UPSTREAM);
     text.push_str(THIRD_UPSTREAM);
+    text.push_str(redirect::SECOND_LISTENER);
     text
 }
 

@@ -103,8 +103,14 @@ fn problems_are_told_in_the_order_of_the_file_though_places_are_equal() {
 
 /// What only decides whether the rest is legal, what has no other value or no
 /// effect in this version, and `source`, which has a test of its own.
-const WITHOUT_A_DIFFERENCE: [&str; 4] =
-    ["allow_plaintext", "run_as", "source", "stateful_sessions"];
+const WITHOUT_A_DIFFERENCE: [&str; 5] = [
+    "allow_plaintext",
+    // On a listener with TLS.
+    "redirect_to_https",
+    "run_as",
+    "source",
+    "stateful_sessions",
+];
 
 /// Every part of a value that has another beside it, which is as legal in the reference.
 const OTHERS: &[(&str, &str)] = &[
@@ -122,6 +128,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("50%", "49%"),
     ("8h", "7h"),
     ("5s\"", "6s\""),
+    ("8080", "8081"),
     ("8090", "8091"),
     ("8443", "8444"),
     ("9901", "9902"),
@@ -164,6 +171,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("Engineering", "Sales"),
     ("@example.com", "@example.org"),
     ("keys/", "other/"),
+    ("www.example.com", "shop.example.com"),
     ("orders-api", "orders-apis"),
     ("orders.example.com", "orders.example.org"),
     ("orders.internal", "orders.example"),
@@ -204,6 +212,8 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         ("path", "\"reject\"") => vec![line("\"normalize\""), line("\"raw\"")],
         ("path", path) => vec![line(&path.replace('/', "/x"))],
         ("protocol", _) => vec![line("\"h2\"")],
+        ("port", _) => vec![line("444")],
+        ("status", _) => vec![line("301")],
         ("user", _) => vec![line("\"other\"")],
         ("client_certificate_authentication", _) => vec![line("\"supported\"")],
         _ => OTHERS

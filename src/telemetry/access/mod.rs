@@ -44,6 +44,8 @@ pub struct AccessRecord<'a> {
     pub listener: &'a str,
     /// The address at the other end of the connection.
     pub client: &'a dyn Display,
+    /// The sender that has told that address, if it is not the socket's own.
+    pub via: Option<&'a dyn Display>,
     /// Who is at the other end of the connection; `None` is anonymous.
     pub peer: Option<&'a str>,
     /// For whom that peer speaks; `None`: for itself.
@@ -216,6 +218,9 @@ impl AccessRecord<'_> {
     fn append_request(&self, line: &mut Line<'_>) {
         line.field("listener", Value::Word(self.listener));
         line.field("client", Value::Shown(self.client));
+        if let Some(via) = self.via {
+            line.field("via", Value::Shown(via));
+        }
         line.field("peer", wire(self.peer, TEXT_LIMIT));
         if self.spoken_for.is_some() {
             line.field("for", wire(self.spoken_for, TEXT_LIMIT));

@@ -11,6 +11,7 @@ fn record<'a>(client: &'a dyn Display) -> AccessRecord<'a> {
     AccessRecord {
         request_id: ReferenceIds::new().next(),
         listener: "public",
+        via: None,
         client,
         peer: Some("spiffe://prod.example/web"),
         spoken_for: None,
@@ -128,6 +129,7 @@ fn hostile_bytes_in_every_field_stay_in_their_quotes() {
         request_id: ReferenceIds::new().next(),
         listener: hostile,
         client: &hostile,
+        via: None,
         peer: Some(hostile),
         spoken_for: Some(hostile),
         method: hostile,
