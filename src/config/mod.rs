@@ -24,6 +24,7 @@ mod defaults;
 mod doubts;
 mod encodings;
 mod expression;
+mod field_rules;
 mod files;
 mod fitting;
 #[cfg(test)]
@@ -38,6 +39,7 @@ mod outbound;
 mod outcomes;
 mod problem;
 mod process;
+mod rewriting;
 mod routes;
 mod rules;
 mod run_as;
@@ -66,12 +68,12 @@ pub use expression::{
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
     AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, ClientPolicy,
-    CredentialSource, CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode,
-    Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
-    NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, Place,
-    PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
-    StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamId,
-    UpstreamTls, UpstreamTrust, Who, is_within,
+    CookieChanges, CredentialSource, CrlCheck, Endpoint, EndpointAddress, FieldRule, FieldRules,
+    HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log,
+    LogFormat, LogLevel, NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome,
+    Outcomes, OwnCertificate, Place, PoolPer, Protocol, Rewriting, Route, Rule, RunAs, Says,
+    Server, SessionLost, SessionPer, Share, StatefulSessions, TlsVersion, TlsVersions, TrustBundle,
+    UnknownSni, Upstream, UpstreamHost, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

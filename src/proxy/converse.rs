@@ -72,7 +72,7 @@ impl Proxy {
             Authentication::of(party.peer(), upstream, (&head, &way.authority), now);
         let mut body = RequestBody::new(
             ready.incoming,
-            self.site().identity_fields(),
+            self.site().trailer_fields(),
             self.body_timeout(caller),
             exchange.received(),
         );

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode, Version, request};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
@@ -23,6 +23,7 @@ use super::ledger::Ledger;
 use super::outbound::{Outbound, Written};
 use super::party::Party;
 use super::request_body::RequestBody;
+use super::rewrite::Asked;
 use super::site::Site;
 use super::target::{self, Target};
 use super::{headers, keys, tunnel};
@@ -162,13 +163,15 @@ impl Caller {
             .extensions
             .remove::<OnUpgrade>()
             .filter(|_| passing.written.hop.upgrade.is_some());
+        let rewriting = proxy.site.rewriting(exchange.route());
+        let asked = rewriting.map(|_| Asked::of(&head.headers));
         let ready = Ready {
             passing,
             head,
             incoming,
         };
         match proxy.converse(&self, ready, &mut exchange).await {
-            Ok(answer) => proxy.respond(&self, answer, changed, exchange),
+            Ok(answer) => proxy.respond(&self, answer, (changed, asked), exchange),
             Err(fault) => refusal(fault, exchange),
         }
     }
@@ -202,6 +205,7 @@ impl Caller {
                 plan: upstream.plan(),
                 tokens: upstream.tokens(),
             },
+            rewriting: proxy.site.rewriting(exchange.route()),
         }
         .write(head, &way.authority)?;
         Ok(Readied::OnItsWay(Passing {
@@ -261,7 +265,7 @@ impl Proxy {
         &self,
         caller: &Caller,
         answer: Answer<RequestBody>,
-        changed: Option<OnUpgrade>,
+        (changed, asked): (Option<OnUpgrade>, Option<Asked>),
         mut exchange: Box<Exchange>,
     ) -> Response<ResponseBody> {
         exchange.answered(answer.endpoint);
@@ -270,12 +274,14 @@ impl Proxy {
         exchange.status(status);
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let limit = self.body_timeout(caller);
+            self.rewrite_back(response.headers_mut(), asked.as_ref(), &exchange);
             return switch(caller.downstream(), (response, changed), limit, exchange);
         }
         if let Err(rule) = headers::settle_length(response.headers_mut()) {
             return refusal(unreadable(rule), exchange);
         }
         headers::strip_response(response.headers_mut());
+        self.rewrite_back(response.headers_mut(), asked.as_ref(), &exchange);
         headers::settle_vary(response.headers_mut(), caller.site().identity_fields());
         let limit = self.body_timeout(caller);
         let (mut head, body) = response.into_parts();
@@ -283,6 +289,14 @@ impl Proxy {
         head.extensions.clear();
         head.version = Version::default();
         Response::from_parts(head, ResponseBody::upstream(body, limit, exchange))
+    }
+
+    /// Makes the changes of the request's route in its response.
+    fn rewrite_back(&self, head: &mut HeaderMap, asked: Option<&Asked>, exchange: &Exchange) {
+        let rewriting = self.site.rewriting(exchange.route());
+        if let (Some(rewriting), Some(asked), Some(party)) = (rewriting, asked, exchange.party()) {
+            rewriting.write_back((party.peer(), party.filled()), asked, head);
+        }
     }
 
     pub(super) fn upstream(&self, id: UpstreamId) -> Result<&Upstream<RequestBody>, Fault> {

@@ -49,6 +49,7 @@ mod party;
 mod rehearsal;
 mod remedy;
 mod request_body;
+mod rewrite;
 mod route;
 mod site;
 mod tally;

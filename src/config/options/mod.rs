@@ -11,6 +11,7 @@ mod manual;
 mod outcomes;
 mod process;
 mod reference;
+mod rewriting;
 mod routes;
 mod rules;
 mod upstreams;
@@ -71,6 +72,8 @@ impl Opt {
     /// The key where a name of the operator's choice stands for it.
     pub(super) fn shown_key(&self) -> &'static str {
         match self.key() {
+            "FIELD" if self.path.ends_with(".set.FIELD") => "\"X-Env\"",
+            "FIELD" if self.path.ends_with(".add.FIELD") => "\"X-Tag\"",
             "FIELD" => "\"X-Client-Subject\"",
             "NAME" => "staff",
             key => key,
@@ -96,6 +99,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
         listeners::TABLES,
         outcomes::TABLES,
         routes::TABLES,
+        rewriting::TABLES,
         rules::TABLES,
         upstreams::TABLES,
         assertions::TABLES,
