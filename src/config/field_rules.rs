@@ -8,7 +8,9 @@ use super::problem::Problem;
 use super::routes::Ends;
 use super::section::{Field, Read, Section};
 use super::units::quoted;
-use crate::identity::{Encoding, IdentityFields, TextTemplate, fold_field_name};
+use crate::identity::{
+    Encoding, IdentityFields, TemplateCause, TextTemplate, fold_field_name, is_reserved_field,
+};
 
 /// More than this in one table is a mistake.
 const MOST_FIELDS: usize = 64;
@@ -141,6 +143,13 @@ fn rule(written: &str, value: &Field<'_>, direction: Direction) -> Read<FieldRul
     });
     let (name, text) = (name?, text?);
     is_free(value, &name, direction)?;
+    if direction == Direction::Up && text.names_somebody() && is_reserved_field(&name) {
+        // It would be taken out of every request, whoever needs it there.
+        return Err(value.refuse(Problem::new(format!(
+            "`{name}`: {}",
+            TemplateCause::ReservedName
+        ))));
+    }
     Ok(FieldRule { name, text })
 }
 
