@@ -1,6 +1,8 @@
 //! Sees that the rules of a route can match there, and not by mistake everybody.
 
-use super::model::{Callers, Listener, ListenerId, ListenerTls, Route, Rule, is_within};
+use super::model::{
+    Callers, FieldRules, Listener, ListenerId, ListenerTls, Route, Rule, is_within,
+};
 use super::problem::Problem;
 use super::routes::Ends;
 use super::section::{Field, Read, Reported, Section};
@@ -111,6 +113,14 @@ fn nobody_is_asked(comers: &Comers<'_>) -> Problem {
     Problem::new("no listener of this route asks for a certificate").remedy(format!(
         "write client_auth = \"want\" or \"require\" in [listeners.{name}.tls], or remove it here"
     ))
+}
+
+/// Refuses fields in which callers are named where nobody has a name.
+pub(super) fn names_nobody(rules: &FieldRules, route: &Route, ends: &Ends<'_>) -> Option<Problem> {
+    rules.naming_callers().next()?;
+    let comers = Comers::of(route.listener, ends)?;
+    let nobody = || nobody_is_asked(&comers).causes("its callers have no names to be told");
+    (!comers.identified).then(nobody)
 }
 
 /// A rule that is for everybody, which is never what it was written for.

@@ -25,6 +25,7 @@ mod defaults;
 mod doubts;
 mod encodings;
 mod expression;
+mod field_rules;
 mod files;
 mod fitting;
 #[cfg(test)]
@@ -40,6 +41,7 @@ mod outcomes;
 mod problem;
 mod process;
 mod redirect;
+mod rewriting;
 mod routes;
 mod rules;
 mod run_as;
@@ -69,12 +71,13 @@ pub use expression::{
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
     AcceptedAssertions, Admin, Announcers, Bind, BundleId, Callers, CipherSuite, ClientAuth,
-    ClientPolicy, CredentialSource, CrlCheck, Endpoint, EndpointAddress, FieldNames, HostPattern,
-    KeyExchange, LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat,
-    LogLevel, NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes,
-    OwnCertificate, PathForm, Place, PoolPer, Protocol, Redirect, Route, Rule, RunAs, Says, Server,
-    SessionLost, SessionPer, Share, StatefulSessions, TlsVersion, TlsVersions, TrustBundle,
-    UnknownSni, Upstream, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
+    ClientPolicy, CookieChanges, CredentialSource, CrlCheck, Endpoint, EndpointAddress, FieldNames,
+    FieldRule, FieldRules, HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId,
+    ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy, NamedRules, OnCrlFault,
+    OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, PathForm, Place, PoolPer, Protocol,
+    Redirect, Rewriting, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
+    StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamHost,
+    UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

@@ -15,6 +15,7 @@ mod outbound;
 mod outcomes;
 mod peers;
 mod redirect;
+mod rewriting;
 mod routes;
 mod rules;
 mod trust;
@@ -34,10 +35,13 @@ pub use outbound::{
 pub use outcomes::{Outcome, Outcomes};
 pub use peers::AcceptedAssertions;
 pub use redirect::Redirect;
+pub use rewriting::{CookieChanges, FieldRule, FieldRules, Rewriting};
 pub use routes::{HostPattern, Route};
 pub use rules::{Callers, NamedRules, Rule, Says, Who, is_within};
 pub use trust::{CrlCheck, OnCrlFault, OnWithdrawal, Share, TrustBundle};
-pub use upstreams::{Endpoint, EndpointAddress, Upstream, UpstreamTls, UpstreamTrust};
+pub use upstreams::{
+    Endpoint, EndpointAddress, Upstream, UpstreamHost, UpstreamTls, UpstreamTrust,
+};
 pub use wire::{FieldNames, PathForm};
 
 /// A value and the place in the file where it was written.

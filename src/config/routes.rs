@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use super::fitting;
-use super::model::{HostPattern, Listener, ListenerId, NamedRules, Route, UpstreamId, is_within};
+use super::model::{
+    HostPattern, Listener, ListenerId, NamedRules, Route, Upstream, UpstreamId, is_within,
+};
 use super::names::{Names, name};
 use super::problem::Problem;
+use super::rewriting::{self, rewriting};
 use super::rules::rule;
 use super::section::{Field, Read, Section};
 use super::units::quoted;
@@ -15,6 +18,7 @@ use super::values::host_name;
 pub(super) struct Ends<'c> {
     pub(super) listeners: &'c [Listener],
     pub(super) listener_names: &'c Names,
+    pub(super) upstreams: &'c [Upstream],
     pub(super) upstream_names: &'c Names,
     pub(super) rules: &'c [Arc<NamedRules>],
     pub(super) rule_names: &'c Names,
@@ -57,6 +61,7 @@ fn route(section: &mut Section<'_>, member: &Field<'_>, ends: &Ends<'_>) -> Read
     let allow = section.optional("allow", rules);
     let enforce = section.defaulted("enforce", true, |field| field.boolean());
     let upstream = section.required("upstream", |field| ends.upstream_names.resolve(field));
+    let rewriting = rewriting(section);
     if let (Ok(listener), Some(field)) = (listener, &client_auth) {
         fitting::can_be_asked(field, listener, ends)?;
     }
@@ -71,7 +76,9 @@ fn route(section: &mut Section<'_>, member: &Field<'_>, ends: &Ends<'_>) -> Read
         allow: allow?,
         enforce: enforce?,
         upstream: UpstreamId(upstream?),
+        rewriting: rewriting?,
     };
+    rewriting::fits(section, &route, ends)?;
     fitting::rules_fit(section, &route, ends)?;
     Ok(route)
 }

@@ -6,11 +6,13 @@ use super::algorithms::versions_from;
 use super::defaults;
 use super::listeners::own_certificate;
 use super::model::{
-    BundleId, Endpoint, EndpointAddress, Protocol, Upstream, UpstreamTls, UpstreamTrust,
+    BundleId, Endpoint, EndpointAddress, Protocol, Upstream, UpstreamHost, UpstreamTls,
+    UpstreamTrust,
 };
 use super::names::Names;
 use super::outbound::{Target, outbound};
 use super::problem::Problem;
+use super::rewriting::{has_hosts, upstream_host};
 use super::section::{Field, Read, Section};
 use super::units::quoted;
 use super::values::host_name;
@@ -41,7 +43,8 @@ pub(super) fn upstream(section: &mut Section<'_>, name: &str, bundles: &Names) -
         }),
     };
     let outbound = section.subsection("outbound", |section| outbound(section, &target));
-    Ok(Upstream {
+    let host = section.defaulted("host", UpstreamHost::Keep, upstream_host);
+    let upstream = Upstream {
         name: name.to_owned(),
         place: section.place(),
         endpoints: endpoints?,
@@ -52,7 +55,10 @@ pub(super) fn upstream(section: &mut Section<'_>, name: &str, bundles: &Names) -
         response_timeout: response_timeout?,
         idle_timeout: idle_timeout?,
         outbound: outbound?,
-    })
+        host: host?,
+    };
+    has_hosts(section, &upstream)?;
+    Ok(upstream)
 }
 
 fn endpoints(section: &mut Section<'_>) -> Read<Vec<Endpoint>> {

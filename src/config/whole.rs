@@ -74,6 +74,7 @@ fn traffic(root: &mut Section<'_>, config: &mut Config) {
     let ends = Ends {
         listeners: &listeners,
         listener_names: &listener_names,
+        upstreams: &upstreams,
         upstream_names: &upstream_names,
         rules: &rules,
         rule_names: &rule_names,

@@ -229,6 +229,22 @@ impl TextTemplate {
     }
 }
 
+impl TextTemplate {
+    /// Whether there is a placeholder in it.
+    pub fn names_somebody(&self) -> bool {
+        self.literal().is_none()
+    }
+
+    /// The text, where there is no placeholder in it.
+    pub fn literal(&self) -> Option<String> {
+        let text = |piece: &Piece| match piece {
+            Piece::Text(text) => Some(text.clone()),
+            Piece::Placeholder(_) => None,
+        };
+        self.0.iter().map(text).collect()
+    }
+}
+
 /// Whether a field governs the connection, the message or its authentication,
 /// so that no identity can stand in it.
 pub fn is_reserved_field(name: &HeaderName) -> bool {

@@ -72,7 +72,7 @@ impl Proxy {
             Authentication::of(party.peer(), upstream, (&head, &way.authority), now);
         let mut body = RequestBody::new(
             ready.incoming,
-            (self.site().identity_fields(), caller.field_names()),
+            (self.site().trailer_fields(), caller.field_names()),
             self.body_timeout(caller),
             exchange.received(),
         );

@@ -141,6 +141,11 @@ impl Exchange {
         self.party = Some(Rc::clone(party));
     }
 
+    /// For whom it is made, once that is known.
+    pub(super) fn party(&self) -> Option<&Rc<Party>> {
+        self.party.as_ref()
+    }
+
     /// For whom the peer speaks; `None`: for itself.
     pub(super) fn spoken_for(&self) -> Option<&str> {
         self.party.as_ref()?.spoken_for()

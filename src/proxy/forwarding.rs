@@ -7,8 +7,8 @@ use http::header::{FORWARDED, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Whether a field says where a request came from, in any spelling that a
 /// server folds to the same name (case, `-`, `_`, `.`).
@@ -37,7 +37,7 @@ const CLIENT_ADDRESS_FIELDS: [&str; 6] = [
 
 /// Whether `name` is `wanted`, or begins with it, when all that is neither letter
 /// nor digit counts as `-`, as it does for CGI and its kin (RFC 3875 §4.1.18).
-fn folds_to(name: &str, wanted: &str, prefix: bool) -> bool {
+pub(super) fn folds_to(name: &str, wanted: &str, prefix: bool) -> bool {
     let (name, wanted) = (name.as_bytes(), wanted.as_bytes());
     if name.len() < wanted.len() || (!prefix && name.len() != wanted.len()) {
         return false;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode, Version, request};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
@@ -24,6 +24,7 @@ use super::outbound::{Outbound, Written};
 use super::party::Party;
 use super::redirect::{self, Redirected};
 use super::request_body::RequestBody;
+use super::rewrite::Asked;
 use super::site::Site;
 use super::target::{self, Target};
 use super::websocket::{self, WebSocket};
@@ -78,6 +79,16 @@ pub(super) struct Way {
     pub(super) permit: Permit,
     /// The host it is for, as it goes up.
     pub(super) authority: HeaderValue,
+}
+
+/// What the response to a request has to know of it.
+struct Awaited {
+    /// The way to another protocol, if it was asked for over HTTP/1.1 …
+    changed: Option<OnUpgrade>,
+    /// … or over HTTP/2.
+    web_socket: Option<WebSocket>,
+    /// What is rewritten back, where its route rewrites.
+    asked: Option<Asked>,
 }
 
 impl Proxy {
@@ -169,6 +180,8 @@ impl Caller {
             .extensions
             .remove::<OnUpgrade>()
             .filter(|_| passing.written.hop.upgrade.is_some());
+        let rewriting = proxy.site.rewriting(exchange.route());
+        let asked = rewriting.map(|_| Asked::of(&head.headers));
         let ready = Ready {
             passing,
             head,
@@ -180,7 +193,14 @@ impl Caller {
             return refusal(fault, exchange);
         }
         match proxy.converse(&self, ready, &mut exchange).await {
-            Ok(answer) => proxy.respond(&self, answer, (changed, web_socket), exchange),
+            Ok(answer) => {
+                let awaited = Awaited {
+                    changed,
+                    web_socket,
+                    asked,
+                };
+                proxy.respond(&self, answer, awaited, exchange)
+            }
             Err(fault) => refusal(fault, exchange),
         }
     }
@@ -217,6 +237,7 @@ impl Caller {
                 plan: upstream.plan(),
                 tokens: upstream.tokens(),
             },
+            rewriting: proxy.site.rewriting(exchange.route()),
         }
         .write(head, &way.authority)?;
         Ok(Readied::OnItsWay(Passing {
@@ -280,15 +301,21 @@ impl Proxy {
         &self,
         caller: &Caller,
         answer: Answer<RequestBody>,
-        (changed, web_socket): (Option<OnUpgrade>, Option<WebSocket>),
+        awaited: Awaited,
         mut exchange: Box<Exchange>,
     ) -> Response<ResponseBody> {
+        let Awaited {
+            changed,
+            web_socket,
+            asked,
+        } = awaited;
         exchange.answered(answer.endpoint);
         let mut response = answer.response;
         let status = response.status();
         exchange.status(status);
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let limit = self.body_timeout(caller);
+            self.rewrite_back(response.headers_mut(), asked.as_ref(), &exchange);
             let response = (response, web_socket);
             return switch(caller.downstream(), (response, changed), limit, exchange);
         }
@@ -300,6 +327,7 @@ impl Proxy {
             return refusal(unreadable(rule), exchange);
         }
         headers::strip_response(response.headers_mut());
+        self.rewrite_back(response.headers_mut(), asked.as_ref(), &exchange);
         headers::settle_vary(response.headers_mut(), caller.site().identity_fields());
         let limit = self.body_timeout(caller);
         let (mut head, body) = response.into_parts();
@@ -312,6 +340,14 @@ impl Proxy {
     fn can_carry(&self, asked: &WebSocket, ready: &Ready) -> Result<(), Fault> {
         let upstream = self.upstream(ready.passing.way.upstream)?;
         asked.can_go_to(upstream.plan())
+    }
+
+    /// Makes the changes of the request's route in its response.
+    fn rewrite_back(&self, head: &mut HeaderMap, asked: Option<&Asked>, exchange: &Exchange) {
+        let rewriting = self.site.rewriting(exchange.route());
+        if let (Some(rewriting), Some(asked), Some(party)) = (rewriting, asked, exchange.party()) {
+            rewriting.write_back((party.peer(), party.filled()), asked, head);
+        }
     }
 
     pub(super) fn upstream(&self, id: UpstreamId) -> Result<&Upstream<RequestBody>, Fault> {

@@ -153,7 +153,8 @@ pub(super) fn strip_response_trailers(trailers: &mut HeaderMap) {
     });
 }
 
-fn drop_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+/// Removes every value of the fields whose names are unwanted.
+pub(super) fn drop_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     // Most heads hold none: then nothing is allocated.
     let unwanted: Vec<_> = headers
         .keys()

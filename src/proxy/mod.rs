@@ -57,6 +57,7 @@ mod redirect;
 mod rehearsal;
 mod remedy;
 mod request_body;
+mod rewrite;
 mod route;
 mod site;
 mod source;

@@ -10,6 +10,7 @@ use super::caller::Caller;
 use super::fault::Fault;
 use super::headers::{self, Hop};
 use super::party::Party;
+use super::rewrite::Rewriting;
 use super::{Site, forwarding};
 use crate::config::Protocol;
 use crate::upstream::{Credential, Plan};
@@ -20,6 +21,8 @@ pub(super) struct Outbound<'a> {
     pub(super) caller: &'a Caller,
     pub(super) party: &'a Party,
     pub(super) upstream: Told<'a>,
+    /// What the route changes.
+    pub(super) rewriting: Option<&'a Rewriting>,
 }
 
 /// What a head that is ready says.
@@ -58,6 +61,7 @@ impl Outbound<'_> {
             caller,
             party,
             upstream,
+            rewriting,
         } = self;
         let plan = upstream.plan;
         let fields = &mut head.headers;
@@ -69,6 +73,12 @@ impl Outbound<'_> {
             // It cannot be asked to change (RFC 9110 §7.8).
             hop.upgrade = None;
         }
+        let mut path = None;
+        if let Some(rewriting) = rewriting {
+            path = rewriting.path(head.uri.path_and_query())?;
+            rewriting.write((party.peer(), party.filled()), fields)?;
+        }
+        let host = plan.host().unwrap_or(authority);
         // From here on only countersign's own words are added.
         if let Credential::Never = plan.credential() {
             // The signed assertion may stand there instead.
@@ -94,7 +104,7 @@ impl Outbound<'_> {
             if caller.is_http2() {
                 headers::join_cookies(fields);
             }
-            fields.insert(HOST, authority.clone());
+            fields.insert(HOST, host.clone());
             head.version = Version::HTTP_11;
         }
         if http10 {
@@ -104,19 +114,21 @@ impl Outbound<'_> {
             fields.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
             head.version = Version::HTTP_10;
         }
-        head.uri = upstream_uri(&head.uri, http2.then_some((authority, plan.is_tls())))?;
+        let path = path.or_else(|| head.uri.path_and_query().cloned());
+        head.uri = upstream_uri(path, http2.then_some((host, plan.is_tls())))?;
         Ok(Written { hop, asserted })
     }
 }
 
 /// The request target as the upstream's protocol wants it: the path alone, or,
 /// for HTTP/2, with scheme and authority.
-fn upstream_uri(uri: &Uri, absolute: Option<(&HeaderValue, bool)>) -> Result<Uri, Fault> {
+fn upstream_uri(
+    path: Option<uri::PathAndQuery>,
+    absolute: Option<(&HeaderValue, bool)>,
+) -> Result<Uri, Fault> {
     let mut parts = uri::Parts::default();
-    parts.path_and_query = uri.path_and_query().cloned();
-    if parts.path_and_query.is_none() {
-        parts.path_and_query = Some(uri::PathAndQuery::from_static("/"));
-    }
+    let root = || uri::PathAndQuery::from_static("/");
+    parts.path_and_query = Some(path.unwrap_or_else(root));
     if let Some((authority, tls)) = absolute {
         parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
         parts.authority = uri::Authority::try_from(authority.as_bytes()).ok();

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::assertion::Assertions;
+use super::rewrite::Filled;
 use crate::identity::PeerIdentity;
 
 /// For whom requests are made: the peer of their connection, or somebody for
@@ -12,6 +13,7 @@ use crate::identity::PeerIdentity;
 pub(super) struct Party {
     peer: Option<Rc<PeerIdentity>>,
     assertions: Assertions,
+    filled: Filled,
     token: Rc<()>,
 }
 
@@ -21,6 +23,7 @@ impl Party {
         Rc::new(Self {
             peer,
             assertions: Assertions::new(upstreams),
+            filled: Filled::default(),
             token: Rc::default(),
         })
     }
@@ -40,6 +43,11 @@ impl Party {
     /// that peer speaks, and is gone when it is.
     pub(super) fn token(&self) -> Option<&Rc<()>> {
         self.spoken_for().map(|_| &self.token)
+    }
+
+    /// What the fields that routes set hold for it.
+    pub(super) fn filled(&self) -> &Filled {
+        &self.filled
     }
 
     /// What upstreams are told of it.

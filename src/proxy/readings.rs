@@ -61,6 +61,20 @@ pub(super) fn other_readings(path: &str) -> Vec<String> {
     readings
 }
 
+/// Whether some server would read a path as one that begins with two slashes,
+/// which is where a reference names a host (RFC 3986 §4.2).
+pub(super) fn begins_with_two_slashes(path: &str) -> bool {
+    let mut decoded = Cow::Borrowed(path.as_bytes());
+    for _ in 0..=MAX_DECODINGS {
+        match &*decoded {
+            [b'/', b'/' | b'\\', ..] => return true,
+            [b'/', b'%', ..] => decoded = Cow::Owned(percent_decoded(&decoded)),
+            _ => return false,
+        }
+    }
+    false
+}
+
 /// What services would make of a method that fold its case, or that take it from
 /// a header field. Most have none of these, and then this is empty.
 ///

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 
 use super::accepted::Accepted;
+use super::rewrite::Rewriting;
 use super::route::Routes;
 use super::tally::Tally;
-use crate::config::{Config, ListenerId, TrustBundle};
+use crate::config::{Config, FieldRules, ListenerId, TrustBundle};
 use crate::identity::IdentityFields;
 use crate::telemetry::{Metrics, Refusals};
 use crate::tls::{Bundle, ServerTls};
@@ -23,6 +24,10 @@ pub struct Site {
     /// For each route: what its rules decided.
     tallies: Vec<Tally>,
     routes: Routes,
+    /// For each route: what it changes in requests and responses.
+    rewritings: Vec<Option<Rewriting>>,
+    /// The identity fields, and those that no caller may add to them in trailers.
+    trailer_fields: Arc<IdentityFields>,
     /// Apart, since an upload needs nothing else of it and may take long.
     identity_fields: Arc<IdentityFields>,
     plans: Vec<Arc<Plan>>,
@@ -69,18 +74,37 @@ impl Site {
             .filter(|field| **field != AUTHORIZATION);
         let read = accepted.iter().flatten().flat_map(|one| one.fields());
         let read = read.filter(|field| **field != AUTHORIZATION);
+        let rules = || {
+            config
+                .routes()
+                .iter()
+                .map(|route| &route.rewriting.request_headers)
+        };
+        // What one route says of the caller, no caller says on another.
         let names = configured.chain(signed).chain(read);
+        let names = names.chain(rules().flat_map(FieldRules::naming_callers));
+        let names: Vec<_> = names.collect();
+        let replaced = rules().flat_map(FieldRules::replaced);
+        let trailer_fields = IdentityFields::new(names.iter().copied().chain(replaced)).into();
         let identity_fields = Arc::new(IdentityFields::new(names));
         let key_set = assertion::key_set(asserters().map(Asserter::keys)).into();
         let routes = Routes::new(&config);
         let tallies = config.routes().iter().enumerate();
         let tallies = tallies.map(|(index, route)| Tally::new(route, metrics.route(index)));
         let tallies = tallies.collect();
+        let rewritings = config.routes().iter().enumerate();
+        let rewritings = rewritings.map(|(index, route)| {
+            let upstream = config.upstream(route.upstream)?;
+            Rewriting::new(index, route, upstream)
+        });
+        let rewritings = rewritings.collect();
         Self {
             generation,
             config,
             tallies,
             routes,
+            rewritings,
+            trailer_fields,
             identity_fields,
             plans,
             servers,
@@ -105,6 +129,11 @@ impl Site {
     /// Counts what the rules of a route decided.
     pub(super) fn tally(&self, route: usize) -> Option<&Tally> {
         self.tallies.get(route)
+    }
+
+    /// What a route changes in requests and responses; `None`: nothing.
+    pub(super) fn rewriting(&self, route: Option<usize>) -> Option<&Rewriting> {
+        self.rewritings.get(route?)?.as_ref()
     }
 
     /// The TLS side of a listener; `None` for a plaintext one.
@@ -151,6 +180,11 @@ impl Site {
 
     pub(super) fn routes(&self) -> &Routes {
         &self.routes
+    }
+
+    /// The fields that do not go up in trailers.
+    pub(super) fn trailer_fields(&self) -> &Arc<IdentityFields> {
+        &self.trailer_fields
     }
 
     pub(super) fn identity_fields(&self) -> &Arc<IdentityFields> {

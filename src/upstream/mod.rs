@@ -29,6 +29,7 @@ mod endpoint;
 mod fault;
 mod h1;
 mod h2;
+mod host;
 mod owner;
 mod per_caller;
 mod plan;

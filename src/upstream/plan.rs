@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderValue, Request};
+
 use super::assertion::{Asserter, Role};
 use super::credential::Credential;
+use super::host::Host;
 use crate::config::{
     self, Config, Files, Inputs, LayerMode, Place, PoolPer, Problem, Protocol, RunAs, UpstreamTrust,
 };
@@ -18,6 +21,7 @@ pub struct Plan {
     tls: Option<Arc<ClientTls>>,
     credential: Credential,
     asserter: Option<Asserter>,
+    host: Host,
     /// What the credential and the keys of assertions were made of.
     inputs: Inputs,
 }
@@ -55,6 +59,7 @@ pub fn load(
                 credential,
                 asserter,
             }) => plans.push(Arc::new(Plan {
+                host: Host::new(upstream),
                 config: upstream.clone(),
                 tls,
                 credential,
@@ -179,6 +184,18 @@ impl Plan {
     /// Who countersign is to it: whom the certificate names that it is presented.
     pub fn own_identity(&self) -> Option<&Identity> {
         self.tls.as_ref().and_then(|tls| tls.own_identity())
+    }
+
+    /// The host that its requests name before an endpoint is chosen for them;
+    /// `None`: the one that their caller asked for.
+    pub fn host(&self) -> Option<&HeaderValue> {
+        self.host.before_choice()
+    }
+
+    /// Has a request name the host of the endpoint that it goes to, where each
+    /// has its own.
+    pub(super) fn name_endpoint<B>(&self, endpoint: usize, request: &mut Request<B>) {
+        self.host.name_endpoint(endpoint, request);
     }
 
     /// Its endpoints.

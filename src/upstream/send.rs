@@ -230,10 +230,11 @@ impl<B: UploadBody> Upstream<B> {
     async fn attempt(
         &self,
         endpoint: &Rc<Endpoint<B>>,
-        request: Box<Request<Tracked<B>>>,
+        mut request: Box<Request<Tracked<B>>>,
         manner: &Manner<'_>,
     ) -> Attempt<B> {
         let in_flight = endpoint.enter();
+        self.plan.name_endpoint(endpoint.index, &mut request);
         if self.plan.protocol() == Protocol::Http2 {
             return self.attempt_h2(in_flight, request, manner).await;
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ListenerId, Place, Rule, UpstreamId};
+use super::{ListenerId, Place, Rewriting, Rule, UpstreamId};
 
 /// `[[routes]]`: which requests go to which upstream, and who may send them.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,6 +27,8 @@ pub struct Route {
     pub enforce: bool,
     /// Where permitted requests go.
     pub upstream: UpstreamId,
+    /// What is changed in them, and in their responses.
+    pub rewriting: Rewriting,
 }
 
 /// The host of a route, in lower case without a final dot; IPv6 without brackets.

@@ -18,6 +18,8 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// Whether it is HTTP/1.0 that is spoken; `protocol` is HTTP/1.1 then.
     pub http10: bool,
+    /// The host that its requests name.
+    pub host: UpstreamHost,
     /// TLS to the `https://` endpoints; present when there is one.
     pub tls: Option<UpstreamTls>,
     /// To set up a connection, TLS included.
@@ -28,6 +30,17 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// The three layers of outbound authentication.
     pub outbound: Outbound,
+}
+
+/// The host that requests to an upstream name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum UpstreamHost {
+    /// The one that the caller asked for.
+    Keep,
+    /// That of the endpoint to which each request is sent.
+    Endpoint,
+    /// This one, perhaps with a port.
+    Named(String),
 }
 
 /// One endpoint of an upstream.

@@ -13,6 +13,7 @@ mod process;
 mod proxy_protocol;
 mod redirect;
 mod reference;
+mod rewriting;
 mod routes;
 mod rules;
 mod upstreams;
@@ -74,6 +75,8 @@ impl Opt {
     /// The key where a name of the operator's choice stands for it.
     pub(super) fn shown_key(&self) -> &'static str {
         match self.key() {
+            "FIELD" if self.path.ends_with(".set.FIELD") => "\"X-Env\"",
+            "FIELD" if self.path.ends_with(".add.FIELD") => "\"X-Tag\"",
             "FIELD" => "\"X-Client-Subject\"",
             "NAME" => "staff",
             key => key,
@@ -99,6 +102,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
         listeners::TABLES,
         outcomes::TABLES,
         routes::TABLES,
+        rewriting::TABLES,
         rules::TABLES,
         upstreams::TABLES,
         assertions::TABLES,

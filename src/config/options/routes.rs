@@ -1,6 +1,7 @@
 //! The options of routes.
 
 use super::Default::{Is, Required, Unset};
+use super::rewriting::{ADD_PREFIX, REWRITE_RESPONSES, STRIP_PREFIX};
 use super::{Opt, Table};
 
 pub(super) const TABLES: &[Table] = &[ROUTES];
@@ -96,10 +97,13 @@ const ROUTES: Table = Table {
             value: "the name of an upstream",
             default: Required,
             summary: "Where permitted requests go.",
-            protects: "The request keeps its path and its `Host`.",
+            protects: "The request keeps its path and its `Host`, unless `strip_prefix`, `add_prefix` or `host` say otherwise.",
             without: "requests would have nowhere to go",
             see: &["upstreams.NAME.endpoints"],
             example: "\"orders\"",
         },
+        STRIP_PREFIX,
+        ADD_PREFIX,
+        REWRITE_RESPONSES,
     ],
 };

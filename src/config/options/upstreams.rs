@@ -31,6 +31,7 @@ const UPSTREAM: Table = Table {
             see: &["listeners.NAME.protocols"],
             example: "\"http/1.1\"",
         },
+        super::rewriting::HOST,
         Opt {
             path: "upstreams.NAME.allow_plaintext",
             value: "`true` or `false`",

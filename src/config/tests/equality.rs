@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::super::{Place, Problem, Problems, reference};
 use super::documents::uncommented;
-use super::{BASELINE, accepted};
+use super::{BASELINE, accepted, with};
 
 #[test]
 fn what_only_moved_in_the_file_has_not_changed() {
@@ -83,6 +83,15 @@ fn another_source_of_the_credential_makes_a_difference() {
 }
 
 #[test]
+fn a_prefix_that_is_taken_away_makes_a_difference() {
+    let strip = |strip: bool| {
+        let route = format!("[[routes]]\npath = \"/api\"\nstrip_prefix = {strip}");
+        accepted(&with("[[routes]]", &route))
+    };
+    assert!(strip(true) != strip(false));
+}
+
+#[test]
 fn problems_are_told_in_the_order_of_the_file_though_places_are_equal() {
     let place = |line, column| Place { line, column };
     assert_eq!(place(1, 2), place(3, 4));
@@ -102,14 +111,15 @@ fn problems_are_told_in_the_order_of_the_file_though_places_are_equal() {
 }
 
 /// What only decides whether the rest is legal, what has no other value or no
-/// effect in this version, and `source`, which has a test of its own.
-const WITHOUT_A_DIFFERENCE: [&str; 5] = [
+/// effect in this version, and what has a test of its own.
+const WITHOUT_A_DIFFERENCE: [&str; 6] = [
     "allow_plaintext",
     // On a listener with TLS.
     "redirect_to_https",
     "run_as",
     "source",
     "stateful_sessions",
+    "strip_prefix",
 ];
 
 /// Every part of a value that has another beside it, which is as legal in the reference.
@@ -120,6 +130,13 @@ const OTHERS: &[(&str, &str)] = &[
     ("30m", "29m"),
     ("302 /login", "302 /start"),
     ("JSESSIONID", "SID"),
+    ("\"/app\"", "\"/other\""),
+    ("\"keep\"", "\"endpoint\""),
+    ("\"Lax\"", "\"Strict\""),
+    ("\"example.com\"", "\"example.org\""),
+    ("max-age=", "max-age=1"),
+    ("X-Internal", "X-Other"),
+    ("\"Server\"", "\"X-Server\""),
     ("\"none\"", "\"identity\""),
     ("\"none\"", "\"connection\""),
     ("\"alert\"", "\"http\""),
@@ -207,7 +224,7 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         ("max_concurrent_streams" | "max_control_frames", number) => {
             vec![line(&format!("1{number}"))]
         }
-        ("tell_client", _) => vec![line("true")],
+        ("tell_client" | "secure" | "http_only", _) => vec![line("true")],
         ("max_version", _) => vec![line("\"1.2\"")],
         ("path", "\"reject\"") => vec![line("\"normalize\""), line("\"raw\"")],
         ("path", path) => vec![line(&path.replace('/', "/x"))],
