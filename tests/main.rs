@@ -16,6 +16,7 @@ mod anchors;
 mod architecture;
 mod asserted;
 mod assertions;
+mod attacks;
 mod broken_files;
 mod cells;
 mod commands;

@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use super::accepted;
 use super::algorithms::{algorithms, versions};
 use super::defaults;
+use super::limits::{self, MOST_CONNECTIONS};
 use super::model::{
     Bind, BundleId, ClientAuth, ClientPolicy, Limits, Listener, ListenerTls, Located,
     OwnCertificate, Protocol,
@@ -17,9 +18,6 @@ use super::section::{Field, Read, Section};
 use super::signed;
 use super::units::quoted;
 use super::values::network;
-
-/// More connections than one machine has memory for.
-const MOST_CONNECTIONS: usize = 10_000_000;
 
 /// What an HTTP parser needs at least, and the most that one client may make it hold.
 const HEADER_BYTES: (&str, &str) = ("8KiB", "1MiB");
@@ -202,18 +200,23 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
         let (least, most) = HEADER_BYTES;
         field.size(least, most)
     });
+    let max_connections = max_connections?
+        .and_then(NonZeroUsize::new)
+        .unwrap_or(default.max_connections);
+    let crowd = limits::crowd(section, max_connections);
+    let traffic = limits::traffic(section);
     let header_bytes = max_header_bytes?.and_then(|bytes| u32::try_from(bytes).ok());
     Ok(Limits {
         handshake_timeout: handshake_timeout?,
         header_timeout: header_timeout?,
         idle_timeout: idle_timeout?,
         body_timeout: body_timeout?,
-        max_connections: max_connections?
-            .and_then(NonZeroUsize::new)
-            .unwrap_or(default.max_connections),
+        max_connections,
         max_header_bytes: header_bytes
             .and_then(NonZeroU32::new)
             .unwrap_or(default.max_header_bytes),
+        crowd: crowd?,
+        traffic: traffic?,
     })
 }
 

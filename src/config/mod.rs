@@ -28,6 +28,7 @@ mod files;
 mod fitting;
 #[cfg(test)]
 mod golden;
+mod limits;
 mod listeners;
 mod model;
 mod named_policies;
@@ -66,11 +67,11 @@ pub use expression::{
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
     AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, ClientPolicy,
-    CredentialSource, CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode,
+    CredentialSource, CrlCheck, CrowdLimits, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode,
     Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
     NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, Place,
     PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
-    StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamId,
+    StatefulSessions, TlsVersion, TlsVersions, TrafficLimits, TrustBundle, UnknownSni, Upstream, UpstreamId,
     UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};

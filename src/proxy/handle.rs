@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
@@ -21,6 +20,7 @@ use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::ledger::Ledger;
 use super::outbound::{Outbound, Written};
+use super::pace::BodyLimits;
 use super::party::Party;
 use super::request_body::RequestBody;
 use super::site::Site;
@@ -148,7 +148,7 @@ impl Caller {
         let mut exchange = Exchange::begin(&self, &head);
         let begun = match ambiguity {
             Some(rule) => Err(Fault::malformed(rule)),
-            None => Ok(()),
+            None => proxy.fits(&self, &head),
         };
         let readied = begun.and_then(|()| self.ready(&mut head, &mut exchange));
         let passing = match readied {
@@ -213,6 +213,22 @@ impl Caller {
 }
 
 impl Proxy {
+    /// Sees that a head has no more fields than it may: over HTTP/2, since the
+    /// library sees to it over HTTP/1.1.
+    fn fits(&self, caller: &Caller, head: &request::Parts) -> Result<(), Fault> {
+        let listener = self.site.config().listener(caller.listener());
+        let most = listener.map_or(0, |listener| listener.limits.traffic.fields.get());
+        if head.headers.len() <= most {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Side::Downstream,
+            Phase::RequestHead,
+            Kind::TooManyFields,
+            format!("a head with {} fields", head.headers.len()),
+        ))
+    }
+
     /// Target, route, decision.
     fn admit(
         &self,
@@ -269,15 +285,15 @@ impl Proxy {
         let status = response.status();
         exchange.status(status);
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            let limit = self.body_timeout(caller);
-            return switch(caller.downstream(), (response, changed), limit, exchange);
+            let limits = self.body_limits(caller);
+            return switch(caller.downstream(), (response, changed), limits, exchange);
         }
         if let Err(rule) = headers::settle_length(response.headers_mut()) {
             return refusal(unreadable(rule), exchange);
         }
         headers::strip_response(response.headers_mut());
         headers::settle_vary(response.headers_mut(), caller.site().identity_fields());
-        let limit = self.body_timeout(caller);
+        let limit = self.body_limits(caller).timeout;
         let (mut head, body) = response.into_parts();
         // What came with the response for that side of the connection stays there.
         head.extensions.clear();
@@ -296,11 +312,11 @@ impl Proxy {
         })
     }
 
-    pub(super) fn body_timeout(&self, caller: &Caller) -> Duration {
-        self.site
-            .config()
-            .listener(caller.listener())
-            .map_or(Duration::ZERO, |listener| listener.limits.body_timeout)
+    pub(super) fn body_limits(&self, caller: &Caller) -> BodyLimits {
+        let listener = self.site.config().listener(caller.listener());
+        listener.map_or(BodyLimits::NOTHING, |listener| {
+            BodyLimits::of(&listener.limits)
+        })
     }
 }
 
@@ -362,7 +378,7 @@ fn no_route(target: &Target<'_>) -> Fault {
 fn switch(
     downstream: &Downstream,
     (response, changed): (Response<UpstreamBody<RequestBody>>, Option<OnUpgrade>),
-    limit: Duration,
+    limits: BodyLimits,
     exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     let Some(changed) = changed else {
@@ -377,7 +393,7 @@ fn switch(
     if let Some(protocol) = protocol {
         tunnel::request(answer.headers_mut(), protocol);
     }
-    downstream.set_tunnel(Box::pin(tunnel::carry(changed, response, limit, exchange)));
+    downstream.set_tunnel(Box::pin(tunnel::carry(changed, response, limits, exchange)));
     answer
 }
 

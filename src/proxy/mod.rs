@@ -45,6 +45,7 @@ pub mod jwt;
 mod keys;
 mod ledger;
 mod outbound;
+mod pace;
 mod party;
 mod rehearsal;
 mod remedy;

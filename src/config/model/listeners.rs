@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    AcceptedAssertions, Bind, BundleId, Located, NamedPolicy, Outcomes, Place, UnknownSni,
+    AcceptedAssertions, Bind, BundleId, CrowdLimits, Located, NamedPolicy, Outcomes, Place,
+    TrafficLimits, UnknownSni,
 };
 
 /// `[listeners.NAME]`: one address where clients connect.
@@ -152,4 +153,16 @@ pub struct Limits {
     pub max_connections: NonZeroUsize,
     /// A request head, in bytes.
     pub max_header_bytes: NonZeroU32,
+    /// How many there are at one time, of all and of each.
+    pub crowd: CrowdLimits,
+    /// What a single client may send.
+    pub traffic: TrafficLimits,
+}
+
+#[cfg(test)]
+impl Limits {
+    /// What holds where nothing is written.
+    pub(crate) fn defaults() -> Self {
+        super::super::defaults::LIMITS
+    }
 }
