@@ -369,7 +369,8 @@ async fn silent_service_is_waited_for_however_slow_bodies_may_be() {
     .await;
     let siege = Siege::begin(&upstream, "body_timeout = '2s', min_body_rate = '1MiB/s'").await;
     let mut raw = siege.client().raw(siege.proxy.public()).await;
-    raw.write("GET /events HTTP/1.1\r\nHost: proxy.test\r\n\r\n").await;
+    raw.write("GET /events HTTP/1.1\r\nHost: proxy.test\r\n\r\n")
+        .await;
     let mut pace = interval(Duration::from_millis(500));
     assert_eq!(raw.read_head().await.status, 200);
     // More than twice `body_timeout`.
@@ -417,13 +418,19 @@ async fn last_request_of_a_connection_is_answered_and_says_so() {
     let siege = Siege::begin(&upstream, "max_requests_per_connection = 3").await;
     let mut raw = siege.client().raw(siege.proxy.public()).await;
     for count in 1..=3 {
-        raw.write("GET /again HTTP/1.1\r\nHost: proxy.test\r\n\r\n").await;
+        raw.write("GET /again HTTP/1.1\r\nHost: proxy.test\r\n\r\n")
+            .await;
         let answer = raw.read_response().await;
         assert_eq!(answer.status, 200);
         assert_eq!(!answer.values("connection").is_empty(), count == 3);
     }
     assert_eq!(raw.read_to_end().await, "");
-    let mut session = siege.client().h2().connect(siege.proxy.public()).await.unwrap();
+    let mut session = siege
+        .client()
+        .h2()
+        .connect(siege.proxy.public())
+        .await
+        .unwrap();
     for _ in 0..3 {
         assert_eq!(session.send(get("/again")).await.unwrap().status, 200);
     }
@@ -469,7 +476,11 @@ async fn silent_tunnel_ends_and_one_that_speaks_goes_on() {
     }
     let begun = Instant::now();
     raw.read_to_end().await;
-    assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() > Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
     let line = siege.proxy.access_line("/socket").await;
     assert_eq!(line["fault"], "proxy/response_body/tunnel_idle");
     siege.counted("tunnel_idle_timeout").await;
@@ -492,7 +503,7 @@ async fn faults_of_one_source_have_a_few_lines_and_then_a_count() {
     // All of them were counted.
     proxy
         .metrics_where("the faults", |metrics| {
-            metrics.sum("countersign_requests_total", &["fault=\"downstream\""]) >= 10.0
+            metrics.sum("countersign_requests_total", &["fault_side=\"downstream\""]) >= 10.0
         })
         .await;
     let lines = proxy.logged("connection.fault");

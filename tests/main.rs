@@ -21,6 +21,7 @@ mod broken_files;
 mod cells;
 mod commands;
 mod conditions;
+mod costly_chains;
 mod doubts;
 mod encodings;
 mod expiry;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::model::{CrowdLimits, Limits, Share, TrafficLimits};
+use super::model::{ChainLimits, CrowdLimits, Limits, Share, TrafficLimits};
 
 /// Kubernetes kills a pod 30 s after SIGTERM; what has not finished by then never will.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,7 +47,22 @@ pub(super) const LIMITS: Limits = Limits {
         connections_per_source: NonZeroUsize::MIN.saturating_add(4_999),
         connections_per_identity: NonZeroUsize::MIN.saturating_add(4_999),
     },
+    chain: CHAIN,
     traffic: TRAFFIC,
+};
+
+/// The bounds on what a client's chain may cost.
+pub(super) const CHAIN: ChainLimits = ChainLimits {
+    // Nobody's is longer.
+    certificates: NonZeroUsize::MIN.saturating_add(5),
+    // A leaf and an intermediate with the largest keys and signatures of ML-DSA
+    // have 16 KiB; the usual two have 2.
+    bytes: NonZeroUsize::MIN.saturating_add(32 * 1024 - 1),
+    // What crypto/tls of Go takes, too.
+    rsa_bits: NonZeroUsize::MIN.saturating_add(8191),
+    // A path of three needs three; authorities of one name and several keys, and
+    // tickets of sessions that are not resumed, need some more.
+    signature_checks: nonzero(30),
 };
 
 /// A core makes about a thousand handshakes a second, so those that are ready wait a

@@ -3,12 +3,21 @@
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
 use super::defaults;
-use super::model::{CrowdLimits, TrafficLimits};
+use super::model::{ChainLimits, CrowdLimits, TrafficLimits};
 use super::problem::Problem;
 use super::section::{Read, Section};
 
 /// More than one machine has memory for.
 pub(super) const MOST_CONNECTIONS: usize = 10_000_000;
+/// The search for a path grows much faster than their number.
+const MOST_CERTIFICATES: usize = 6;
+/// What a single certificate needs, and what the TLS library takes.
+const CHAIN_BYTES: (&str, &str) = ("1KiB", "64KiB");
+/// What the library verifies with.
+const LEAST_RSA_BITS: usize = 2048;
+const MOST_RSA_BITS: usize = 8192;
+/// The library's own bound.
+const MOST_CHECKS: usize = 100;
 /// A head with more fields than this is nobody's.
 const MOST_FIELDS: usize = 1000;
 /// From here on it is no bound any more.
@@ -38,6 +47,47 @@ pub(super) fn crowd(section: &mut Section<'_>, most: NonZeroUsize) -> Read<Crowd
         handshakes_per_source: handshakes_per_source?,
         connections_per_source: connections_per_source?,
         connections_per_identity: connections_per_identity?,
+    })
+}
+
+/// What a client's chain may cost.
+pub(super) fn chain(section: &mut Section<'_>) -> Read<ChainLimits> {
+    let default = defaults::CHAIN;
+    let certificates = section.optional("max_chain_certificates", |field| {
+        field.count(MOST_CERTIFICATES)
+    });
+    let bytes = section.optional("max_chain_bytes", |field| {
+        let (least, most) = CHAIN_BYTES;
+        field.size(least, most)
+    });
+    let rsa_bits = section.optional("max_rsa_bits", |field| {
+        let bits = field.count(MOST_RSA_BITS)?;
+        if bits < LEAST_RSA_BITS {
+            let problem = Problem::new(format!("{bits} is less than any RSA key here has"))
+                .causes(
+                    "keys of fewer bits are not accepted at all, so every RSA key would be refused",
+                )
+                .remedy(format!(
+                    "write a whole number from {LEAST_RSA_BITS} to {MOST_RSA_BITS}"
+                ));
+            return Err(field.refuse(problem));
+        }
+        Ok(bits)
+    });
+    let checks = section.optional("max_signature_checks", |field| field.count(MOST_CHECKS));
+    let checks = checks?.and_then(|count| u32::try_from(count).ok());
+    let bytes = bytes?.and_then(|bytes| usize::try_from(bytes).ok());
+    Ok(ChainLimits {
+        certificates: certificates?
+            .and_then(NonZeroUsize::new)
+            .unwrap_or(default.certificates),
+        bytes: bytes.and_then(NonZeroUsize::new).unwrap_or(default.bytes),
+        rsa_bits: rsa_bits?
+            .and_then(NonZeroUsize::new)
+            .unwrap_or(default.rsa_bits),
+        signature_checks: checks
+            .and_then(NonZeroU32::new)
+            .unwrap_or(default.signature_checks),
     })
 }
 
@@ -96,12 +146,14 @@ fn part(
 ) -> Read<NonZeroUsize> {
     let part = count(section, key, half(most))?;
     if part > most {
-        let problem = Problem::new(format!("{part} is more than {whole} allows to all ({most})"))
-            .causes("it would never strike, and one client could take what all others need")
-            .remedy(format!(
-                "write at most {most}, or raise {whole}; without {key} it is {}",
-                half(most)
-            ));
+        let problem = Problem::new(format!(
+            "{part} is more than {whole} allows to all ({most})"
+        ))
+        .causes("it would never strike, and one client could take what all others need")
+        .remedy(format!(
+            "write at most {most}, or raise {whole}; without {key} it is {}",
+            half(most)
+        ));
         return Err(section.refuse_key(key, problem));
     }
     Ok(part)

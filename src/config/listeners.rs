@@ -204,6 +204,7 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
         .and_then(NonZeroUsize::new)
         .unwrap_or(default.max_connections);
     let crowd = limits::crowd(section, max_connections);
+    let chain = limits::chain(section);
     let traffic = limits::traffic(section);
     let header_bytes = max_header_bytes?.and_then(|bytes| u32::try_from(bytes).ok());
     Ok(Limits {
@@ -216,6 +217,7 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
             .and_then(NonZeroU32::new)
             .unwrap_or(default.max_header_bytes),
         crowd: crowd?,
+        chain: chain?,
         traffic: traffic?,
     })
 }

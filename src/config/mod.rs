@@ -66,13 +66,13 @@ pub use expression::{
 };
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, ClientPolicy,
-    CredentialSource, CrlCheck, CrowdLimits, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode,
-    Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
-    NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, Place,
-    PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
-    StatefulSessions, TlsVersion, TlsVersions, TrafficLimits, TrustBundle, UnknownSni, Upstream, UpstreamId,
-    UpstreamTls, UpstreamTrust, Who, is_within,
+    AcceptedAssertions, Admin, Bind, BundleId, Callers, ChainLimits, CipherSuite, ClientAuth,
+    ClientPolicy, CredentialSource, CrlCheck, CrowdLimits, Endpoint, EndpointAddress, HostPattern,
+    KeyExchange, LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat,
+    LogLevel, NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes,
+    OwnCertificate, Place, PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost,
+    SessionPer, Share, StatefulSessions, TlsVersion, TlsVersions, TrafficLimits, TrustBundle,
+    UnknownSni, Upstream, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

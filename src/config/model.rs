@@ -20,7 +20,7 @@ mod trust;
 mod upstreams;
 
 pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
-pub use limits::{CrowdLimits, TrafficLimits};
+pub use limits::{ChainLimits, CrowdLimits, TrafficLimits};
 pub use listeners::{
     CipherSuite, ClientAuth, KeyExchange, Limits, Listener, ListenerTls, OwnCertificate, Protocol,
     TlsVersion, TlsVersions,

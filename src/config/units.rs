@@ -216,7 +216,9 @@ mod tests {
     fn rate_is_a_size_a_second_and_nothing_else() {
         assert_eq!(rate("240B/s"), Ok(240));
         assert_eq!(rate("2KiB/s"), Ok(2048));
-        for text in ["240B", "240", "240/s", "B/s", "0B/s", "240B/m", "240 B/s", ""] {
+        for text in [
+            "240B", "240", "240/s", "B/s", "0B/s", "240B/m", "240 B/s", "",
+        ] {
             rate(text).unwrap_err();
         }
     }

@@ -434,7 +434,7 @@ pub(super) mod tests {
         let (stuck, moving) = (activity.request(), activity.request());
         let (never_taken, taken) = (stuck.hand_out(), moving.hand_out());
         advance(15 * SECOND).await;
-        taken.moved(1);
+        taken.moved(15 * 240);
         activity.took(true);
         assert_eq!(left(&activity), (Overdue::Blocked, 5));
         drop(never_taken);

@@ -464,10 +464,10 @@ impl Drop for Counting {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use http_body_util::Empty;
     use super::super::activity::tests::limits;
     use super::*;
+    use bytes::Bytes;
+    use http_body_util::Empty;
 
     #[tokio::test(start_paused = true)]
     async fn http2_client_that_has_vanished_is_found_out() {

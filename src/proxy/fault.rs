@@ -198,7 +198,9 @@ impl Fault {
             | Kind::DeniedByRule
             | Kind::NoRuleMatched
             | Kind::Withdrawn => StatusCode::FORBIDDEN,
-            Kind::AssertionTooLarge | Kind::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Kind::AssertionTooLarge | Kind::TooManyFields => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
             Kind::AuthorityNotServed => StatusCode::MISDIRECTED_REQUEST,
             Kind::AssertionRefused | Kind::BodyBroken | Kind::ClientGone | Kind::Malformed => {
                 StatusCode::BAD_REQUEST

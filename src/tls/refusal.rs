@@ -12,6 +12,8 @@ use crate::config::{Outcome, Outcomes};
 pub enum Refusal {
     /// The client's proof that it holds the certificate's key is wrong.
     BadSignature,
+    /// It would cost more to judge the chain than the listener's limits allow.
+    ChainTooCostly,
     /// The peer gave up: it closed, or sent an alert of its own.
     ClientGone,
     /// A certificate of the chain, or its anchor, is past its `notAfter`.
@@ -50,7 +52,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every one, in the order of the manual.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NoCertificate,
         Self::Untrusted,
         Self::Expired,
@@ -59,6 +61,7 @@ impl Refusal {
         Self::RevocationUnknown,
         Self::WrongPurpose,
         Self::Malformed,
+        Self::ChainTooCostly,
         Self::BadSignature,
         Self::UnknownName,
         Self::Protocol,
@@ -74,6 +77,7 @@ impl Refusal {
     pub fn code(self) -> &'static str {
         match self {
             Self::BadSignature => "bad_signature",
+            Self::ChainTooCostly => "chain_too_costly",
             Self::ClientGone => "client_gone",
             Self::Expired => "expired",
             Self::HttpOnTlsPort => "http_on_tls_port",
@@ -98,6 +102,9 @@ impl Refusal {
         match self {
             Self::BadSignature => {
                 "the client did not prove that it holds the key of its certificate"
+            }
+            Self::ChainTooCostly => {
+                "the chain has more certificates, bytes, bits or signatures to verify than the listener's limits allow"
             }
             Self::ClientGone => "the client gave up: it closed, or sent an alert of its own",
             Self::Expired => "a certificate of the chain, or its authority, has expired",
@@ -131,6 +138,7 @@ impl Refusal {
     pub fn alert(self) -> Option<AlertDescription> {
         Some(match self {
             Self::BadSignature => AlertDescription::DecryptError,
+            Self::ChainTooCostly => AlertDescription::CertificateUnknown,
             Self::Expired | Self::NotYetValid => AlertDescription::CertificateExpired,
             Self::Malformed => AlertDescription::BadCertificate,
             Self::NoCertificate => AlertDescription::CertificateRequired,
@@ -153,6 +161,9 @@ impl Refusal {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::BadSignature => "give the client the key that its certificate was made for",
+            Self::ChainTooCostly => {
+                "have the client send its certificate and its intermediates alone, or raise the limit that is named"
+            }
             Self::ClientGone => {
                 "see the client's own log; it may not trust this listener's certificate"
             }
@@ -199,6 +210,7 @@ impl Refusal {
             Self::Untrusted => outcomes.untrusted,
             Self::WrongPurpose => outcomes.wrong_purpose,
             Self::BadSignature
+            | Self::ChainTooCostly
             | Self::ClientGone
             | Self::HttpOnTlsPort
             | Self::Internal

@@ -16,6 +16,19 @@ pub struct CrowdLimits {
     pub connections_per_identity: NonZeroUsize,
 }
 
+/// What it may cost to judge a client's chain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ChainLimits {
+    /// Certificates that it sends, the leaf included; at most 6.
+    pub certificates: NonZeroUsize,
+    /// The bytes of all of them.
+    pub bytes: NonZeroUsize,
+    /// The bits of the largest RSA key among them.
+    pub rsa_bits: NonZeroUsize,
+    /// Signatures of certificates that are verified in one handshake.
+    pub signature_checks: NonZeroU32,
+}
+
 /// What a client may send before it has asked for anything that costs more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TrafficLimits {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    AcceptedAssertions, Bind, BundleId, CrowdLimits, Located, NamedPolicy, Outcomes, Place,
-    TrafficLimits, UnknownSni,
+    AcceptedAssertions, Bind, BundleId, ChainLimits, CrowdLimits, Located, NamedPolicy, Outcomes,
+    Place, TrafficLimits, UnknownSni,
 };
 
 /// `[listeners.NAME]`: one address where clients connect.
@@ -155,6 +155,8 @@ pub struct Limits {
     pub max_header_bytes: NonZeroU32,
     /// How many there are at one time, of all and of each.
     pub crowd: CrowdLimits,
+    /// What it may cost to judge a client's chain.
+    pub chain: ChainLimits,
     /// What a single client may send.
     pub traffic: TrafficLimits,
 }

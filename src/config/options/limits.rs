@@ -1,7 +1,7 @@
 //! The options that bound what a client can hold.
 
 use super::Default::Is;
-use super::{Opt, Table, crowd};
+use super::{Opt, Table, chain, crowd};
 
 pub(super) const LIMITS: Table = Table {
     path: "listeners.NAME.limits",
@@ -82,6 +82,10 @@ pub(super) const LIMITS: Table = Table {
             see: &["listeners.NAME.limits.header_timeout"],
             example: "\"32KiB\"",
         },
+        chain::MAX_CHAIN_CERTIFICATES,
+        chain::MAX_CHAIN_BYTES,
+        chain::MAX_RSA_BITS,
+        chain::MAX_SIGNATURE_CHECKS,
         crowd::MAX_FIELDS,
         crowd::MAX_BODY_BYTES,
     ],

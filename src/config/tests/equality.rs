@@ -199,7 +199,9 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         }
         // Half as many: the share of one is at most what all have.
         (key, number) if key.starts_with("max_") && number.parse::<u64>().is_ok() => {
-            vec![line(&(number.parse::<u64>().expect("a number") / 2).to_string())]
+            vec![line(
+                &(number.parse::<u64>().expect("a number") / 2).to_string(),
+            )]
         }
         ("tell_client", _) => vec![line("true")],
         ("max_version", _) => vec![line("\"1.2\"")],
