@@ -2,12 +2,12 @@
 //!
 //! The registry in [`super::options`] shows them; a test holds the two equal.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use http::HeaderName;
 
-use super::model::{Limits, Share};
+use super::model::{ChainLimits, CrowdLimits, Limits, Share, TrafficLimits};
 
 /// Kubernetes kills a pod 30 s after SIGTERM; what has not finished by then never will.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,6 +45,48 @@ pub(super) const LIMITS: Limits = Limits {
     // A busy client needs a few frames for each request, and those are not counted here.
     // Answering so many takes about a millisecond.
     max_control_frames: nonzero(2_000),
+    // The shares of one client follow from what all may have.
+    crowd: CrowdLimits {
+        handshakes: MAX_HANDSHAKES,
+        handshakes_per_source: NonZeroUsize::MIN.saturating_add(499),
+        connections_per_source: NonZeroUsize::MIN.saturating_add(4_999),
+        connections_per_identity: NonZeroUsize::MIN.saturating_add(4_999),
+    },
+    chain: CHAIN,
+    traffic: TRAFFIC,
+};
+
+/// The bounds on what a client's chain may cost.
+pub(super) const CHAIN: ChainLimits = ChainLimits {
+    // Nobody's is longer.
+    certificates: NonZeroUsize::MIN.saturating_add(5),
+    // A leaf and an intermediate with the largest keys and signatures of ML-DSA
+    // have 16 KiB; the usual two have 2.
+    bytes: NonZeroUsize::MIN.saturating_add(32 * 1024 - 1),
+    // What crypto/tls of Go takes, too.
+    rsa_bits: NonZeroUsize::MIN.saturating_add(8191),
+    // A path of three needs three; authorities of one name and several keys, and
+    // tickets of sessions that are not resumed, need some more.
+    signature_checks: nonzero(30),
+};
+
+/// A core makes about a thousand handshakes a second, so those that are ready wait a
+/// second at most; a client that is silent has 10 s.
+pub(super) const MAX_HANDSHAKES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
+
+/// The bounds on what a single client may send.
+pub(super) const TRAFFIC: TrafficLimits = TrafficLimits {
+    // Browsers send about twenty; Apache's and nginx's defaults are 100.
+    fields: NonZeroUsize::MIN.saturating_add(99),
+    // Larger than any upload that is not meant to be one; what is, says so.
+    body_bytes: NonZeroU64::MIN.saturating_add((1 << 30) - 1),
+    // The lowest rate of Kestrel: half of what a modem had in 1984.
+    body_rate: NonZeroU64::MIN.saturating_add(239),
+    // What a library leaks for each request is given back now and then, and load
+    // balances itself again; a handshake among ten thousand requests costs nothing.
+    requests_per_connection: nonzero(10_000),
+    // Longer than any heartbeat.
+    tunnel_idle_timeout: Duration::from_secs(60 * 60),
 };
 
 /// A connection within a data centre takes milliseconds; after 5 s (a lost SYN sent

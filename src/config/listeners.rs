@@ -6,6 +6,7 @@ use super::accepted;
 use super::algorithms::{algorithms, versions};
 use super::announcers;
 use super::defaults;
+use super::limits::{self, MOST_CONNECTIONS};
 use super::model::{
     Bind, BundleId, ClientAuth, ClientPolicy, Limits, Listener, ListenerTls, Located,
     OwnCertificate, Protocol,
@@ -20,9 +21,6 @@ use super::signed;
 use super::units::quoted;
 use super::values::network;
 use super::wire;
-
-/// More connections than one machine has memory for.
-const MOST_CONNECTIONS: usize = 10_000_000;
 
 /// More requests at one time than one client has a use for.
 const MOST_STREAMS: usize = 10_000;
@@ -237,21 +235,28 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
             .and_then(|count| u32::try_from(count).ok())
             .and_then(NonZeroU32::new)
     };
+    let max_connections = max_connections?
+        .and_then(NonZeroUsize::new)
+        .unwrap_or(default.max_connections);
+    let crowd = limits::crowd(section, max_connections);
+    let chain = limits::chain(section);
+    let traffic = limits::traffic(section);
     let header_bytes = max_header_bytes?.and_then(|bytes| u32::try_from(bytes).ok());
     Ok(Limits {
         handshake_timeout: handshake_timeout?,
         header_timeout: header_timeout?,
         idle_timeout: idle_timeout?,
         body_timeout: body_timeout?,
-        max_connections: max_connections?
-            .and_then(NonZeroUsize::new)
-            .unwrap_or(default.max_connections),
+        max_connections,
         max_header_bytes: header_bytes
             .and_then(NonZeroU32::new)
             .unwrap_or(default.max_header_bytes),
         max_concurrent_streams: nonzero(max_concurrent_streams?)
             .unwrap_or(default.max_concurrent_streams),
         max_control_frames: nonzero(max_control_frames?).unwrap_or(default.max_control_frames),
+        crowd: crowd?,
+        chain: chain?,
+        traffic: traffic?,
     })
 }
 

@@ -30,6 +30,7 @@ mod files;
 mod fitting;
 #[cfg(test)]
 mod golden;
+mod limits;
 mod listeners;
 mod model;
 mod named_policies;
@@ -70,14 +71,14 @@ pub use expression::{
 };
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    AcceptedAssertions, Admin, Announcers, Bind, BundleId, Callers, CipherSuite, ClientAuth,
-    ClientPolicy, CookieChanges, CredentialSource, CrlCheck, Endpoint, EndpointAddress, FieldNames,
-    FieldRule, FieldRules, HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId,
-    ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy, NamedRules, OnCrlFault,
-    OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, PathForm, Place, PoolPer, Protocol,
-    Redirect, Rewriting, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
-    StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamHost,
-    UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
+    AcceptedAssertions, Admin, Announcers, Bind, BundleId, Callers, ChainLimits, CipherSuite,
+    ClientAuth, ClientPolicy, CookieChanges, CredentialSource, CrlCheck, CrowdLimits, Endpoint,
+    EndpointAddress, FieldNames, FieldRule, FieldRules, HostPattern, KeyExchange, LayerMode,
+    Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
+    NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, PathForm,
+    Place, PoolPer, Protocol, Redirect, Rewriting, Route, Rule, RunAs, Says, Server, SessionLost,
+    SessionPer, Share, StatefulSessions, TlsVersion, TlsVersions, TrafficLimits, TrustBundle,
+    UnknownSni, Upstream, UpstreamHost, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

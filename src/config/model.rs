@@ -10,6 +10,7 @@ use std::time::Duration;
 
 mod announcers;
 mod client_policy;
+mod limits;
 mod listeners;
 mod outbound;
 mod outcomes;
@@ -24,6 +25,7 @@ mod wire;
 
 pub use announcers::Announcers;
 pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
+pub use limits::{ChainLimits, CrowdLimits, TrafficLimits};
 pub use listeners::{
     CipherSuite, ClientAuth, KeyExchange, Limits, Listener, ListenerTls, OwnCertificate, Protocol,
     TlsVersion, TlsVersions,

@@ -46,6 +46,24 @@ pub(super) fn size(text: &str) -> Result<u64, Problem> {
     SIZE.read(text)
 }
 
+/// Reads a rate such as `"240B/s"`: a size, and `/s` after it. Bytes a second.
+///
+/// # Errors
+///
+/// It does not end in `/s`, or what stands before that is no size.
+pub(super) fn rate(text: &str) -> Result<u64, Problem> {
+    let Some(bytes) = text.strip_suffix("/s") else {
+        let is_size = size(text).is_ok();
+        let shown = if is_size { text } else { "240B" };
+        return Err(Problem::new(format!("{} is not a rate", quoted(text)))
+            .remedy(format!("write a size a second, such as \"{shown}/s\"")));
+    };
+    size(bytes).map_err(|_| {
+        Problem::new(format!("{} is not a rate", quoted(text)))
+            .remedy("write a size a second, such as \"240B/s\" or \"1KiB/s\"")
+    })
+}
+
 /// Reads a share such as `"50%"`: a whole number from 0 to 100 with its sign.
 ///
 /// # Errors
@@ -193,6 +211,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn rate_is_a_size_a_second_and_nothing_else() {
+        assert_eq!(rate("240B/s"), Ok(240));
+        assert_eq!(rate("2KiB/s"), Ok(2048));
+        for text in [
+            "240B", "240", "240/s", "B/s", "0B/s", "240B/m", "240 B/s", "",
+        ] {
+            rate(text).unwrap_err();
+        }
+    }
 
     #[test]
     fn each_unit_is_worth_what_it_says() {

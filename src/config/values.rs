@@ -106,6 +106,17 @@ impl<'r> Field<'r> {
         Ok(bytes)
     }
 
+    /// A rate in bytes a second from `least` to `most`, both written with units.
+    pub(super) fn rate(&self, least: &str, most: &str) -> Read<u64> {
+        self.has_a_unit("a rate", "B/s")?;
+        let rate = self.parsed(units::rate)?;
+        let bound = |text: &str| units::rate(text).unwrap_or(rate);
+        if rate < bound(least) || rate > bound(most) {
+            return Err(self.out_of_bounds("a rate", least, most));
+        }
+        Ok(rate)
+    }
+
     fn out_of_bounds(&self, wanted: &str, least: &str, most: &str) -> Reported {
         let text = quoted(self.value().as_str().unwrap_or_default());
         let problem = Problem::new(format!("{text} is not possible"));

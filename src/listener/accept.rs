@@ -1,93 +1,23 @@
 //! The accept loop.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::bind::Socket;
 use super::deal::{Arrival, ArrivedSocket, Dealer};
+use super::slots::{Full, Slot, Slots, Turn};
 use super::sockets::{NewSocket, SocketId};
-use super::worker::Worker;
-use crate::telemetry::{SocketFile, Sparing, events};
-
-/// The connections that one listener may have at one time.
-#[derive(Clone, Debug)]
-pub(super) struct Slots {
-    free: Arc<Semaphore>,
-    most: Arc<watch::Sender<usize>>,
-}
-
-impl Slots {
-    /// `most`: `limits.max_connections`.
-    pub(super) fn new(most: usize) -> Self {
-        let most = most.min(Semaphore::MAX_PERMITS);
-        Self {
-            free: Arc::new(Semaphore::new(most)),
-            most: Arc::new(watch::Sender::new(most)),
-        }
-    }
-
-    /// `limits.max_connections` has changed. Where there are more connections
-    /// by now, none is accepted until enough have ended. Must be called on a
-    /// local runtime, and on one thread only.
-    pub(super) fn resize(&self, most: usize) {
-        let most = most.min(Semaphore::MAX_PERMITS);
-        let former = *self.most.borrow();
-        if most >= former {
-            self.free.add_permits(most.saturating_sub(former));
-        } else {
-            let fewer = u32::try_from(former.saturating_sub(most)).unwrap_or(u32::MAX);
-            let mut taking = Box::pin(Arc::clone(&self.free).acquire_many_owned(fewer));
-            // It stands in line before the accept loop hears of it, and gives
-            // the slot back that it holds for the next connection.
-            let at_once = taking
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()));
-            match at_once {
-                Poll::Ready(taken) => forget(taken.ok()),
-                Poll::Pending => {
-                    tokio::task::spawn_local(async move { forget(taking.await.ok()) });
-                }
-            }
-        }
-        self.most.send_replace(most);
-    }
-
-    async fn take(
-        &self,
-        listener: &dyn Fn() -> String,
-        full: &mut Sparing,
-    ) -> Option<OwnedSemaphorePermit> {
-        if self.free.available_permits() == 0
-            && let Some(left_out) = full.may_say()
-        {
-            tracing::warn!(
-                event = events::LISTENER_FULL,
-                listener = listener(),
-                max_connections = *self.most.borrow(),
-                left_out,
-                "as many connections are open as limits.max_connections allows; others wait in the kernel"
-            );
-        }
-        // It is never closed.
-        Arc::clone(&self.free).acquire_owned().await.ok()
-    }
-}
-
-/// The limit is lower for good by what was taken.
-fn forget(taken: Option<OwnedSemaphorePermit>) {
-    if let Some(taken) = taken {
-        taken.forget();
-    }
-}
+use super::strike::Strike;
+use super::worker::{Current, Worker};
+use crate::config::{Listener, ListenerId};
+use crate::telemetry::{SocketFile, Source, Sparing, events};
 
 /// Accepts on `socket` for as long as it is polled, and deals out what comes.
 ///
@@ -116,24 +46,29 @@ async fn accept_all(
     mut dealer: Dealer,
 ) {
     let mut failures = 0u32;
-    let (mut full, mut refused) = (Sparing::default(), Sparing::default());
-    let name = || listener_name(&worker, id);
-    let mut most = slots.most.subscribe();
-    while let Some(slot) = slots.take(&name, &mut full).await {
+    let mut refused = Sparing::default();
+    let full = Cell::new(Sparing::default());
+    let say = |full_of: Full| say_full(&worker, id, &full, full_of);
+    let mut resized = slots.resized();
+    while let Some((mut slot, mut turn)) = slots.take(&say).await {
         let next = tokio::select! {
             biased;
-            // The slot may be one too many now.
-            Ok(()) = most.changed() => continue,
+            // The slot, or the turn, may be one too many now.
+            () = resized.heard() => continue,
             next = socket.next() => next,
         };
         match next {
             Ok((stream, address)) => {
                 failures = 0;
+                if !is_welcome(&worker, id, address, (&mut slot, &mut turn)) {
+                    continue;
+                }
                 dealer.deal(|load| Arrival {
                     stream,
                     address,
                     socket: id,
                     slot,
+                    turn,
                     load,
                 });
             }
@@ -144,13 +79,110 @@ async fn accept_all(
                 if let Some(left_out) = refused.may_say() {
                     tracing::error!(
                         event = events::ACCEPT_FAILED,
-                        listener = name(),
+                        listener = listener_name(&worker, id),
                         cause = %cause,
                         left_out,
                         "connections cannot be accepted; trying again (is LimitNOFILE or ulimit -n too low?)"
                     );
                 }
                 tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+/// Whether the source of a connection may have another. Of a sender that announces
+/// whose connections they are, it is known only later.
+fn is_welcome(
+    worker: &Worker,
+    socket: SocketId,
+    address: Option<SocketAddr>,
+    places: (&mut Slot, &mut Turn),
+) -> bool {
+    let current = worker.current();
+    let Some(id) = current.listener_of(socket) else {
+        return true;
+    };
+    let Some(listener) = current.site().config().listener(id) else {
+        return true;
+    };
+    if listener
+        .announcers
+        .list(address.map(|address| address.ip()))
+    {
+        return true;
+    }
+    let entered = enter(listener, address, places);
+    entered
+        .inspect_err(|limit| tell(&current, id, address, limit))
+        .is_ok()
+}
+
+/// Sees that a client's source has no more than its part, and counts it with it.
+///
+/// # Errors
+///
+/// It has; the option that says so.
+pub(super) fn enter(
+    listener: &Listener,
+    address: Option<SocketAddr>,
+    (slot, turn): (&mut Slot, &mut Turn),
+) -> Result<(), &'static str> {
+    let Some(address) = address else {
+        return Ok(());
+    };
+    let (source, limits) = (Source::of(Some(address.ip())), &listener.limits.crowd);
+    slot.enter(source, limits)?;
+    if listener.tls.is_some() {
+        turn.enter(slot, source, limits)?;
+    }
+    Ok(())
+}
+
+/// A connection is closed since its source has its part already.
+pub(super) fn tell(
+    current: &Current,
+    id: ListenerId,
+    client: Option<SocketAddr>,
+    limit: &'static str,
+) {
+    Strike {
+        limit,
+        client,
+        peer: None,
+        cause: "its source has as many as one may have; the connection was closed before its handshake",
+        remedy: "find out who that is; raise the limit where many clients share an address",
+    }
+    .tell(current.site(), id);
+}
+
+/// Nothing is accepted until a place is free.
+fn say_full(worker: &Worker, socket: SocketId, said: &Cell<Sparing>, full: Full) {
+    match full {
+        Full::Connections(most) => {
+            let mut sparing = said.take();
+            if let Some(left_out) = sparing.may_say() {
+                tracing::warn!(
+                    event = events::LISTENER_FULL,
+                    listener = listener_name(worker, socket),
+                    max_connections = most,
+                    left_out,
+                    "as many connections are open as limits.max_connections allows; others wait in the kernel"
+                );
+            }
+            said.set(sparing);
+        }
+        Full::Handshakes => {
+            let current = worker.current();
+            if let Some(id) = current.listener_of(socket) {
+                Strike {
+                    limit: "max_handshakes",
+                    client: None,
+                    peer: None,
+                    cause: "as many handshakes are under way as may be; further connections wait in the kernel",
+                    remedy: "raise it if the processor has time to spare; see handshake.refused for those that do not get on",
+                }
+                .tell(current.site(), id);
             }
         }
     }

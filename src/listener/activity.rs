@@ -28,6 +28,10 @@ pub(super) struct Activity {
     head_since: AtomicU64,
     /// Since when the socket has taken no byte of what is ready for it.
     blocked_since: AtomicU64,
+    /// How long that was the case before, since the last request began, in
+    /// milliseconds; and how many bytes the socket took since then.
+    waited: AtomicU64,
+    taken: AtomicU64,
     /// What HTTP/2 streams hold that the client gives them no room to send, by
     /// the request's number.
     held: Mutex<BTreeMap<u32, Held>>,
@@ -39,12 +43,18 @@ pub(super) struct Activity {
     flooded: AtomicBool,
 }
 
-/// What one HTTP/2 stream has to send.
-#[derive(Debug)]
+/// What one HTTP/2 stream has to send, and what became of what it had.
+#[derive(Debug, Default)]
 struct Held {
     pieces: u32,
     /// When the client last took some of it, or when there was first some.
     since: u64,
+    /// How long there was some before, in milliseconds.
+    waited: u64,
+    /// How many bytes the client took.
+    taken: u64,
+    /// There will be no more.
+    ended: bool,
 }
 
 /// What a connection has waited for too long.
@@ -56,6 +66,8 @@ pub(super) enum Overdue {
     Idle,
     /// That the client takes what it asked for.
     Blocked,
+    /// The same, of which it takes some now and then.
+    Slow,
 }
 
 /// Counts a request as under way until it is dropped.
@@ -80,6 +92,8 @@ impl Activity {
             idle_since: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
             held: Mutex::default(),
             http_over: AtomicBool::new(false),
             ambiguous: OnceLock::new(),
@@ -109,19 +123,29 @@ impl Activity {
 
     /// Whether the socket took bytes when some were ready for it.
     pub(super) fn took(&self, bytes: bool) {
-        let was_blocked = self.blocked_since.load(Ordering::Relaxed) != 0;
+        let since = self.blocked_since.load(Ordering::Relaxed);
+        let was_blocked = since != 0;
         if bytes && was_blocked {
+            let now = self.now();
             self.blocked_since.store(0, Ordering::Relaxed);
+            add(&self.waited, now.saturating_sub(since));
             // What was still being written when its request ended.
-            self.idle_since.store(self.now(), Ordering::Relaxed);
+            self.idle_since.store(now, Ordering::Relaxed);
         } else if !bytes && !was_blocked {
             self.blocked_since.store(self.now(), Ordering::Relaxed);
         }
     }
 
+    /// The socket took so many bytes.
+    pub(super) fn wrote(&self, bytes: usize) {
+        add(&self.taken, bytes as u64);
+    }
+
     /// A head is complete: a request is under way until the guard is dropped.
     pub(super) fn request(self: &Arc<Self>) -> OpenRequest {
         self.open.fetch_add(1, Ordering::Relaxed);
+        self.waited.store(0, Ordering::Relaxed);
+        self.taken.store(0, Ordering::Relaxed);
         OpenRequest {
             number: self.requests.fetch_add(1, Ordering::Relaxed),
             activity: Arc::clone(self),
@@ -180,15 +204,48 @@ impl Activity {
     fn blocked_since(&self) -> Option<u64> {
         let socket = self.blocked_since.load(Ordering::Relaxed);
         let socket = (socket != 0).then_some(socket);
-        let streams = self.held().values().map(|held| held.since).min();
+        let streams = self.holding(|held| held.since);
         socket.into_iter().chain(streams).min()
+    }
+
+    /// The least of what is asked of each stream that has something to send.
+    fn holding(&self, what: impl Fn(&Held) -> u64) -> Option<u64> {
+        let held = self.held();
+        let holding = held.values().filter(|held| held.pieces > 0);
+        holding.map(what).min()
+    }
+
+    /// When the client will have taken what is ready for it too slowly, as it
+    /// takes it now: the time in which there was something to take counts.
+    fn slow_from(&self, since: u64, limits: &Limits) -> u64 {
+        let left = |taken: u64, waited: u64| {
+            let rate = limits.traffic.body_rate.get();
+            let earned = taken.saturating_mul(1000) / rate;
+            let grace = millis(limits.body_timeout);
+            grace.saturating_add(earned).saturating_sub(waited)
+        };
+        if self.http2 {
+            let slow = |held: &Held| held.since.saturating_add(left(held.taken, held.waited));
+            return self.holding(slow).unwrap_or(u64::MAX);
+        }
+        let taken = self.taken.load(Ordering::Relaxed);
+        let waited = self.waited.load(Ordering::Relaxed);
+        since.saturating_add(left(taken, waited))
     }
 
     /// Until when it may go on as it is, and what it would then have waited
     /// for too long.
     pub(super) fn deadline(&self, limits: &Limits) -> (Instant, Overdue) {
         if let Some(since) = self.blocked_since() {
-            return (self.instant(since) + limits.body_timeout, Overdue::Blocked);
+            let blocked = since.saturating_add(millis(limits.body_timeout));
+            let slow = self.slow_from(since, limits);
+            // One that has hardly used its time and stops is not slow.
+            let soon = since.saturating_add(millis(limits.body_timeout / 2));
+            return if slow < soon {
+                (self.instant(slow), Overdue::Slow)
+            } else {
+                (self.instant(blocked), Overdue::Blocked)
+            };
         }
         if self.open() > 0 {
             // The client waits, not this side; it may block from now on.
@@ -214,14 +271,22 @@ impl OpenRequest {
         (known.request <= self.number).then_some(known.rule)
     }
 
+    /// How many requests its connection has had by it.
+    pub(super) fn count(&self) -> u32 {
+        self.number.saturating_add(1)
+    }
+
     /// A piece of its response is handed out to be written.
     pub(super) fn hand_out(&self) -> Untaken {
         let activity = &self.activity;
         activity.open.fetch_add(1, Ordering::Relaxed);
         if activity.http2 {
-            let since = activity.now();
+            let now = activity.now();
             let mut held = activity.held();
-            let stream = held.entry(self.number).or_insert(Held { pieces: 0, since });
+            let stream = held.entry(self.number).or_default();
+            if stream.pieces == 0 {
+                stream.since = now;
+            }
             stream.pieces = stream.pieces.saturating_add(1);
         }
         Untaken(Self {
@@ -231,14 +296,31 @@ impl OpenRequest {
     }
 }
 
+impl OpenRequest {
+    /// The whole of its response has been handed out, or no more of it will be.
+    pub(super) fn end_body(&self) {
+        let mut held = self.activity.held();
+        if let Some(stream) = held.get_mut(&self.number) {
+            stream.ended = true;
+            if stream.pieces == 0 {
+                held.remove(&self.number);
+            }
+        }
+    }
+}
+
 impl Untaken {
-    /// Some of it was written.
-    pub(super) fn moved(&self) {
+    /// So many bytes of it were written.
+    pub(super) fn moved(&self, bytes: usize) {
         let OpenRequest { activity, number } = &self.0;
         if activity.http2
             && let Some(stream) = activity.held().get_mut(number)
         {
-            stream.since = activity.now();
+            let now = activity.now();
+            let waited = now.saturating_sub(stream.since);
+            stream.waited = stream.waited.saturating_add(waited);
+            stream.taken = stream.taken.saturating_add(bytes as u64);
+            stream.since = now;
         }
     }
 }
@@ -252,7 +334,7 @@ impl Drop for Untaken {
         let mut held = activity.held();
         if let Some(stream) = held.get_mut(number) {
             stream.pieces = stream.pieces.saturating_sub(1);
-            if stream.pieces == 0 {
+            if stream.pieces == 0 && stream.ended {
                 held.remove(number);
             }
         }
@@ -274,6 +356,16 @@ impl Drop for OpenRequest {
     }
 }
 
+/// Adds to what one worker alone writes.
+fn add(to: &AtomicU64, more: u64) {
+    let sum = to.load(Ordering::Relaxed).saturating_add(more);
+    to.store(sum, Ordering::Relaxed);
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use tokio::time::advance;
@@ -287,11 +379,7 @@ pub(super) mod tests {
             header_timeout: 10 * SECOND,
             idle_timeout: 100 * SECOND,
             body_timeout: 20 * SECOND,
-            handshake_timeout: SECOND,
-            max_connections: std::num::NonZeroUsize::MIN,
-            max_header_bytes: std::num::NonZeroU32::MIN,
-            max_concurrent_streams: std::num::NonZeroU32::MIN,
-            max_control_frames: std::num::NonZeroU32::MIN,
+            ..Limits::defaults()
         }
     }
 
@@ -366,7 +454,7 @@ pub(super) mod tests {
         let (stuck, moving) = (activity.request(), activity.request());
         let (never_taken, taken) = (stuck.hand_out(), moving.hand_out());
         advance(15 * SECOND).await;
-        taken.moved();
+        taken.moved(15 * 240);
         activity.took(true);
         assert_eq!(left(&activity), (Overdue::Blocked, 5));
         drop(never_taken);
@@ -380,11 +468,48 @@ pub(super) mod tests {
         let (first, _second) = (open.hand_out(), open.hand_out());
         for _ in 0..10 {
             advance(15 * SECOND).await;
-            first.moved();
+            first.moved(15 * 240);
             assert_eq!(left(&activity), (Overdue::Blocked, 20));
         }
         advance(15 * SECOND).await;
         drop(first);
         assert_eq!(left(&activity), (Overdue::Blocked, 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http2_response_of_which_a_byte_is_taken_now_and_then_ends() {
+        let activity = Activity::new(true);
+        let open = activity.request();
+        let piece = open.hand_out();
+        advance(15 * SECOND).await;
+        piece.moved(1);
+        assert_eq!(left(&activity), (Overdue::Slow, 5));
+        // What is sent at once costs no time, and earns some.
+        drop(piece);
+        let piece = open.hand_out();
+        piece.moved(240 * 30);
+        assert_eq!(left(&activity), (Overdue::Blocked, 20));
+        drop(piece);
+        open.end_body();
+        assert!(activity.held().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn response_that_is_taken_in_drips_ends_and_the_next_one_begins_anew() {
+        let activity = Activity::new(false);
+        let first = activity.request();
+        activity.took(false);
+        advance(15 * SECOND).await;
+        activity.took(true);
+        activity.wrote(100);
+        // The service has nothing ready: that is not the client's doing.
+        advance(1000 * SECOND).await;
+        activity.took(false);
+        assert_eq!(left(&activity), (Overdue::Slow, 5));
+        activity.took(true);
+        drop(first);
+        let _second = activity.request();
+        activity.took(false);
+        assert_eq!(left(&activity), (Overdue::Blocked, 20));
     }
 }

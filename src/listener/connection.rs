@@ -8,42 +8,47 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
+use super::accept::{enter, tell};
 use super::activity::{Activity, Overdue};
+use super::closing::{log_dismissal, record_end};
+use super::crowd::Place;
 use super::deal::{Arrival, ArrivedSocket};
 use super::flood;
 use super::io::{Counted, Watched};
+use super::linger::Linger;
 use super::open::{Due, Open};
 use super::origin::Origin;
 use super::refusal::{self, Post};
-use super::summons::{Dismissal, Summons};
+use super::slots::{Slot, Turn};
+use super::strike::Strike;
+use super::summons::Summons;
 use super::tunnels::Tunnels;
 use super::watch::{Ended, Watch};
 use super::worker::{Current, Worker};
 use crate::config::{Limits, Listener, ListenerId, Protocol};
+use crate::identity::PeerIdentity;
 use crate::proxy::{Caller, Downstream, Tunnel};
-use crate::telemetry::events;
 use crate::telemetry::metrics::ListenerMetrics;
-use crate::tls::{Handshaken, Refusal, Socket, Stream};
+use crate::tls::{Handshaken, Peer, Socket, Stream};
 use crate::upstream::Local;
 
 /// The first bytes of an HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The most fields in a request head.
-const MAX_FIELDS: usize = 128;
 /// Streams that an HTTP/2 client may have had reset before it is cut off.
 const MAX_RESETS: usize = 256;
 /// How long an HTTP/2 client may be silent before it is asked whether it is
 /// still there, and how long it may take to say so.
 const PING_AFTER: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// A connection that is ready for HTTP.
 struct Established {
     /// The generation that it was established under.
@@ -53,6 +58,8 @@ struct Established {
     /// What was read to tell which protocol this is.
     ahead: Vec<u8>,
     open: Open,
+    /// Its place among the connections of its identity.
+    place: Option<Place>,
 }
 
 /// Serves an accepted connection until it has ended.
@@ -61,7 +68,8 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         stream,
         address,
         socket,
-        slot,
+        mut slot,
+        turn,
         load,
     } = arrival;
     let arrived = worker.current();
@@ -74,7 +82,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         // Apart from the serving that follows, so that its room is given back.
         Ok(stream) => {
             let origin = Origin::new(socket, address, &stream);
-            let establishing = establish(&worker, arrived, (id, origin), stream);
+            let establishing = establish(&worker, arrived, (id, origin), (&mut slot, turn), stream);
             Box::pin(establishing).await
         }
         Err(cause) => {
@@ -89,6 +97,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
             http2,
             ahead,
             open,
+            place: _place,
         } = established;
         let open = worker.open().register(open);
         // What has changed since the handshake began was said to those that
@@ -126,18 +135,27 @@ async fn establish(
     worker: &Worker,
     arrived: Rc<Current>,
     (id, origin): (ListenerId, Origin),
+    (slot, mut turn): (&mut Slot, Turn),
     mut socket: Socket,
 ) -> Option<Established> {
     let listener = arrived.site().config().listener(id)?;
     let announced = origin.announced((worker, &arrived), (id, listener), &mut socket);
     let origin = announced.await?;
+    if origin.source.via().is_some() {
+        let client = origin.source.address();
+        if let Err(limit) = enter(listener, client, (slot, &mut turn)) {
+            tell(&arrived, id, client, limit);
+            return None;
+        }
+    }
     if arrived.site().server(id).is_some() {
         let deadline = Instant::now() + listener.limits.handshake_timeout;
         if !has_begun(worker, &socket, deadline).await {
             return None;
         }
-        return shake_hands(worker.current(), origin, socket, deadline).await;
+        return shake_hands(worker.current(), (origin, slot), socket, deadline).await;
     }
+    drop(turn);
     let known = prior_knowledge(worker, listener, socket).await;
     let http2 = known.as_ref().is_ok_and(|(_, http2, _)| *http2);
     if let Ok((_, _, ahead)) = &known
@@ -154,6 +172,7 @@ async fn establish(
         http2,
         ahead,
         open: Open::new(origin.socket, caller, (None, None), None),
+        place: None,
     })
 }
 
@@ -162,7 +181,7 @@ async fn establish(
 /// or speaks no TLS any more.
 async fn shake_hands(
     current: Rc<Current>,
-    origin: Origin,
+    (origin, slot): (Origin, &Slot),
     socket: Socket,
     deadline: Instant,
 ) -> Option<Established> {
@@ -184,12 +203,16 @@ async fn shake_hands(
                 site.metrics().listener(id.0).handshake_accepted(resumed);
             }
             let Handshaken {
-                stream,
+                mut stream,
                 peer,
                 server_name,
                 http2,
                 ..
             } = done;
+            let Ok(place) = identified(&post, slot, peer.as_ref()) else {
+                part(&mut stream, deadline).await;
+                return None;
+            };
             let expires = peer.as_ref().map(|peer| peer.good_until);
             let (identity, known) = peer.map(|peer| (peer.identity, peer.known)).unzip();
             let anchor = known.as_ref().map(|known| known.anchor_name());
@@ -205,6 +228,7 @@ async fn shake_hands(
                 http2,
                 ahead: Vec::new(),
                 open: Open::new(origin.socket, caller, (known, let_in), expires),
+                place,
             })
         }
         Err(refused) => {
@@ -212,6 +236,46 @@ async fn shake_hands(
             refusal::explain(refused, deadline).await;
             None
         }
+    }
+}
+
+/// A place among the connections of an identity; `None`: the client is nobody.
+///
+/// # Errors
+///
+/// It has as many as it may have.
+fn identified(post: &Post<'_>, slot: &Slot, peer: Option<&Peer>) -> Result<Option<Place>, Full> {
+    let Some(peer) = peer else { return Ok(None) };
+    let (id, listener) = post.listener;
+    let name = peer.identity.primary();
+    let place = slot.identified(name, &listener.limits.crowd);
+    place.map(Some).ok_or_else(|| {
+        let cause = format!("{name} has as many connections as one identity may have; the newest was closed after its handshake");
+        Strike {
+            limit: "max_connections_per_identity",
+            client: post.source.address(),
+            peer: Some(name),
+            cause: &cause,
+            remedy: "see why it opens so many; raise the limit where many instances share a certificate",
+        }
+        .tell(post.current.site(), id);
+        Full
+    })
+}
+
+/// An identity has as many connections as it may have.
+struct Full;
+
+/// Ends a connection on which nothing was asked for, in order: the client reads
+/// that it has ended, and no error.
+async fn part(stream: &mut Stream, deadline: Instant) {
+    let farewell = async {
+        if stream.shutdown().await.is_ok() {
+            Linger::begin().finish(stream).await;
+        }
+    };
+    if tokio::time::timeout_at(deadline, farewell).await.is_err() {
+        tracing::trace!("a client did not take its farewell");
     }
 }
 
@@ -289,21 +353,30 @@ async fn carry_http(
     let service = service_fn({
         let (open, activity) = (Rc::clone(open), Arc::clone(&activity));
         let tunnels = tunnels.clone();
+        let most = limits.traffic.requests_per_connection.get();
         move |request: Request<Incoming>| {
             let under_way = activity.request();
+            let is_last = under_way.count() >= most;
             let ambiguity = under_way.ambiguity();
             let caller = open.caller();
             // Else it could go on asking for ever.
             if caller.downstream().why_not_served().is_some() {
                 open.summon(Summons::to_part());
             }
+            if is_last {
+                renew(&open, &caller, under_way.count() == most);
+            }
             let handling = caller.handle(request, ambiguity);
             let tunnels = tunnels.clone();
             async move {
-                let response: Response<Counted> =
+                let mut response: Response<Counted> =
                     handling.await.map(|body| Counted::new(body, under_way));
                 if let Some(tunnels) = tunnels {
                     tunnels.carry();
+                }
+                if is_last && !http2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
                 }
                 Ok::<_, Infallible>(response)
             }
@@ -333,6 +406,21 @@ async fn carry_http(
     record_end(&open.caller(), outcome);
 }
 
+/// A connection has had as many requests as it may have.
+fn renew(open: &Open, caller: &Caller, first: bool) {
+    open.summon(Summons::to_renew());
+    if first {
+        Strike {
+            limit: "max_requests_per_connection",
+            client: caller.downstream().address(),
+            peer: caller.peer().map(PeerIdentity::primary),
+            cause: "the connection has had as many requests as one may have; it ends when they are answered",
+            remedy: "nothing to do: the client opens another one",
+        }
+        .tell(caller.site(), caller.listener());
+    }
+}
+
 fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // hyper's own header timeout is left off: it runs between requests too,
@@ -340,7 +428,7 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
         .header_read_timeout(None)
         .timer(TokioTimer::new())
-        .max_headers(MAX_FIELDS)
+        .max_headers(limits.traffic.fields.get())
         .max_header_size(usize::try_from(limits.max_header_bytes.get()).unwrap_or(usize::MAX));
     builder
 }
@@ -380,72 +468,6 @@ async fn finished(worker: &Worker, open: &Open, mut tunnel: Tunnel) -> bool {
     .await
 }
 
-/// One line for a connection that ended in a fault outside any request.
-fn record_end(caller: &Caller, ended: Ended) {
-    let (fault, cause, status) = match ended {
-        Ended::Well => return,
-        Ended::Overdue(Overdue::Idle) => return,
-        Ended::Overdue(Overdue::Head) => (
-            "downstream/request_head/header_timeout",
-            "no complete request head within limits.header_timeout".to_owned(),
-            0,
-        ),
-        Ended::Overdue(Overdue::Blocked) => (
-            "downstream/response_body/body_timeout",
-            "the client took nothing of the response within limits.body_timeout".to_owned(),
-            0,
-        ),
-        Ended::Dismissed(dismissal) => return log_dismissal(caller, &dismissal),
-        Ended::Faulty(error) if error.is_timeout() => (
-            "downstream/connection/ping_timeout",
-            format!("the client did not answer a ping within {PING_TIMEOUT:?}"),
-            0,
-        ),
-        Ended::Faulty(error) if error.is_parse_too_large() => {
-            ("downstream/request_head/too_large", error.to_string(), 431)
-        }
-        Ended::Faulty(error) if error.is_parse() => {
-            ("downstream/request_head/malformed", error.to_string(), 400)
-        }
-        // The client went away, or a request failed that has a line of its own.
-        Ended::Faulty(error) => {
-            tracing::debug!(client = %caller.downstream(), cause = %error, "a connection ended");
-            return;
-        }
-    };
-    if status != 0 {
-        caller
-            .site()
-            .metrics()
-            .no_route()
-            .request(status, Some("downstream"), Duration::ZERO);
-    }
-    log_fault(caller, fault, &cause, status);
-}
-
-/// One line for the end of a connection whose peer is trusted no more.
-fn log_dismissal(caller: &Caller, dismissal: &Dismissal) {
-    let fault = match dismissal.reason {
-        Refusal::Expired => "downstream/connection/certificate_expired",
-        _ => "downstream/connection/withdrawn",
-    };
-    log_fault(caller, fault, &dismissal.cause, 0);
-}
-
-fn log_fault(caller: &Caller, fault: &str, cause: &str, status: u16) {
-    let listener = caller.site().config().listener(caller.listener());
-    tracing::info!(
-        event = events::CONNECTION_FAULT,
-        listener = listener.map(|listener| listener.name.as_str()),
-        client = %caller.downstream(),
-        via = caller.downstream().source().via().map(tracing::field::display),
-        peer = caller.peer().map(crate::identity::PeerIdentity::primary),
-        fault,
-        cause,
-        status,
-    );
-}
-
 /// Counts a connection as open until it is dropped.
 struct Counting(Arc<ListenerMetrics>);
 
@@ -464,12 +486,10 @@ impl Drop for Counting {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use http_body_util::Empty;
-    use tokio::io::AsyncWriteExt;
-
     use super::super::activity::tests::limits;
     use super::*;
+    use bytes::Bytes;
+    use http_body_util::Empty;
 
     #[tokio::test(start_paused = true)]
     async fn http2_client_that_has_vanished_is_found_out() {

@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::slots::{Slot, Turn};
 use super::sockets::SocketId;
 
 /// An accepted connection on its way to its worker.
@@ -18,7 +18,9 @@ pub(super) struct Arrival {
     /// The socket that it came over.
     pub(super) socket: SocketId,
     /// Its slot among the listener's connections.
-    pub(super) slot: OwnedSemaphorePermit,
+    pub(super) slot: Slot,
+    /// Its turn to make a handshake.
+    pub(super) turn: Turn,
     /// Counts it with its worker.
     pub(super) load: Load,
 }
@@ -116,20 +118,22 @@ impl Dealer {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::Semaphore;
     use tokio::sync::mpsc::unbounded_channel;
 
+    use super::super::slots::Slots;
     use super::*;
+    use crate::config::Limits;
 
     async fn deal_one(dealer: &mut Dealer) {
         let (socket, _) = UnixStream::pair().unwrap();
-        let slots = Arc::new(Semaphore::new(1));
-        let slot = slots.acquire_owned().await.unwrap();
+        let slots = Slots::new(&Limits::defaults());
+        let (slot, turn) = slots.take(&|_| {}).await.unwrap();
         dealer.deal(|load| Arrival {
             stream: ArrivedSocket::Unix(socket),
             address: None,
             socket: SocketId::default(),
             slot,
+            turn,
             load,
         });
     }

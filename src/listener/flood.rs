@@ -1,8 +1,8 @@
 //! What is said of HTTP/2 clients that were cut off for a flood.
 
+use super::strike::Strike;
 use super::watch::Ended;
 use crate::proxy::Caller;
-use crate::telemetry::events;
 
 /// The limit that bounds floods, as metrics and the log name it.
 const LIMIT: &str = "max_control_frames";
@@ -16,22 +16,14 @@ pub(super) fn note(caller: &Caller, ended: &Ended, exceeded: bool) {
         Ended::Faulty(error) if is_flood(error) => told(error),
         _ => return,
     };
-    let listener = caller.listener();
-    let metrics = caller.site().metrics().listener(listener.0);
-    let Some(left_out) = metrics.limit_struck(LIMIT) else {
-        return;
-    };
-    let listener = caller.site().config().listener(listener);
-    tracing::warn!(
-        event = events::LIMIT_STRUCK,
-        listener = listener.map(|listener| listener.name.as_str()),
-        limit = LIMIT,
-        client = %caller.downstream(),
-        peer = caller.peer().map(crate::identity::PeerIdentity::primary),
-        cause,
-        remedy = REMEDY,
-        left_out,
-    );
+    Strike {
+        limit: LIMIT,
+        client: caller.downstream().address(),
+        peer: caller.peer().map(crate::identity::PeerIdentity::primary),
+        cause: &cause,
+        remedy: REMEDY,
+    }
+    .tell(caller.site(), caller.listener());
 }
 
 /// Whether the library has parted for what the client sends too much of.

@@ -117,6 +117,9 @@ impl Watched {
             frames.wrote(*count);
         }
         self.activity.took(written.is_ready());
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.activity.wrote(*bytes);
+        }
         written
     }
 }
@@ -202,6 +205,8 @@ impl AsyncWrite for Watched {
 pub(super) struct Counted {
     body: ResponseBody,
     open: OpenRequest,
+    /// Whether something of it was handed out.
+    begun: bool,
 }
 
 /// A piece of a response body, which tells when it is written.
@@ -213,7 +218,11 @@ pub(super) struct Piece {
 
 impl Counted {
     pub(super) fn new(body: ResponseBody, open: OpenRequest) -> Self {
-        Self { body, open }
+        Self {
+            body,
+            open,
+            begun: false,
+        }
     }
 }
 
@@ -227,6 +236,7 @@ impl Body for Counted {
     ) -> Poll<Option<Result<Frame<Piece>, BodyFault>>> {
         let this = &mut *self;
         let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(cx));
+        this.begun = true;
         let counted = |frame: Frame<Bytes>| {
             frame.map_data(|bytes| Piece {
                 bytes,
@@ -245,6 +255,14 @@ impl Body for Counted {
     }
 }
 
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if self.begun {
+            self.open.end_body();
+        }
+    }
+}
+
 impl Buf for Piece {
     fn remaining(&self) -> usize {
         self.bytes.remaining()
@@ -256,11 +274,11 @@ impl Buf for Piece {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-        self.untaken.moved();
+        self.untaken.moved(count);
     }
 
     fn copy_to_bytes(&mut self, length: usize) -> Bytes {
-        self.untaken.moved();
+        self.untaken.moved(length);
         self.bytes.copy_to_bytes(length)
     }
 }

@@ -1,5 +1,6 @@
 //! Reads on after a response that ended the connection before its request did.
 
+use std::future::poll_fn;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -32,6 +33,11 @@ impl Linger {
         }
     }
 
+    /// Waits until it is [`Self::poll`]'s time to end.
+    pub(super) async fn finish(mut self, stream: &mut (impl AsyncRead + Unpin)) {
+        poll_fn(|cx| self.poll(cx, stream)).await;
+    }
+
     /// Ready when the client has hung up, or has had enough time or room.
     pub(super) fn poll(
         &mut self,
@@ -55,8 +61,6 @@ impl Linger {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use tokio::io::AsyncWriteExt;
     use tokio::time::Instant;
 

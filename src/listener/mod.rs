@@ -7,7 +7,10 @@
 //! # Rules
 //!
 //! * A slot is taken before a connection is accepted, and is held until the
-//!   connection has ended, whatever protocol it has changed to by then.
+//!   connection has ended, whatever protocol it has changed to by then. So is a
+//!   turn to make a handshake, which is held until that is over.
+//! * One source, and one identity, has a part of the slots at most. It is seen
+//!   to before anything is read of the client, or done for it.
 //! * The accept loop does not end before the drain. When the system refuses
 //!   (`EMFILE` and the like), it pauses, longer each time, and tries again.
 //! * A handshake, like a request, is judged by one generation from its
@@ -20,7 +23,9 @@
 mod accept;
 mod activity;
 mod bind;
+mod closing;
 mod connection;
+mod crowd;
 mod deal;
 mod flood;
 mod frames;
@@ -29,7 +34,9 @@ mod linger;
 mod open;
 mod origin;
 mod refusal;
+mod slots;
 mod sockets;
+mod strike;
 mod summons;
 mod tunnels;
 mod watch;

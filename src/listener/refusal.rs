@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
+use super::strike;
 use super::worker::Current;
 use crate::config::{Listener, ListenerId, Outcome};
 use crate::proxy::{NotServed, Source};
@@ -45,6 +46,13 @@ impl Post<'_> {
                 metrics.not_tls(refused.reason.code());
             }
             reason => metrics.handshake_refused(reason.code()),
+        }
+        let limit = match refused.reason {
+            Refusal::Timeout => Some("handshake_timeout"),
+            _ => refused.evidence.limit(),
+        };
+        if let Some(limit) = limit {
+            strike::count(self.current.site(), self.listener.0, limit);
         }
         if refused.reason.is_noteworthy() && self.is_told(refused.reason) {
             let finding = self.find(

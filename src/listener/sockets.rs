@@ -4,8 +4,8 @@ use std::io;
 
 use crate::config::{Bind, Config, ListenerId};
 
-use super::accept::Slots;
 use super::bind::{Address, BindError, Socket};
+use super::slots::Slots;
 
 /// One socket, for as long as it is open; never given to another one.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -73,7 +73,6 @@ impl Sockets {
         let kept = self.kept(config);
         for (listener, kept) in config.listeners().iter().zip(kept) {
             let bind = &listener.bind.value;
-            let most = listener.limits.max_connections.get();
             let (id, slots) = match kept {
                 Some(open) => (open.id, open.slots.clone()),
                 None => {
@@ -83,7 +82,7 @@ impl Sockets {
                     })?;
                     let id = SocketId(plan.next);
                     plan.next = plan.next.saturating_add(1);
-                    let slots = Slots::new(most);
+                    let slots = Slots::new(&listener.limits);
                     plan.new.push(NewSocket {
                         id,
                         socket,
@@ -129,7 +128,7 @@ impl Sockets {
     /// sockets that are to be accepted on from now on.
     pub fn adopt(&mut self, plan: SocketPlan, config: &Config) -> Vec<NewSocket> {
         for (open, listener) in plan.keeps.iter().zip(config.listeners()) {
-            open.slots.resize(listener.limits.max_connections.get());
+            open.slots.resize(&listener.limits);
         }
         self.open = plan.keeps;
         self.next = plan.next;

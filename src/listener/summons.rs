@@ -104,6 +104,19 @@ impl Summons {
         }
     }
 
+    /// It has had as many requests as it may have: what was asked for by then is
+    /// answered. One that goes on asking is refused.
+    pub(super) fn to_renew() -> Self {
+        let leave = Instant::now();
+        Self {
+            leave,
+            cut: None,
+            refuse: Some(leave + MOVE_WITHIN),
+            cause: "the connection has had limits.max_requests_per_connection requests, and was asked to end".into(),
+            reason: None,
+        }
+    }
+
     /// Its peer is trusted no more; `None`: it stays all the same.
     pub(super) fn to_end(manner: Manner, why: Dismissal) -> Option<Self> {
         let leave = Instant::now();

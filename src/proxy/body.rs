@@ -1,7 +1,6 @@
-//! Bodies on their way down, and what bodies both ways have in common: they are
-//! bounded in time, counted, and cleared of trailers that must not pass.
+//! Bodies on their way down: bounded in time, counted, and cleared of trailers
+//! that must not pass.
 
-use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,23 +8,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
 
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::headers;
+use super::pace::{Excess, Patience};
 use super::request_body::RequestBody;
 use crate::upstream::UpstreamBody;
 
 /// Why a body broke off.
 #[derive(Debug)]
 pub enum BodyFault {
-    /// The client sent no further piece in time.
-    ClientStalled(Duration),
     /// The client's body is broken.
     Client(hyper::Error),
     /// The fields behind the client's body are refused, and why.
     Trailers(String),
+    /// The client has gone beyond a limit with it.
+    Limit(Excess),
     /// The request is being sent again: what was made of its body before is void.
     SentAgain,
     /// The upstream sent no further piece in time.
@@ -37,14 +36,9 @@ pub enum BodyFault {
 impl fmt::Display for BodyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ClientStalled(limit) => {
-                write!(
-                    f,
-                    "no piece of the request body within {limit:?} (limits.body_timeout)"
-                )
-            }
             Self::Client(cause) => write!(f, "the request body broke off: {cause}"),
             Self::Trailers(cause) => write!(f, "in the trailers, {cause}"),
+            Self::Limit(excess) => excess.fmt(f),
             Self::SentAgain => f.write_str("the request is being sent again"),
             Self::UpstreamStalled(limit) => {
                 write!(
@@ -61,84 +55,8 @@ impl std::error::Error for BodyFault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Client(cause) | Self::Upstream(cause) => Some(cause),
-            Self::ClientStalled(_)
-            | Self::SentAgain
-            | Self::Trailers(_)
-            | Self::UpstreamStalled(_) => None,
+            Self::Limit(_) | Self::SentAgain | Self::Trailers(_) | Self::UpstreamStalled(_) => None,
         }
-    }
-}
-
-/// What came of a request's body, told to its exchange.
-#[derive(Debug, Default)]
-pub(super) struct Received {
-    bytes: Cell<u64>,
-    stalled: Cell<bool>,
-}
-
-impl Received {
-    /// So many more bytes came.
-    pub(super) fn add(&self, bytes: u64) {
-        self.bytes.set(self.bytes.get().saturating_add(bytes));
-    }
-
-    /// How many bytes came.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes.get()
-    }
-
-    /// The next piece did not come in time.
-    pub(super) fn stall(&self) {
-        self.stalled.set(true);
-    }
-
-    /// Whether the next piece did not come in time.
-    pub(super) fn is_stalled(&self) -> bool {
-        self.stalled.get()
-    }
-}
-
-/// Bounds the time between two pieces. The timer exists only once there was
-/// something to wait for.
-#[derive(Debug)]
-pub(super) struct Patience {
-    limit: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
-}
-
-impl Patience {
-    /// The next piece may take `limit`.
-    pub(super) fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            timer: None,
-            waiting: false,
-        }
-    }
-
-    /// How long a piece may take.
-    pub(super) fn limit(&self) -> Duration {
-        self.limit
-    }
-
-    /// A piece came.
-    pub(super) fn content(&mut self) {
-        self.waiting = false;
-    }
-
-    /// None has come: whether the time is up.
-    pub(super) fn is_exhausted(&mut self, cx: &mut Context<'_>) -> bool {
-        let limit = self.limit;
-        let fresh = self.timer.is_none();
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if !self.waiting && !fresh {
-            timer.as_mut().reset(Instant::now() + limit);
-        }
-        self.waiting = true;
-        timer.as_mut().poll(cx).is_ready()
     }
 }
 
@@ -204,12 +122,11 @@ impl ResponseBody {
                 BodyFault::UpstreamStalled(_) => Kind::BodyTimeout,
                 _ => Kind::UpstreamLost,
             };
-            exchange.note(Fault::new(
-                Side::Upstream,
-                Phase::ResponseBody,
-                kind,
-                fault.to_string(),
-            ));
+            // The response ends with a request that goes up beside it.
+            let broken = exchange.received().excess().map(Fault::from);
+            exchange.note(broken.unwrap_or_else(|| {
+                Fault::new(Side::Upstream, Phase::ResponseBody, kind, fault.to_string())
+            }));
         }
         fault
     }
@@ -232,8 +149,8 @@ impl Body for ResponseBody {
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
         };
         let Poll::Ready(frame) = frame else {
-            if this.patience.is_exhausted(cx) {
-                let stalled = BodyFault::UpstreamStalled(this.patience.limit);
+            if this.patience.poll(cx, 0).is_some() {
+                let stalled = BodyFault::UpstreamStalled(this.patience.limit());
                 return Poll::Ready(Some(Err(this.note(stalled))));
             }
             return Poll::Pending;

@@ -14,6 +14,7 @@ use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::handle::{Passing, Proxy, Way};
 use super::outbound;
+use super::pace::Excess;
 use super::party::Party;
 use super::request_body::{Kept, RequestBody};
 use super::tunnel;
@@ -70,10 +71,15 @@ impl Proxy {
         let now = exchange.started();
         let mut authentication =
             Authentication::of(party.peer(), upstream, (&head, &way.authority), now);
+        let limits = self.body_limits(caller);
+        // Before anything of it goes up, if its length is told.
+        if ready.incoming.size_hint().lower() > limits.most {
+            return Err(Excess::TooLarge.into());
+        }
         let mut body = RequestBody::new(
             ready.incoming,
             (self.site().trailer_fields(), caller.field_names()),
-            self.body_timeout(caller),
+            limits,
             exchange.received(),
         );
         let upgrade = fit(
@@ -162,15 +168,8 @@ impl Proxy {
                 exchange.answered(index);
             }
         }
-        if exchange.received().is_stalled() {
-            return Fault::new(
-                Side::Downstream,
-                Phase::RequestBody,
-                Kind::BodyTimeout,
-                "no piece of the request body within limits.body_timeout",
-            );
-        }
-        Fault::unanswered(fault)
+        let excess = exchange.received().excess().map(Fault::from);
+        excess.unwrap_or_else(|| Fault::unanswered(fault))
     }
 }
 

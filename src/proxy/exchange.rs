@@ -10,12 +10,12 @@ use http::{Method, Uri, Version, request};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::body::Received;
 use super::caller::Caller;
 use super::downstream::Downstream;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::grpc;
 use super::ledger::Ledger;
+use super::pace::Received;
 use super::party::Party;
 use crate::config::{ListenerId, Route, UpstreamId};
 use crate::policy::{Denial, Permit, RuleId};
@@ -415,6 +415,10 @@ impl Drop for Exchange {
         self.keep();
         let side = self.fault.as_ref().map(|fault| fault.side.code());
         let metrics = &self.ledger.metrics;
+        if let Some(limit) = self.fault.as_ref().and_then(|fault| fault.kind.limit()) {
+            // The request's own line says it.
+            let _said = metrics.listener(self.listener.0).limit_struck(limit);
+        }
         self.route
             .map_or_else(|| metrics.no_route(), |index| metrics.route(index))
             .request(self.status, side, self.started.elapsed());

@@ -69,6 +69,10 @@ pub enum Kind {
     AuthorityNotServed,
     /// The body broke off.
     BodyBroken,
+    /// The body is larger than the listener takes.
+    BodyTooLarge,
+    /// The body comes, but more slowly than the listener waits for.
+    BodyTooSlow,
     /// No piece of the body came, or was taken, in time.
     BodyTimeout,
     /// The client's certificate is not accepted, and it was let in to be told so.
@@ -101,6 +105,10 @@ pub enum Kind {
     NoRuleMatched,
     /// No route matches the request.
     NoRoute,
+    /// The head has more fields than the listener takes.
+    TooManyFields,
+    /// Both sides of a changed protocol were silent for too long.
+    TunnelIdle,
     /// The upstream closed before its response was complete.
     UpstreamLost,
     /// The upstream's response is not HTTP.
@@ -192,14 +200,17 @@ impl Fault {
             | Kind::DeniedByRule
             | Kind::NoRuleMatched
             | Kind::Withdrawn => StatusCode::FORBIDDEN,
-            Kind::AssertionTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Kind::AssertionTooLarge | Kind::TooManyFields => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
             Kind::AuthorityNotServed => StatusCode::MISDIRECTED_REQUEST,
             Kind::AssertionRefused | Kind::BodyBroken | Kind::ClientGone | Kind::Malformed => {
                 StatusCode::BAD_REQUEST
             }
-            Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Kind::BodyTimeout | Kind::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Kind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::ConnectTimeout | Kind::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Cut | Kind::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Cut | Kind::Exhausted | Kind::TunnelIdle => StatusCode::SERVICE_UNAVAILABLE,
             Kind::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Kind::MethodNotServed => StatusCode::NOT_IMPLEMENTED,
             Kind::NoRoute => StatusCode::NOT_FOUND,
@@ -219,6 +230,20 @@ impl Fault {
     /// next request begins, or the next one would be refused as well.
     pub fn ends_connection(&self) -> bool {
         self.side == Side::Downstream
+    }
+}
+
+impl Kind {
+    /// The option of the listener that struck, if it is one.
+    pub(super) fn limit(self) -> Option<&'static str> {
+        match self {
+            Self::BodyTimeout => Some("body_timeout"),
+            Self::BodyTooLarge => Some("max_body_bytes"),
+            Self::BodyTooSlow => Some("min_body_rate"),
+            Self::TooManyFields => Some("max_fields"),
+            Self::TunnelIdle => Some("tunnel_idle_timeout"),
+            _ => None,
+        }
     }
 }
 
@@ -260,6 +285,8 @@ impl Kind {
             Self::AuthorityNotServed => "authority_not_served",
             Self::BodyBroken => "body_broken",
             Self::BodyTimeout => "body_timeout",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTooSlow => "body_too_slow",
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateRequired => "certificate_required",
             Self::ClientGone => "client_gone",
@@ -282,6 +309,8 @@ impl Kind {
             Self::UpstreamUnresolved => "upstream_unresolved",
             Self::ResponseTimeout => "response_timeout",
             Self::SessionLost => "session_lost",
+            Self::TooManyFields => "too_many_fields",
+            Self::TunnelIdle => "tunnel_idle",
             Self::Withdrawn => "withdrawn",
         }
     }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
@@ -21,6 +20,7 @@ use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::ledger::Ledger;
 use super::outbound::{Outbound, Written};
+use super::pace::BodyLimits;
 use super::party::Party;
 use super::redirect::{self, Redirected};
 use super::request_body::RequestBody;
@@ -165,7 +165,10 @@ impl Caller {
         let mut web_socket = None;
         let begun = match ambiguity {
             Some(rule) => Err(Fault::malformed(rule)),
-            None => websocket::translate(&mut head).map(|asked| web_socket = asked),
+            None => proxy
+                .fits(&self, &head)
+                .and_then(|()| websocket::translate(&mut head))
+                .map(|asked| web_socket = asked),
         };
         let readied = begun.and_then(|()| self.ready(&mut head, &mut exchange));
         let passing = match readied {
@@ -249,6 +252,22 @@ impl Caller {
 }
 
 impl Proxy {
+    /// Sees that a head has no more fields than it may: over HTTP/2, since the
+    /// library sees to it over HTTP/1.1.
+    fn fits(&self, caller: &Caller, head: &request::Parts) -> Result<(), Fault> {
+        let listener = self.site.config().listener(caller.listener());
+        let most = listener.map_or(0, |listener| listener.limits.traffic.fields.get());
+        if head.headers.len() <= most {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Side::Downstream,
+            Phase::RequestHead,
+            Kind::TooManyFields,
+            format!("a head with {} fields", head.headers.len()),
+        ))
+    }
+
     /// Target, route, decision.
     fn admit(
         &self,
@@ -314,10 +333,10 @@ impl Proxy {
         let status = response.status();
         exchange.status(status);
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            let limit = self.body_timeout(caller);
+            let limits = self.body_limits(caller);
             self.rewrite_back(response.headers_mut(), asked.as_ref(), &exchange);
             let response = (response, web_socket);
-            return switch(caller.downstream(), (response, changed), limit, exchange);
+            return switch(caller.downstream(), (response, changed), limits, exchange);
         }
         if web_socket.is_some() && status.is_success() {
             // It would be taken for the beginning of a tunnel.
@@ -329,7 +348,7 @@ impl Proxy {
         headers::strip_response(response.headers_mut());
         self.rewrite_back(response.headers_mut(), asked.as_ref(), &exchange);
         headers::settle_vary(response.headers_mut(), caller.site().identity_fields());
-        let limit = self.body_timeout(caller);
+        let limit = self.body_limits(caller).timeout;
         let (mut head, body) = response.into_parts();
         // What came with the response for that side of the connection stays there.
         head.extensions.clear();
@@ -361,11 +380,11 @@ impl Proxy {
         })
     }
 
-    pub(super) fn body_timeout(&self, caller: &Caller) -> Duration {
-        self.site
-            .config()
-            .listener(caller.listener())
-            .map_or(Duration::ZERO, |listener| listener.limits.body_timeout)
+    pub(super) fn body_limits(&self, caller: &Caller) -> BodyLimits {
+        let listener = self.site.config().listener(caller.listener());
+        listener.map_or(BodyLimits::NOTHING, |listener| {
+            BodyLimits::of(&listener.limits)
+        })
     }
 }
 
@@ -430,7 +449,7 @@ type Switched = (Response<UpstreamBody<RequestBody>>, Option<WebSocket>);
 fn switch(
     downstream: &Downstream,
     ((response, web_socket), changed): (Switched, Option<OnUpgrade>),
-    limit: Duration,
+    limits: BodyLimits,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     let Some(changed) = changed else {
@@ -451,7 +470,7 @@ fn switch(
     } else if let Some(protocol) = protocol {
         tunnel::request(answer.headers_mut(), protocol);
     }
-    downstream.set_tunnel(Box::pin(tunnel::carry(changed, response, limit, exchange)));
+    downstream.set_tunnel(Box::pin(tunnel::carry(changed, response, limits, exchange)));
     answer
 }
 

@@ -50,6 +50,7 @@ pub mod jwt;
 mod keys;
 mod ledger;
 mod outbound;
+mod pace;
 mod party;
 mod paths;
 mod readings;

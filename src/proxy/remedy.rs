@@ -46,6 +46,8 @@ impl Kind {
             Self::Withdrawn => "have the client connect again, with a certificate that is trusted",
             Self::BodyBroken
             | Self::BodyTimeout
+            | Self::BodyTooLarge
+            | Self::BodyTooSlow
             | Self::ClientGone
             | Self::ConnectRefused
             | Self::ConnectTimeout
@@ -54,6 +56,8 @@ impl Kind {
             | Self::Exhausted
             | Self::ResponseTimeout
             | Self::SessionLost
+            | Self::TooManyFields
+            | Self::TunnelIdle
             | Self::UpstreamHandshake
             | Self::UpstreamLost
             | Self::UpstreamMalformed
@@ -69,6 +73,12 @@ impl Kind {
             Self::BodyTimeout => {
                 "see what holds the body up; limits.body_timeout of the listener is the bound"
             }
+            Self::BodyTooLarge => {
+                "have the client send less at one time, or raise limits.max_body_bytes of the listener"
+            }
+            Self::BodyTooSlow => {
+                "see what holds the client up; if it sends little and seldom by its nature, give it a listener with a lower limits.min_body_rate and a longer limits.body_timeout"
+            }
             Self::ClientGone => "see the client's own log, and its timeouts",
             Self::ConnectRefused => "start the service, or correct endpoints of the upstream",
             Self::ConnectTimeout => {
@@ -81,6 +91,12 @@ impl Kind {
             Self::Exhausted => "allow the process more open files (LimitNOFILE, ulimit -n)",
             Self::ResponseTimeout => {
                 "see what the service waits for, or raise response_timeout of the upstream"
+            }
+            Self::TooManyFields => {
+                "have the client send fewer fields, or raise limits.max_fields of the listener"
+            }
+            Self::TunnelIdle => {
+                "have the application send a heartbeat, or raise limits.tunnel_idle_timeout of the listener"
             }
             Self::SessionLost => "send it again: it will be authenticated in full",
             Self::UpstreamHandshake => {

@@ -24,8 +24,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
-use super::body::{BodyFault, Patience, Received};
+use super::body::BodyFault;
 use super::headers;
+use super::pace::{BodyLimits, Excess, Patience, Received};
 use crate::config::FieldNames;
 use crate::identity::IdentityFields;
 
@@ -57,11 +58,11 @@ enum Source {
 pub(super) struct Kept(Option<Rc<RefCell<Tape>>>);
 
 impl RequestBody {
-    /// A body whose pieces may be `limit` apart. `received` counts its bytes.
+    /// A body within `limits`. `received` counts its bytes.
     pub(super) fn new(
         incoming: Incoming,
         (identity_fields, names): (&Arc<IdentityFields>, FieldNames),
-        limit: Duration,
+        limits: BodyLimits,
         received: &Rc<Received>,
     ) -> Self {
         if incoming.is_end_stream() {
@@ -69,7 +70,8 @@ impl RequestBody {
         }
         Self::of(Source::Client(ClientBody {
             incoming,
-            patience: Patience::new(limit),
+            patience: Patience::with_rate(limits.timeout, limits.rate),
+            most: limits.most,
             identity_fields: Arc::clone(identity_fields),
             names,
             received: Rc::clone(received),
@@ -175,6 +177,8 @@ impl Gate {
 struct ClientBody {
     incoming: Incoming,
     patience: Patience,
+    /// In bytes.
+    most: u64,
     identity_fields: Arc<IdentityFields>,
     names: FieldNames,
     received: Rc<Received>,
@@ -186,12 +190,10 @@ impl ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-            if self.patience.is_exhausted(cx) {
-                self.received.stall();
-                let stalled = BodyFault::ClientStalled(self.patience.limit());
-                return Poll::Ready(Some(Err(stalled)));
-            }
-            return Poll::Pending;
+            let excess = self.patience.poll(cx, self.received.bytes());
+            return excess.map_or(Poll::Pending, |excess| {
+                Poll::Ready(Some(Err(self.exceeds(excess))))
+            });
         };
         self.patience.content();
         Poll::Ready(match frame {
@@ -199,6 +201,11 @@ impl ClientBody {
             Some(Err(cause)) => Some(Err(BodyFault::Client(cause))),
             None => None,
         })
+    }
+
+    fn exceeds(&self, excess: Excess) -> BodyFault {
+        self.received.exceed(excess);
+        BodyFault::Limit(excess)
     }
 
     fn checked(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyFault> {
@@ -212,6 +219,9 @@ impl ClientBody {
             Err(frame) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.received.add(length);
+                if self.received.bytes() > self.most {
+                    return Err(self.exceeds(Excess::TooLarge));
+                }
                 frame
             }
         })

@@ -14,11 +14,14 @@ use tokio::time::timeout;
 
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
+use super::pace::BodyLimits;
 use super::request_body::RequestBody;
 use crate::upstream::UpstreamBody;
 
 /// The most bytes of a tunnel that are held each way.
 const PIECE: usize = 8 * 1024;
+/// How often it is looked whether a tunnel is silent, within its time.
+const LOOKS: u32 = 8;
 
 /// Asks the upstream for the protocol that the client asked for.
 pub(super) fn request(headers: &mut HeaderMap, protocol: HeaderValue) {
@@ -29,13 +32,14 @@ pub(super) fn request(headers: &mut HeaderMap, protocol: HeaderValue) {
 /// Carries bytes both ways once both sides have changed their protocol, and
 /// then accounts for the request that began it.
 ///
-/// A WebSocket is not half open: when one side has ended, the other has `limit`
-/// to end too. Else a client that hangs up would hold its slot for as long as
-/// the service is silent.
+/// A WebSocket is not half open: when one side has ended, the other has
+/// `limits.timeout` to end too. Else a client that hangs up would hold its slot
+/// for as long as the service is silent. While neither has, both may be silent
+/// for `limits.tunnel_idle`.
 pub(super) async fn carry(
     downstream: OnUpgrade,
     response: Response<UpstreamBody<RequestBody>>,
-    limit: Duration,
+    limits: BodyLimits,
     mut exchange: Box<Exchange>,
 ) {
     // The body counts the request as under way at its endpoint: it stays.
@@ -61,25 +65,46 @@ pub(super) async fn carry(
     let outcome = {
         let mut up: Way<'_> = pin!(pass(from_client, to_service, &received));
         let mut down: Way<'_> = pin!(pass(from_service, to_client, &sent));
-        let (first, other) = tokio::select! {
-            ended = &mut up => (ended, down),
-            ended = &mut down => (ended, up),
+        let bytes = || received.get().wrapping_add(sent.get());
+        let ended = tokio::select! {
+            ended = &mut up => Some((ended, down)),
+            ended = &mut down => Some((ended, up)),
+            () = silence(bytes, limits.tunnel_idle) => None,
         };
-        match first {
-            Ok(()) => timeout(limit, other).await.unwrap_or(Ok(())),
-            Err(cause) => Err(cause),
+        match ended {
+            Some((Ok(()), other)) => Some(timeout(limits.timeout, other).await.unwrap_or(Ok(()))),
+            Some((Err(cause), _)) => Some(Err(cause)),
+            None => None,
         }
     };
     exchange.received().add(received.get());
     exchange.sent(sent.get());
     match outcome {
-        Ok(()) => exchange.complete(),
-        Err(cause) => exchange.note(Fault::new(
+        Some(Ok(())) => exchange.complete(),
+        None => exchange.note(Fault::new(
+            Side::Proxy,
+            Phase::ResponseBody,
+            Kind::TunnelIdle,
+            "both sides were silent for limits.tunnel_idle_timeout",
+        )),
+        Some(Err(cause)) => exchange.note(Fault::new(
             Side::Downstream,
             Phase::ResponseBody,
             Kind::ClientGone,
             format!("the tunnel broke off: {cause}"),
         )),
+    }
+}
+
+/// Waits until nothing was carried for `limit`, or for an eighth of it more: the
+/// clock is looked at in eighths, and not for each piece.
+async fn silence(bytes: impl Fn() -> u64, limit: Duration) {
+    let (mut known, mut quiet) = (bytes(), 0);
+    while quiet < LOOKS {
+        tokio::time::sleep(limit / LOOKS).await;
+        let now = bytes();
+        quiet = if now == known { quiet + 1 } else { 0 };
+        known = now;
     }
 }
 

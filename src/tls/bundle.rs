@@ -17,6 +17,7 @@ use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnch
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::anchor::{self, Anchor, AnchorUse, ReadAnchor, UnusableAnchor};
+use super::cost;
 use super::pem;
 use super::revocation::{Lookup, Note, Revocation, RevocationListFacts, seconds, unix_time};
 use super::scope::Scope;
@@ -130,9 +131,7 @@ impl Bundle {
     }
 
     fn empty(name: &str) -> Self {
-        let algorithms = rustls::crypto::aws_lc_rs::default_provider()
-            .signature_verification_algorithms
-            .all;
+        let algorithms = cost::algorithms();
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),

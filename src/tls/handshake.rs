@@ -35,6 +35,8 @@ pub(super) struct Record {
     objection: Option<Objection>,
     /// Whether the handshake ends for that.
     ended_by_objection: bool,
+    /// How many signatures of certificates were verified in it.
+    pub(super) signatures: u32,
     /// What it was found to be.
     verified: Option<(CertificateNames, Verdict)>,
     /// What came of the tickets that it offered, and of those it gets.
@@ -116,6 +118,11 @@ impl Evidence {
 
     pub(super) fn reason(&self) -> Option<Refusal> {
         self.objection.as_ref().map(Objection::reason)
+    }
+
+    /// The limit of the listener that it has gone beyond, if that is it.
+    pub fn limit(&self) -> Option<&'static str> {
+        self.objection.as_ref()?.limit()
     }
 
     /// What its leaf says of itself; `None`: it has shown none.
@@ -292,6 +299,11 @@ pub(super) fn note_presented(leaf: &CertificateDer<'_>, intermediates: &[Certifi
         let chain = std::iter::once(leaf).chain(intermediates);
         record.presented = chain.map(|der| der.clone().into_owned()).collect();
     });
+}
+
+/// How many signatures of certificates were verified in the handshake under way.
+pub(super) fn signatures() -> u32 {
+    with_record(|record| record.signatures).unwrap_or_default()
 }
 
 /// Notes why it is not accepted, and whether the handshake ends for that.

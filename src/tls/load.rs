@@ -397,12 +397,14 @@ fn build_server(
             return Err(rustls::Error::General(cause.to_owned()));
         }
         let (keys, checked) = (&recipe.ticket_keys.0, (client_auth, bundle.clone()));
-        let sessions = || Sessions::new(keys, &listener.name, tls, checked);
+        let whose = (listener.name.as_str(), listener.limits.chain);
+        let sessions = || Sessions::new(keys, whose, tls, checked);
         Ok(Demand {
             sessions: tls.session_resumption.then(sessions),
             trust: bundle.map(|bundle| Trust {
                 bundle,
                 required: client_auth == ClientAuth::Require,
+                limits: listener.limits.chain,
                 peers: Arc::clone(peers),
             }),
         })

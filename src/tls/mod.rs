@@ -32,6 +32,7 @@ mod anchor;
 mod bundle;
 mod choices;
 mod client;
+mod cost;
 mod diagnosis;
 mod doubts;
 mod expiry;

@@ -13,8 +13,8 @@ use super::own_certificate::OwnChain;
 use super::server::ServerTls;
 use super::sessions::TicketKeys;
 use crate::config::{
-    self, Files, Inputs, LayerMode, ListenerTls, OwnCertificate, Place, Protocol, TrustBundle,
-    UpstreamTls, UpstreamTrust,
+    self, ChainLimits, Files, Inputs, LayerMode, ListenerTls, OwnCertificate, Place, Protocol,
+    TrustBundle, UpstreamTls, UpstreamTrust,
 };
 
 /// What everything that was loaded was made of.
@@ -95,6 +95,7 @@ pub(super) struct ServerRecipe {
     listener: String,
     tls: ListenerTls,
     protocols: Vec<Protocol>,
+    limits: ChainLimits,
     /// In the order of the config.
     pub(super) chains: Vec<Same<OwnChain>>,
     /// For each of its policies, in the order of [`ListenerTls::policies`], what
@@ -121,6 +122,7 @@ impl ServerRecipe {
             listener: listener.name.clone(),
             tls,
             protocols: listener.protocols.clone(),
+            limits: listener.limits.chain,
             chains: chains.into_iter().map(Same).collect(),
             trust: trust.into_iter().map(|bundle| bundle.map(Same)).collect(),
             ticket_keys: Same(Arc::clone(ticket_keys)),

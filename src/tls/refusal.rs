@@ -12,6 +12,8 @@ use crate::config::{Outcome, Outcomes};
 pub enum Refusal {
     /// The client's proof that it holds the certificate's key is wrong.
     BadSignature,
+    /// It would cost more to judge the chain than the listener's limits allow.
+    ChainTooCostly,
     /// The peer gave up: it closed, or sent an alert of its own.
     ClientGone,
     /// A certificate of the chain, or its anchor, is past its `notAfter`.
@@ -53,7 +55,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every one, in the order of the manual.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NoCertificate,
         Self::Untrusted,
         Self::Expired,
@@ -62,6 +64,7 @@ impl Refusal {
         Self::RevocationUnknown,
         Self::WrongPurpose,
         Self::Malformed,
+        Self::ChainTooCostly,
         Self::BadSignature,
         Self::UnknownName,
         Self::Protocol,
@@ -78,6 +81,7 @@ impl Refusal {
     pub fn code(self) -> &'static str {
         match self {
             Self::BadSignature => "bad_signature",
+            Self::ChainTooCostly => "chain_too_costly",
             Self::ClientGone => "client_gone",
             Self::Expired => "expired",
             Self::HttpOnTlsPort => "http_on_tls_port",
@@ -103,6 +107,9 @@ impl Refusal {
         match self {
             Self::BadSignature => {
                 "the client did not prove that it holds the key of its certificate"
+            }
+            Self::ChainTooCostly => {
+                "the chain has more certificates, bytes, bits or signatures to verify than the listener's limits allow"
             }
             Self::ClientGone => "the client gave up: it closed, or sent an alert of its own",
             Self::Expired => "a certificate of the chain, or its authority, has expired",
@@ -139,6 +146,7 @@ impl Refusal {
     pub fn alert(self) -> Option<AlertDescription> {
         Some(match self {
             Self::BadSignature => AlertDescription::DecryptError,
+            Self::ChainTooCostly => AlertDescription::CertificateUnknown,
             Self::Expired | Self::NotYetValid => AlertDescription::CertificateExpired,
             Self::Malformed => AlertDescription::BadCertificate,
             Self::NoCertificate => AlertDescription::CertificateRequired,
@@ -162,6 +170,9 @@ impl Refusal {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::BadSignature => "give the client the key that its certificate was made for",
+            Self::ChainTooCostly => {
+                "have the client send its certificate and its intermediates alone, or raise the limit that is named"
+            }
             Self::ClientGone => {
                 "see the client's own log; it may not trust this listener's certificate"
             }
@@ -211,6 +222,7 @@ impl Refusal {
             Self::Untrusted => outcomes.untrusted,
             Self::WrongPurpose => outcomes.wrong_purpose,
             Self::BadSignature
+            | Self::ChainTooCostly
             | Self::ClientGone
             | Self::HttpOnTlsPort
             | Self::Internal

@@ -15,24 +15,32 @@ use super::client::{RefusedUpstream, note_refused};
 use super::diagnosis::{Objection, Presented};
 use super::handshake;
 use super::possession;
-use crate::config::{Outcome, Outcomes};
+use crate::config::{ChainLimits, Outcome, Outcomes};
 
 /// Checks client certificates against one bundle and leaves what it read in
 /// the record of the handshake under way.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     bundle: Arc<Bundle>,
+    limits: ChainLimits,
     mandatory: bool,
     outcomes: Outcomes,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientVerifier {
+    /// `limits`: what a chain may cost;
     /// `required`: whether a client without a certificate is not accepted;
     /// `outcomes`: what becomes of it then, and of those with a bad one.
-    pub(super) fn new(bundle: Arc<Bundle>, required: bool, outcomes: Outcomes) -> Self {
+    pub(super) fn new(
+        bundle: Arc<Bundle>,
+        limits: ChainLimits,
+        required: bool,
+        outcomes: Outcomes,
+    ) -> Self {
         Self {
             bundle,
+            limits,
             mandatory: required && outcomes.no_certificate == Outcome::Alert,
             outcomes,
             algorithms: algorithms(),
@@ -58,7 +66,9 @@ impl ClientCertVerifier for ClientVerifier {
         // Noted before it is judged, so that a refusal can say who was refused.
         handshake::note_presented(end_entity, intermediates);
         let chain = (end_entity, intermediates);
-        match Objection::or_verdict(&self.bundle, chain, now, &|_, _| {}) {
+        let mut spent = handshake::signatures();
+        let judge = (&self.bundle, &self.limits);
+        match Objection::or_verdict(judge, chain, now, &mut spent, &|_, _| {}) {
             Ok((names, verdict)) => {
                 self.bundle.tell(&verdict, now);
                 handshake::note_verified(names, verdict);

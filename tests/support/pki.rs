@@ -10,7 +10,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension,
     DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
     KeyIdMethod, KeyPair, KeyUsagePurpose, NameConstraints, OtherNameValue, PKCS_ECDSA_P256_SHA256,
-    RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm,
+    PKCS_RSA_SHA256, RevokedCertParams, RsaKeySize, SanType, SerialNumber, SignatureAlgorithm,
 };
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -175,6 +175,7 @@ impl Authority {
             authority: self.clone(),
             params,
             key: &PKCS_ECDSA_P256_SHA256,
+            rsa: None,
         }
     }
 
@@ -240,6 +241,7 @@ pub(crate) struct LeafBuilder {
     authority: Authority,
     params: CertificateParams,
     key: &'static SignatureAlgorithm,
+    rsa: Option<RsaKeySize>,
 }
 
 impl LeafBuilder {
@@ -290,6 +292,12 @@ impl LeafBuilder {
     /// Has a key of this kind; else it is ECDSA on P-256.
     pub(crate) fn key(mut self, kind: &'static SignatureAlgorithm) -> Self {
         self.key = kind;
+        self
+    }
+
+    /// Has an RSA key of this size.
+    pub(crate) fn rsa(mut self, size: RsaKeySize) -> Self {
+        self.rsa = Some(size);
         self
     }
 
@@ -367,7 +375,11 @@ impl LeafBuilder {
     pub(crate) fn issue(mut self) -> Leaf {
         let serial = next_serial();
         self.params.serial_number = Some(SerialNumber::from(serial));
-        let key = KeyPair::generate_for(self.key).unwrap();
+        let key = match self.rsa {
+            Some(size) => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size),
+            None => KeyPair::generate_for(self.key),
+        };
+        let key = key.unwrap();
         let leaf = self
             .params
             .signed_by(&key, &*self.authority.issuer)

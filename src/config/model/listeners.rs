@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    AcceptedAssertions, Announcers, Bind, BundleId, FieldNames, Located, NamedPolicy, Outcomes,
-    PathForm, Place, Redirect, UnknownSni,
+    AcceptedAssertions, Announcers, Bind, BundleId, ChainLimits, CrowdLimits, FieldNames, Located,
+    NamedPolicy, Outcomes, PathForm, Place, Redirect, TrafficLimits, UnknownSni,
 };
 
 /// `[listeners.NAME]`: one address where clients connect.
@@ -165,4 +165,18 @@ pub struct Limits {
     pub max_concurrent_streams: NonZeroU32,
     /// HTTP/2 frames without content in 10 s, beyond what requests warrant.
     pub max_control_frames: NonZeroU32,
+    /// How many there are at one time, of all and of each.
+    pub crowd: CrowdLimits,
+    /// What it may cost to judge a client's chain.
+    pub chain: ChainLimits,
+    /// What a single client may send.
+    pub traffic: TrafficLimits,
+}
+
+#[cfg(test)]
+impl Limits {
+    /// What holds where nothing is written.
+    pub(crate) fn defaults() -> Self {
+        super::super::defaults::LIMITS
+    }
 }

@@ -1,7 +1,7 @@
 //! The options that bound what a client can hold.
 
 use super::Default::Is;
-use super::{Opt, Table};
+use super::{Opt, Table, chain, crowd};
 
 pub(super) const LIMITS: Table = Table {
     path: "listeners.NAME.limits",
@@ -46,12 +46,17 @@ pub(super) const LIMITS: Table = Table {
             path: "listeners.NAME.limits.body_timeout",
             value: "a duration",
             default: Is("\"30s\""),
-            summary: "Between two pieces of a body, either way; a body that moves may take as long as it likes.",
+            summary: "Between two pieces of a body, either way.",
             protects: "Against peers that stop reading or writing in the middle. Streams that fall silent, such as server-sent events, need a longer one than their longest silence. A WebSocket has no such limit until one of its sides has ended; then the other has this long.",
             without: "a body that does not move for 30 s ends its request",
-            see: &["upstreams.NAME.response_timeout"],
+            see: &[
+                "listeners.NAME.limits.min_body_rate",
+                "upstreams.NAME.response_timeout",
+            ],
             example: "\"30s\"",
         },
+        crowd::MIN_BODY_RATE,
+        crowd::TUNNEL_IDLE_TIMEOUT,
         Opt {
             path: "listeners.NAME.limits.max_connections",
             value: "a whole number from 1 to 10000000",
@@ -62,6 +67,11 @@ pub(super) const LIMITS: Table = Table {
             see: &["listeners.NAME.limits.idle_timeout"],
             example: "10000",
         },
+        crowd::MAX_CONNECTIONS_PER_SOURCE,
+        crowd::MAX_CONNECTIONS_PER_IDENTITY,
+        crowd::MAX_HANDSHAKES,
+        crowd::MAX_HANDSHAKES_PER_SOURCE,
+        crowd::MAX_REQUESTS_PER_CONNECTION,
         Opt {
             path: "listeners.NAME.limits.max_header_bytes",
             value: "a size from `\"8KiB\"` to `\"1MiB\"`",
@@ -95,5 +105,11 @@ pub(super) const LIMITS: Table = Table {
             see: &["listeners.NAME.limits.max_concurrent_streams"],
             example: "2000",
         },
+        chain::MAX_CHAIN_CERTIFICATES,
+        chain::MAX_CHAIN_BYTES,
+        chain::MAX_RSA_BITS,
+        chain::MAX_SIGNATURE_CHECKS,
+        crowd::MAX_FIELDS,
+        crowd::MAX_BODY_BYTES,
     ],
 };

@@ -5,6 +5,8 @@
 //! the registry equal to what the readers ask for.
 
 mod assertions;
+mod chain;
+mod crowd;
 mod limits;
 mod listeners;
 mod manual;

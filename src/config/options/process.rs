@@ -98,7 +98,7 @@ const LOG: Table = Table {
             path: "log.refusals_per_minute",
             value: "a whole number from 1 to 10000",
             default: Is("10"),
-            summary: "How many refused handshakes of one source (an IPv4 address, or an IPv6 network of 64 bits) for one reason have lines of their own within a minute. The others are counted, and one line says how many there were.",
+            summary: "How many refused handshakes, and how many connections that ended in a fault outside any request, of one source (an IPv4 address, or an IPv6 network of 64 bits) for one reason have lines of their own within a minute. The others are counted, and one line says how many there were.",
             protects: "Without such a bound whoever can connect can fill the disk. Metrics count every refusal.",
             without: "ten have lines",
             see: &["log.level"],

@@ -13,7 +13,7 @@ pub(super) const WINDOW: Duration = Duration::from_secs(60);
 /// The most sources and reasons that are told apart at one time.
 const MOST: usize = 1024;
 
-/// A source of refusals.
+/// Where clients come from: what one of them has for its own.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Source {
     /// An IPv4 address, or an IPv6 network of 64 bits: as much as one client
@@ -49,7 +49,7 @@ pub(super) struct LeftOut {
 
 impl Source {
     /// The source that an address belongs to; `None`: a unix socket.
-    pub(super) fn of(address: Option<IpAddr>) -> Self {
+    pub fn of(address: Option<IpAddr>) -> Self {
         match address.map(|address| address.to_canonical()) {
             None => Self::Local,
             Some(IpAddr::V4(address)) => Self::Address(address.into()),

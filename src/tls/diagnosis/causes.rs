@@ -11,6 +11,7 @@ use crate::identity::UnreadableCertificate;
 use crate::telemetry::rfc3339;
 use crate::tls::anchor::Anchor;
 use crate::tls::bundle::Bundle;
+use crate::tls::cost::TooCostly;
 use crate::tls::own_certificate::describe;
 use crate::tls::revocation::{HeldList, seconds};
 use crate::tls::scope::OutOfScope;
@@ -67,6 +68,19 @@ impl Found {
             ..self
         }
     }
+}
+
+pub(super) fn of_cost(cause: TooCostly) -> Found {
+    Found::new(Step::Cost, cause.to_string()).remedy(match cause {
+        TooCostly::Bytes(..) | TooCostly::Certificates(..) => format!(
+            "have the client send its certificate and its intermediates alone, or raise limits.{} of the listener",
+            cause.option()
+        ),
+        TooCostly::RsaBits(..) | TooCostly::Signatures(_) => format!(
+            "issue the client another certificate, or raise limits.{} of the listener",
+            cause.option()
+        ),
+    })
 }
 
 pub(super) fn of_names(cause: &UnreadableCertificate) -> Found {

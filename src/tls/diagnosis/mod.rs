@@ -19,7 +19,9 @@ use webpki::KeyUsage;
 pub use self::presented::Presented;
 use self::presented::{Link, bounded, climb};
 use super::bundle::{self, Bundle, Tried, Verdict};
+use super::cost::{self, TooCostly};
 use super::refusal::Refusal;
+use crate::config::ChainLimits;
 use crate::identity::{CertificateNames, UnreadableCertificate};
 
 /// Why a client's certificate is not accepted.
@@ -50,6 +52,8 @@ pub struct Diagnosis {
 pub enum Step {
     /// A path of certificates to an anchor is looked for.
     Path,
+    /// What it costs to judge the chain.
+    Cost,
     /// The rules that authorities set for what is below them.
     Constraints,
     /// The leaf's names.
@@ -74,6 +78,7 @@ impl Step {
         match self {
             Self::Path => "path",
             Self::Constraints => "constraints",
+            Self::Cost => "cost",
             Self::Names => "names",
             Self::Purpose => "purpose",
             Self::Reading => "reading",
@@ -122,19 +127,24 @@ impl fmt::Display for Presenter {
 #[derive(Debug)]
 enum Fault {
     Chain(bundle::Objection),
+    Cost(TooCostly),
     Names(UnreadableCertificate),
 }
 
 impl Objection {
-    /// Judges a client's chain as a handshake at `now` does, without a word to
-    /// the log; `tried` is told of each path that was found.
+    /// Judges a client's chain as a handshake at `now` does, within `limits`,
+    /// and without a word to the log; `tried` is told of each path that was
+    /// found. `spent` counts the signatures that were verified in the handshake.
     pub(super) fn or_verdict(
-        bundle: &Arc<Bundle>,
+        (bundle, limits): (&Arc<Bundle>, &ChainLimits),
         chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
         now: UnixTime,
+        spent: &mut u32,
         tried: &Tried<'_>,
     ) -> Result<(CertificateNames, Verdict), Self> {
-        judge(bundle, chain, now, tried).map_err(|fault| Self {
+        let judged = cost::within(limits, chain, spent, || judge(bundle, chain, now, tried));
+        let judged = judged.unwrap_or_else(|cause| Err(Fault::Cost(cause)));
+        judged.map_err(|fault| Self {
             bundle: Arc::clone(bundle),
             fault,
             at: now,
@@ -143,6 +153,14 @@ impl Objection {
 
     pub(super) fn reason(&self) -> Refusal {
         self.fault.reason()
+    }
+
+    /// The limit of the listener that struck, if it is one.
+    pub(super) fn limit(&self) -> Option<&'static str> {
+        match &self.fault {
+            Fault::Cost(cause) => Some(cause.option()),
+            Fault::Chain(_) | Fault::Names(_) => None,
+        }
     }
 
     /// Says why, of the chain that was judged.
@@ -160,6 +178,7 @@ impl Fault {
     fn reason(&self) -> Refusal {
         match self {
             Self::Chain(objection) => objection.reason(),
+            Self::Cost(_) => Refusal::ChainTooCostly,
             Self::Names(_) => Refusal::Malformed,
         }
     }
@@ -243,6 +262,7 @@ fn diagnosis(
     let found = match fault {
         Fault::Chain(bundle::Objection::Path(cause)) => case.of_chain(cause),
         Fault::Chain(bundle::Objection::Scope(fault)) => causes::of_scope(fault),
+        Fault::Cost(cause) => causes::of_cost(*cause),
         Fault::Names(cause) => causes::of_names(cause),
     };
     let reason = fault.reason();

@@ -92,7 +92,13 @@ async fn refused(files: &Files, leaf: &Leaf, ends: bool) -> Record {
     let config = listener("", "public", "require", "clients", "");
     let bundle = files.material(&config).bundles.remove(0);
     let (own, intermediates) = leaf.chain.split_first().unwrap();
-    let judged = Objection::or_verdict(&bundle, (own, intermediates), UnixTime::now(), &|_, _| {});
+    let judged = Objection::or_verdict(
+        (&bundle, &crate::config::Limits::defaults().chain),
+        (own, intermediates),
+        UnixTime::now(),
+        &mut 0,
+        &|_, _| {},
+    );
     let record = Record::new();
     recorded(Rc::clone(&record), async {
         note_presented(own, intermediates);

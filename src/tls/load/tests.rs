@@ -184,7 +184,7 @@ fn what_has_not_changed_is_kept_and_what_rests_on_a_change_is_not() {
 
 #[test]
 fn settings_that_have_changed_make_anew_what_rests_on_them() {
-    let cases: [(&str, &str, &[&str]); 9] = [
+    let cases: [(&str, &str, &[&str]); 10] = [
         ("\n[trust.partners]", "# a comment\n[trust.partners]", &[]),
         (
             "[trust.partners]",
@@ -192,6 +192,11 @@ fn settings_that_have_changed_make_anew_what_rests_on_them() {
             &[],
         ),
         ("max_connections = 10", "max_connections = 11", &[]),
+        (
+            "max_connections = 10",
+            "max_chain_certificates = 3",
+            &["public"],
+        ),
         ("connect_timeout = \"5s\"", "connect_timeout = \"6s\"", &[]),
         (
             "ca = [\"partners/\"]",

@@ -6,7 +6,9 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::UnixTime;
 
-use crate::config::{ClientPolicy, ListenerTls, Outcome, Outcomes, Protocol, UnknownSni};
+use crate::config::{
+    ChainLimits, ClientPolicy, ListenerTls, Outcome, Outcomes, Protocol, UnknownSni,
+};
 use crate::tls::bundle::Bundle;
 use crate::tls::choices;
 use crate::tls::handshake::{
@@ -41,6 +43,8 @@ pub(in crate::tls) struct Trust {
     pub(in crate::tls) bundle: Arc<Bundle>,
     /// Whether a client without one is refused.
     pub(in crate::tls) required: bool,
+    /// What a chain may cost.
+    pub(in crate::tls) limits: ChainLimits,
     /// Where those whose chain is good are known.
     pub(in crate::tls) peers: Arc<Peers>,
 }
@@ -147,7 +151,8 @@ impl Policy {
         let builder = match &trust {
             Some(trust) => {
                 let bundle = Arc::clone(&trust.bundle);
-                let verifier = ClientVerifier::new(bundle, trust.required, tls.outcomes);
+                let verifier =
+                    ClientVerifier::new(bundle, trust.limits, trust.required, tls.outcomes);
                 builder.with_client_cert_verifier(Arc::new(verifier))
             }
             None => builder.with_no_client_auth(),

@@ -136,7 +136,8 @@ impl Rehearsal {
                 .borrow_mut()
                 .push(TriedPath::of(&trust.bundle, path, fault));
         };
-        match Objection::or_verdict(&trust.bundle, (leaf, intermediates), now, &tried) {
+        let judge = (&trust.bundle, &trust.limits);
+        match Objection::or_verdict(judge, (leaf, intermediates), now, &mut 0, &tried) {
             Ok((names, verdict)) => {
                 self.would_refuse = verdict.notes.iter().find_map(|note| match note {
                     Note::WouldRefuse { cause, .. } => Some(cause.clone()),

@@ -40,8 +40,9 @@ use webpki::KeyUsage;
 
 use self::content::Content;
 use super::bundle::{Bundle, Objection};
+use super::cost::{self, TooCostly};
 use super::handshake::{self, Record, VerifiedChain};
-use crate::config::{ClientAuth, ListenerTls};
+use crate::config::{ChainLimits, ClientAuth, ListenerTls};
 use crate::identity::CertificateNames;
 
 pub(super) use self::content::Lineage;
@@ -68,6 +69,8 @@ pub(super) struct Sessions {
     lifetime: u64,
     /// What chains are verified against; `None`: certificates are not asked for.
     bundle: Option<Arc<Bundle>>,
+    /// What a chain may cost.
+    limits: ChainLimits,
     /// Whether a client may be anonymous.
     anonymous: bool,
 }
@@ -98,6 +101,8 @@ enum Declined {
     Anonymous,
     #[error("its chain is not accepted any more: {}", .0.reason())]
     Chain(Objection),
+    #[error("its chain costs too much: {0}")]
+    Costly(TooCostly),
     #[error("its session has ended")]
     Ended,
     #[error("it is not a ticket of this listener and server name, or its key is gone")]
@@ -109,11 +114,12 @@ enum Declined {
 }
 
 impl Sessions {
-    /// The sessions of the listener of this name under one policy. `bundle` is
+    /// The sessions of the listener of this name, on which a chain may cost so
+    /// much, under one policy. `bundle` is
     /// what clients' certificates are verified against, where they are asked for.
     pub(super) fn new(
         keys: &Arc<TicketKeys>,
-        listener: &str,
+        (listener, limits): (&str, ChainLimits),
         tls: &ListenerTls,
         (client_auth, bundle): (ClientAuth, Option<Arc<Bundle>>),
     ) -> Self {
@@ -123,6 +129,7 @@ impl Sessions {
             scope: scope(listener, client_auth, bundle.as_deref()),
             lifetime: tls.session_lifetime.as_secs(),
             bundle,
+            limits,
             anonymous: client_auth != ClientAuth::Require,
         }
     }
@@ -148,7 +155,7 @@ impl Sessions {
             None
         } else {
             record.sessions.begin_verification()?;
-            let peer = self.verify(chain, now)?;
+            let peer = self.verify(chain, now, &mut record.signatures)?;
             lineage = lineage.not_after(peer.verdict.session_until);
             lineage.left(seconds).ok_or(Declined::Ended)?;
             Some(peer)
@@ -162,13 +169,15 @@ impl Sessions {
         &self,
         chain: Vec<CertificateDer<'static>>,
         now: UnixTime,
+        spent: &mut u32,
     ) -> Result<VerifiedChain, Declined> {
         // The scope holds that there is a bundle where there is a chain.
         let bundle = self.bundle.as_ref().ok_or(Declined::NotOurs)?;
         let (leaf, intermediates) = chain.split_first().ok_or(Declined::NotOurs)?;
-        let verdict = bundle
-            .verify(leaf, intermediates, KeyUsage::client_auth(), now)
-            .map_err(Declined::Chain)?;
+        let judged = cost::within(&self.limits, (leaf, intermediates), spent, || {
+            bundle.verify(leaf, intermediates, KeyUsage::client_auth(), now)
+        });
+        let verdict = judged.map_err(Declined::Costly)?.map_err(Declined::Chain)?;
         let names = CertificateNames::read(leaf).map_err(|_| Declined::Names)?;
         Ok(VerifiedChain {
             names,

@@ -370,7 +370,12 @@ impl Room {
         let config = files.config(&text);
         let tls = config.listeners()[0].tls.as_ref().unwrap();
         Self {
-            sessions: Sessions::new(keys, "public", tls, (tls.client_auth, Some(bundle))),
+            sessions: Sessions::new(
+                keys,
+                ("public", crate::config::Limits::defaults().chain),
+                tls,
+                (tls.client_auth, Some(bundle)),
+            ),
             begin: UnixTime::now().as_secs(),
         }
     }
@@ -379,7 +384,7 @@ impl Room {
     async fn verified(&self, leaf: &Leaf) -> Record {
         let verified = self
             .sessions
-            .verify(leaf.chain.clone(), self.at(0))
+            .verify(leaf.chain.clone(), self.at(0), &mut 0)
             .unwrap();
         let (leaf, intermediates) = verified.chain.split_first().unwrap();
         let record = Record::new();
