@@ -38,6 +38,7 @@ mod outbound;
 mod outcomes;
 mod problem;
 mod process;
+mod route_limits;
 mod routes;
 mod rules;
 mod run_as;
@@ -67,11 +68,11 @@ pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
     AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, ClientPolicy,
     CredentialSource, CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode,
-    Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
-    NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, Place,
-    PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
-    StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamId,
-    UpstreamTls, UpstreamTrust, Who, is_within,
+    Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, Maintenance,
+    NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate,
+    Place, PoolPer, Protocol, Rate, RatePer, Route, RouteLimits, Rule, RunAs, Says, Server,
+    SessionLost, SessionPer, Share, StatefulSessions, TlsVersion, TlsVersions, TrustBundle,
+    UnknownSni, Upstream, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

@@ -6,6 +6,7 @@ use super::fitting;
 use super::model::{HostPattern, Listener, ListenerId, NamedRules, Route, UpstreamId, is_within};
 use super::names::{Names, name};
 use super::problem::Problem;
+use super::route_limits;
 use super::rules::rule;
 use super::section::{Field, Read, Section};
 use super::units::quoted;
@@ -56,6 +57,8 @@ fn route(section: &mut Section<'_>, member: &Field<'_>, ends: &Ends<'_>) -> Read
     let deny = section.optional("deny", rules);
     let allow = section.optional("allow", rules);
     let enforce = section.defaulted("enforce", true, |field| field.boolean());
+    let limits = route_limits::limits(section);
+    let maintenance = route_limits::maintenance(section);
     let upstream = section.required("upstream", |field| ends.upstream_names.resolve(field));
     if let (Ok(listener), Some(field)) = (listener, &client_auth) {
         fitting::can_be_asked(field, listener, ends)?;
@@ -70,6 +73,8 @@ fn route(section: &mut Section<'_>, member: &Field<'_>, ends: &Ends<'_>) -> Read
         deny: deny?.unwrap_or_default(),
         allow: allow?,
         enforce: enforce?,
+        limits: limits?,
+        maintenance: maintenance?,
         upstream: UpstreamId(upstream?),
     };
     fitting::rules_fit(section, &route, ends)?;

@@ -16,7 +16,10 @@ use super::bind::Socket;
 use super::deal::{Arrival, ArrivedSocket, Dealer};
 use super::sockets::{NewSocket, SocketId};
 use super::worker::Worker;
-use crate::telemetry::{SocketFile, Sparing, events};
+use crate::telemetry::{SocketFile, Sparing, events, unreserved};
+
+/// How often an accept loop that holds back for want of memory looks again.
+const MEMORY_PAUSE: Duration = Duration::from_millis(250);
 
 /// The connections that one listener may have at one time.
 #[derive(Clone, Debug)]
@@ -120,6 +123,9 @@ async fn accept_all(
     let name = || listener_name(&worker, id);
     let mut most = slots.most.subscribe();
     while let Some(slot) = slots.take(&name, &mut full).await {
+        while is_short_of_memory(&worker) {
+            tokio::time::sleep(MEMORY_PAUSE).await;
+        }
         let next = tokio::select! {
             biased;
             // The slot may be one too many now.
@@ -156,6 +162,12 @@ async fn accept_all(
     }
 }
 
+/// Whether connections are to wait in the kernel for want of memory.
+fn is_short_of_memory(worker: &Worker) -> bool {
+    let current = worker.current();
+    current.site().metrics().memory().is_short()
+}
+
 /// What the listener is called now.
 fn listener_name(worker: &Worker, socket: SocketId) -> String {
     let current = worker.current();
@@ -188,11 +200,13 @@ impl Listening {
         match self {
             Self::Tcp(listening) => {
                 let (socket, address) = poll_fn(|cx| listening.poll_accept(cx)).await?;
-                Ok((ArrivedSocket::Tcp(socket.into_std()?), Some(address)))
+                let socket = unreserved(socket)?.into_std()?;
+                Ok((ArrivedSocket::Tcp(socket), Some(address)))
             }
             Self::Unix(listening, _) => {
                 let (socket, _) = poll_fn(|cx| listening.poll_accept(cx)).await?;
-                Ok((ArrivedSocket::Unix(socket.into_std()?), None))
+                let socket = unreserved(socket)?.into_std()?;
+                Ok((ArrivedSocket::Unix(socket), None))
             }
         }
     }

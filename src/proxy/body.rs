@@ -24,6 +24,8 @@ pub enum BodyFault {
     ClientStalled(Duration),
     /// The client's body is broken.
     Client(hyper::Error),
+    /// The client's body is larger than so many bytes.
+    ClientTooLarge(u64),
     /// The request is being sent again: what was made of its body before is void.
     SentAgain,
     /// The upstream sent no further piece in time.
@@ -42,6 +44,12 @@ impl fmt::Display for BodyFault {
                 )
             }
             Self::Client(cause) => write!(f, "the request body broke off: {cause}"),
+            Self::ClientTooLarge(most) => {
+                write!(
+                    f,
+                    "the request body is larger than {most} bytes (max_body_bytes)"
+                )
+            }
             Self::SentAgain => f.write_str("the request is being sent again"),
             Self::UpstreamStalled(limit) => {
                 write!(
@@ -58,7 +66,10 @@ impl std::error::Error for BodyFault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Client(cause) | Self::Upstream(cause) => Some(cause),
-            Self::ClientStalled(_) | Self::SentAgain | Self::UpstreamStalled(_) => None,
+            Self::ClientStalled(_)
+            | Self::ClientTooLarge(_)
+            | Self::SentAgain
+            | Self::UpstreamStalled(_) => None,
         }
     }
 }
@@ -68,6 +79,8 @@ impl std::error::Error for BodyFault {
 pub(super) struct Received {
     bytes: Cell<u64>,
     stalled: Cell<bool>,
+    /// How many bytes it may have, once there were more.
+    exceeded: Cell<Option<u64>>,
 }
 
 impl Received {
@@ -79,6 +92,16 @@ impl Received {
     /// How many bytes came.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.get()
+    }
+
+    /// There were more bytes than `most`, which is what it may have.
+    pub(super) fn exceed(&self, most: u64) {
+        self.exceeded.set(Some(most));
+    }
+
+    /// How many bytes it may have, if there were more.
+    pub(super) fn exceeded(&self) -> Option<u64> {
+        self.exceeded.get()
     }
 
     /// The next piece did not come in time.
@@ -194,6 +217,11 @@ impl ResponseBody {
 
     fn note(&mut self, fault: BodyFault) -> BodyFault {
         if let Some(exchange) = &mut self.exchange {
+            // The service cannot be blamed for what was not sent to its end.
+            if let Some(most) = exchange.received().exceeded() {
+                exchange.note(Fault::body_too_large(Phase::ResponseBody, most));
+                return fault;
+            }
             let kind = match fault {
                 BodyFault::UpstreamStalled(_) => Kind::BodyTimeout,
                 _ => Kind::UpstreamLost,

@@ -17,7 +17,7 @@ use super::outbound;
 use super::party::Party;
 use super::request_body::{Kept, RequestBody};
 use super::tunnel;
-use crate::config::{Protocol, UpstreamId};
+use crate::config::Protocol;
 use crate::upstream::{Answer, Plan, SendFault, UpstreamRequest};
 
 /// A permitted request whose head is ready to go up.
@@ -73,7 +73,10 @@ impl Proxy {
         let mut body = RequestBody::new(
             ready.incoming,
             self.site().identity_fields(),
-            self.body_timeout(caller),
+            (
+                self.body_timeout(caller, exchange),
+                self.largest_body(exchange),
+            ),
             exchange.received(),
         );
         let upgrade = fit(
@@ -142,17 +145,24 @@ impl Proxy {
             None => Request::from_parts(*head, body),
         };
         let owner = owner((sending.caller, sending.party), upstream.plan().pool_per());
-        let request =
-            UpstreamRequest::new(way.permit.clone(), request, sending.upgrade).owned_by(owner);
+        let request = UpstreamRequest::new(way.permit.clone(), request, sending.upgrade)
+            .owned_by(owner)
+            .answered_within(self.limits_of(exchange).and_then(|it| it.response_timeout));
         upstream
             .send(request, exchange.started())
             .await
-            .map_err(|fault| self.unanswered(way.upstream, &fault, exchange))
+            .map_err(|fault| self.unanswered(sending, &fault, exchange))
     }
 
     /// A fault of the upstream, or of the body that was on its way to it.
-    fn unanswered(&self, id: UpstreamId, fault: &SendFault, exchange: &mut Exchange) -> Fault {
-        if let (Ok(upstream), Some(endpoint)) = (self.upstream(id), &fault.endpoint) {
+    fn unanswered(
+        &self,
+        sending: &Sending<'_>,
+        fault: &SendFault,
+        exchange: &mut Exchange,
+    ) -> Fault {
+        let upstream = self.upstream(sending.way.upstream);
+        if let (Ok(upstream), Some(endpoint)) = (upstream, &fault.endpoint) {
             let index = upstream
                 .plan()
                 .endpoints()
@@ -162,12 +172,16 @@ impl Proxy {
                 exchange.answered(index);
             }
         }
+        if let Some(most) = exchange.received().exceeded() {
+            let fault = Fault::body_too_large(Phase::RequestBody, most);
+            return self.struck(sending.caller, "max_body_bytes", fault);
+        }
         if exchange.received().is_stalled() {
             return Fault::new(
                 Side::Downstream,
                 Phase::RequestBody,
                 Kind::BodyTimeout,
-                "no piece of the request body within limits.body_timeout",
+                "no piece of the request body within body_timeout",
             );
         }
         Fault::unanswered(fault)

@@ -1,6 +1,8 @@
 //! Why a request did not go as its caller wished, and what the caller is told.
 
 use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use http::StatusCode;
 
@@ -20,6 +22,10 @@ pub struct Fault {
     pub cause: String,
     /// What to do about it, where more is known than its kind; see [`Self::remedy`].
     pub(super) own_remedy: Option<String>,
+    /// After how many seconds the caller may come again, where that is known.
+    pub(super) retry_after: Option<NonZeroU32>,
+    /// What the caller is told beside the status and the reference.
+    pub(super) told: Option<Arc<str>>,
 }
 
 /// Who ended a request.
@@ -69,6 +75,8 @@ pub enum Kind {
     AuthorityNotServed,
     /// The body broke off.
     BodyBroken,
+    /// The body is larger than what is accepted.
+    BodyTooLarge,
     /// No piece of the body came, or was taken, in time.
     BodyTimeout,
     /// The client's certificate is not accepted, and it was let in to be told so.
@@ -91,6 +99,8 @@ pub enum Kind {
     Cut,
     /// A `deny` entry matches the caller or the request.
     DeniedByRule,
+    /// The route is in maintenance, and not served.
+    Maintenance,
     /// The head breaks a rule of HTTP, or could be read in two ways.
     Malformed,
     /// This method is not served (CONNECT, TRACE).
@@ -99,6 +109,10 @@ pub enum Kind {
     NoRuleMatched,
     /// No route matches the request.
     NoRoute,
+    /// There is more work than can be taken on.
+    Overloaded,
+    /// The caller has sent more requests than the rate of the route permits.
+    RateExceeded,
     /// The upstream closed before its response was complete.
     UpstreamLost,
     /// The upstream's response is not HTTP.
@@ -126,6 +140,8 @@ impl Fault {
             kind,
             cause: cause.into(),
             own_remedy: None,
+            retry_after: None,
+            told: None,
         }
     }
 
@@ -138,6 +154,20 @@ impl Fault {
     /// A request head that is refused.
     pub(super) fn malformed(cause: impl Into<String>) -> Self {
         Self::new(Side::Downstream, Phase::RequestHead, Kind::Malformed, cause)
+    }
+
+    /// A request body of more than `most` bytes.
+    pub(super) fn body_too_large(phase: Phase, most: u64) -> Self {
+        let cause = format!("the request body is larger than {most} bytes (max_body_bytes)");
+        Self::new(Side::Downstream, phase, Kind::BodyTooLarge, cause)
+    }
+
+    /// After how many seconds the caller may come again. Whatever is not served
+    /// for want of something says so.
+    pub fn retry_after(&self) -> Option<NonZeroU32> {
+        let unavailable = self.status() == Some(StatusCode::SERVICE_UNAVAILABLE);
+        self.retry_after
+            .or_else(|| unavailable.then_some(NonZeroU32::MIN))
     }
 
     /// A denial by policy.
@@ -196,8 +226,12 @@ impl Fault {
                 StatusCode::BAD_REQUEST
             }
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Kind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::ConnectTimeout | Kind::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Cut | Kind::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Cut | Kind::Exhausted | Kind::Maintenance | Kind::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Kind::RateExceeded => StatusCode::TOO_MANY_REQUESTS,
             Kind::MethodNotServed => StatusCode::NOT_IMPLEMENTED,
             Kind::NoRoute => StatusCode::NOT_FOUND,
             Kind::AssertionUnsigned
@@ -215,7 +249,7 @@ impl Fault {
     /// Whether the connection ends with it: nobody can know any more where the
     /// next request begins, or the next one would be refused as well.
     pub fn ends_connection(&self) -> bool {
-        self.side == Side::Downstream
+        self.side == Side::Downstream || self.kind == Kind::Overloaded
     }
 }
 
@@ -257,6 +291,7 @@ impl Kind {
             Self::AuthorityNotServed => "authority_not_served",
             Self::BodyBroken => "body_broken",
             Self::BodyTimeout => "body_timeout",
+            Self::BodyTooLarge => "body_too_large",
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateRequired => "certificate_required",
             Self::ClientGone => "client_gone",
@@ -266,11 +301,14 @@ impl Kind {
             Self::CredentialRefused => "credential_refused",
             Self::Cut => "cut",
             Self::DeniedByRule => "denied_by_rule",
+            Self::Maintenance => "maintenance",
             Self::Malformed => "malformed",
             Self::Exhausted => "exhausted",
             Self::MethodNotServed => "method_not_served",
             Self::NoRuleMatched => "no_rule_matched",
             Self::NoRoute => "no_route",
+            Self::Overloaded => "overloaded",
+            Self::RateExceeded => "rate_exceeded",
             Self::UpstreamLost => "upstream_lost",
             Self::UpstreamMalformed => "upstream_malformed",
             Self::UpstreamHandshake => "upstream_handshake",

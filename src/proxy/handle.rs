@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -186,6 +186,7 @@ impl Caller {
     ) -> Result<Readied, Fault> {
         self.downstream().admit()?;
         let proxy = self.proxy();
+        proxy.check_room(self)?;
         let party = self.party(&mut head.headers)?;
         exchange.is_for(&party);
         let way = match proxy.admit((self, &party), head, exchange)? {
@@ -204,6 +205,7 @@ impl Caller {
             },
         }
         .write(head, &way.authority)?;
+        proxy.check_rate(self, &party, exchange)?;
         Ok(Readied::OnItsWay(Passing {
             way,
             party,
@@ -248,6 +250,7 @@ impl Proxy {
                 None => fault,
             }
         })?;
+        self.check_served(caller, route, head)?;
         let authority = target_authority(&target)?;
         Ok(Admitted::OnItsWay(Way {
             upstream: route.upstream,
@@ -269,7 +272,7 @@ impl Proxy {
         let status = response.status();
         exchange.status(status);
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            let limit = self.body_timeout(caller);
+            let limit = self.body_timeout(caller, &exchange);
             return switch(caller.downstream(), (response, changed), limit, exchange);
         }
         if let Err(rule) = headers::settle_length(response.headers_mut()) {
@@ -277,7 +280,7 @@ impl Proxy {
         }
         headers::strip_response(response.headers_mut());
         headers::settle_vary(response.headers_mut(), caller.site().identity_fields());
-        let limit = self.body_timeout(caller);
+        let limit = self.body_timeout(caller, &exchange);
         let (mut head, body) = response.into_parts();
         // What came with the response for that side of the connection stays there.
         head.extensions.clear();
@@ -294,13 +297,6 @@ impl Proxy {
                 "the route has no upstream",
             )
         })
-    }
-
-    pub(super) fn body_timeout(&self, caller: &Caller) -> Duration {
-        self.site
-            .config()
-            .listener(caller.listener())
-            .map_or(Duration::ZERO, |listener| listener.limits.body_timeout)
     }
 }
 
@@ -395,13 +391,16 @@ fn unreadable(what: &str) -> Fault {
 /// under which the log has the cause.
 fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
     let status = fault.status().unwrap_or(StatusCode::BAD_GATEWAY);
+    let told = exchange.explanation().or(fault.told.as_deref());
     let text = format!(
-        "{} {}\nreference: {}\n{}",
+        "{} {}\nreference: {}\n{}{}",
         status.as_u16(),
         status.canonical_reason().unwrap_or_default(),
         exchange.id(),
-        exchange.explanation().unwrap_or_default()
+        told.unwrap_or_default(),
+        fault.told.as_ref().map_or("", |_| "\n"),
     );
+    let retry_after = fault.retry_after();
     // HTTP/2 has no such field; its streams end one by one.
     let close = fault.ends_connection() && !exchange.is_http2();
     exchange.status(status);
@@ -423,6 +422,9 @@ fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> 
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
+    if let Some(seconds) = retry_after {
+        headers.insert(RETRY_AFTER, seconds.get().into());
+    }
     if close {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -43,12 +43,16 @@ impl Kind {
             Self::Withdrawn => "have the client connect again, with a certificate that is trusted",
             Self::BodyBroken
             | Self::BodyTimeout
+            | Self::BodyTooLarge
             | Self::ClientGone
             | Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::CredentialRefused
             | Self::Cut
             | Self::Exhausted
+            | Self::Maintenance
+            | Self::Overloaded
+            | Self::RateExceeded
             | Self::ResponseTimeout
             | Self::SessionLost
             | Self::UpstreamHandshake
@@ -64,8 +68,9 @@ impl Kind {
         match self {
             Self::BodyBroken => "see the client's own log: its request ended before it was whole",
             Self::BodyTimeout => {
-                "see what holds the body up; limits.body_timeout of the listener is the bound"
+                "see what holds the body up; body_timeout of the route, or of the limits of the listener, is the bound"
             }
+            Self::BodyTooLarge => "send less at a time, or raise max_body_bytes of the route",
             Self::ClientGone => "see the client's own log, and its timeouts",
             Self::ConnectRefused => "start the service, or correct endpoints of the upstream",
             Self::ConnectTimeout => {
@@ -76,8 +81,17 @@ impl Kind {
             }
             Self::Cut => "send it again; more time to end is given by server.drain_timeout",
             Self::Exhausted => "allow the process more open files (LimitNOFILE, ulimit -n)",
+            Self::Maintenance => {
+                "send it again later; take maintenance out of the route when the work is done"
+            }
+            Self::Overloaded => {
+                "send it again later; see what holds the work up, or give it more room"
+            }
+            Self::RateExceeded => {
+                "send fewer, and again when Retry-After is over; or raise rate or burst of the route"
+            }
             Self::ResponseTimeout => {
-                "see what the service waits for, or raise response_timeout of the upstream"
+                "see what the service waits for, or raise response_timeout of the route or the upstream"
             }
             Self::SessionLost => "send it again: it will be authenticated in full",
             Self::UpstreamHandshake => {

@@ -56,11 +56,12 @@ enum Source {
 pub(super) struct Kept(Option<Rc<RefCell<Tape>>>);
 
 impl RequestBody {
-    /// A body whose pieces may be `limit` apart. `received` counts its bytes.
+    /// A body whose pieces may be `limit` apart, of at most `most` bytes.
+    /// `received` counts them.
     pub(super) fn new(
         incoming: Incoming,
         identity_fields: &Arc<IdentityFields>,
-        limit: Duration,
+        (limit, most): (Duration, u64),
         received: &Rc<Received>,
     ) -> Self {
         if incoming.is_end_stream() {
@@ -69,6 +70,7 @@ impl RequestBody {
         Self::of(Source::Client(ClientBody {
             incoming,
             patience: Patience::new(limit),
+            most,
             identity_fields: Arc::clone(identity_fields),
             received: Rc::clone(received),
         }))
@@ -173,6 +175,8 @@ impl Gate {
 struct ClientBody {
     incoming: Incoming,
     patience: Patience,
+    /// The most bytes that it may have.
+    most: u64,
     identity_fields: Arc<IdentityFields>,
     received: Rc<Received>,
 }
@@ -192,22 +196,26 @@ impl ClientBody {
         };
         self.patience.content();
         Poll::Ready(match frame {
-            Some(Ok(frame)) => Some(Ok(self.checked(frame))),
+            Some(Ok(frame)) => Some(self.checked(frame)),
             Some(Err(cause)) => Some(Err(BodyFault::Client(cause))),
             None => None,
         })
     }
 
-    fn checked(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+    fn checked(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyFault> {
         match frame.into_trailers() {
             Ok(mut trailers) => {
                 headers::strip_trailers(&mut trailers, &self.identity_fields);
-                Frame::trailers(trailers)
+                Ok(Frame::trailers(trailers))
             }
             Err(frame) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.received.add(length);
-                frame
+                if self.received.bytes() > self.most {
+                    self.received.exceed(self.most);
+                    return Err(BodyFault::ClientTooLarge(self.most));
+                }
+                Ok(frame)
             }
         }
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 
 use super::accepted::Accepted;
+use super::quota::{Quota, quotas};
 use super::route::Routes;
 use super::tally::Tally;
 use crate::config::{Config, ListenerId, TrustBundle};
@@ -22,6 +23,8 @@ pub struct Site {
     config: Arc<Config>,
     /// For each route: what its rules decided.
     tallies: Vec<Tally>,
+    /// For each route with a rate: what its callers have used up.
+    quotas: Vec<Option<Arc<Quota>>>,
     routes: Routes,
     /// Apart, since an upload needs nothing else of it and may take long.
     identity_fields: Arc<IdentityFields>,
@@ -78,6 +81,7 @@ impl Site {
         let tallies = tallies.collect();
         Self {
             generation,
+            quotas: quotas(&config, &[]),
             config,
             tallies,
             routes,
@@ -90,6 +94,12 @@ impl Site {
             metrics,
             refusals,
         }
+    }
+
+    /// Goes on with what callers have used up, in the order of the routes.
+    #[must_use]
+    pub fn going_on_with(self, quotas: Vec<Option<Arc<Quota>>>) -> Self {
+        Self { quotas, ..self }
     }
 
     /// Its number, counted from 1.
@@ -105,6 +115,11 @@ impl Site {
     /// Counts what the rules of a route decided.
     pub(super) fn tally(&self, route: usize) -> Option<&Tally> {
         self.tallies.get(route)
+    }
+
+    /// What the callers of a route have used up; `None`: it has no rate.
+    pub(super) fn quota(&self, route: usize) -> Option<&Quota> {
+        self.quotas.get(route)?.as_deref()
     }
 
     /// The TLS side of a listener; `None` for a plaintext one.

@@ -49,7 +49,7 @@ pub(super) struct LeftOut {
 
 impl Source {
     /// The source that an address belongs to; `None`: a unix socket.
-    pub(super) fn of(address: Option<IpAddr>) -> Self {
+    pub fn of(address: Option<IpAddr>) -> Self {
         match address.map(|address| address.to_canonical()) {
             None => Self::Local,
             Some(IpAddr::V4(address)) => Self::Address(address.into()),

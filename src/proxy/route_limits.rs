@@ -1,0 +1,124 @@
+//! What a route demands of requests that policy has permitted.
+//!
+//! In this order: maintenance, the size of the body, and, once nothing else is
+//! left that could refuse the request before it goes up, its rate. So what is
+//! refused for another reason uses up nothing, and who may not use a route is
+//! not told that somebody is at work there.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::CONTENT_LENGTH;
+use http::request;
+
+use super::caller::Caller;
+use super::exchange::Exchange;
+use super::fault::{Fault, Kind, Phase, Side};
+use super::handle::Proxy;
+use super::party::Party;
+use super::quota::Counted;
+use crate::config::{RatePer, Route, RouteLimits};
+use crate::telemetry::Source;
+
+impl Proxy {
+    /// Sees that a route is served, to a request with this head.
+    pub(super) fn check_served(
+        &self,
+        caller: &Caller,
+        route: &Route,
+        head: &request::Parts,
+    ) -> Result<(), Fault> {
+        if let Some(maintenance) = &route.maintenance {
+            let text = maintenance.text.as_str();
+            return Err(Fault {
+                told: (!text.is_empty()).then(|| Arc::from(text)),
+                retry_after: Some(whole_seconds(maintenance.retry_after)),
+                ..Fault::new(
+                    Side::Proxy,
+                    Phase::Policy,
+                    Kind::Maintenance,
+                    format!("route `{}` is in maintenance", route.name),
+                )
+            });
+        }
+        let Some(most) = route.limits.max_body_bytes else {
+            return Ok(());
+        };
+        let length = head.headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > most.get()) {
+            let fault = Fault::body_too_large(Phase::RequestHead, most.get());
+            return Err(self.struck(caller, "max_body_bytes", fault));
+        }
+        Ok(())
+    }
+
+    /// Takes one request from what its caller may send on its route.
+    pub(super) fn check_rate(
+        &self,
+        caller: &Caller,
+        party: &Party,
+        exchange: &Exchange,
+    ) -> Result<(), Fault> {
+        let quota = exchange.route().and_then(|route| self.site().quota(route));
+        let Some(quota) = quota else {
+            return Ok(());
+        };
+        let rate = quota.rate();
+        let peer = party.peer().filter(|_| rate.per == RatePer::Identity);
+        let (counted, whose) = match peer {
+            Some(peer) => (Counted::Identity(peer.key_of_names()), "identity"),
+            None => {
+                let address = caller.downstream().address();
+                let source = Source::of(address.map(|address| address.ip()));
+                (Counted::Source(source), "source")
+            }
+        };
+        quota.take(&counted, exchange.started()).map_err(|wait| {
+            let cause = format!("the caller's {whose} has used up its {rate} on this route");
+            let fault = Fault {
+                retry_after: Some(whole_seconds(wait)),
+                ..Fault::new(Side::Proxy, Phase::Policy, Kind::RateExceeded, cause)
+            };
+            self.struck(caller, "rate", fault)
+        })
+    }
+
+    /// A fault for which a limit is to blame: that is counted. The request's own
+    /// line says it.
+    pub(super) fn struck(&self, caller: &Caller, limit: &'static str, fault: Fault) -> Fault {
+        let metrics = self.site().metrics();
+        let _left_out = metrics.listener(caller.listener().0).limit_struck(limit);
+        fault
+    }
+
+    /// What bounds the requests of the route that was taken.
+    pub(super) fn limits_of(&self, exchange: &Exchange) -> Option<&RouteLimits> {
+        let route = self.site().config().routes().get(exchange.route()?)?;
+        Some(&route.limits)
+    }
+
+    /// How long may pass between two pieces of a body.
+    pub(super) fn body_timeout(&self, caller: &Caller, exchange: &Exchange) -> Duration {
+        let own = self.limits_of(exchange).and_then(|it| it.body_timeout);
+        let listener = || self.site().config().listener(caller.listener());
+        own.or_else(|| Some(listener()?.limits.body_timeout))
+            .unwrap_or_default()
+    }
+
+    /// The largest request body, in bytes; [`u64::MAX`]: any.
+    pub(super) fn largest_body(&self, exchange: &Exchange) -> u64 {
+        let own = self.limits_of(exchange).and_then(|it| it.max_body_bytes);
+        own.map_or(u64::MAX, std::num::NonZeroU64::get)
+    }
+}
+
+/// As `Retry-After` has it, rounded up.
+fn whole_seconds(wait: Duration) -> NonZeroU32 {
+    let seconds = wait
+        .as_secs()
+        .saturating_add(u64::from(wait.subsec_nanos() > 0));
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    NonZeroU32::new(seconds).unwrap_or(NonZeroU32::MIN)
+}
