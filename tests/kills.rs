@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use crate::support::body::Body;
 use crate::support::client::{Client, get};
@@ -95,19 +96,45 @@ async fn upstream_that_dies_in_its_body_ends_in_a_cut_and_never_in_a_whole_respo
     }
 }
 
+/// An HTTP/1.1 service that answers `/dies` with these bytes, and dies when it
+/// is told to.
+async fn dying_at(moment: &Arc<Notify>, bytes: &'static str) -> Upstream {
+    let moment = Arc::clone(moment);
+    Upstream::scripted(move |mut raw, _| {
+        let moment = Arc::clone(&moment);
+        async move {
+            let head = raw.read_until("\r\n\r\n").await;
+            if head.starts_with("GET /dies") {
+                raw.write(bytes).await;
+                moment.notified().await;
+            } else {
+                raw.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+                    .await;
+            }
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn cut_is_seen_on_the_wire_as_one() {
-    let pki = Pki::new();
-    let whole = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n";
-    let upstream = dying_behind(whole).await;
+    let (pki, moment) = (Pki::new(), Arc::new(Notify::new()));
+    let part = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n";
+    let upstream = dying_at(&moment, part).await;
     let proxy = Setup::new(&pki, &upstream).start().await;
     let client = Client::new(&pki).presenting(&pki.client());
     let mut raw = client.raw(proxy.public()).await;
     raw.write("GET /dies HTTP/1.1\r\nHost: proxy.test\r\n\r\n")
         .await;
     assert_eq!(raw.read_head().await.status, 200);
+    assert_eq!(raw.read_until("four\r\n").await, "4\r\nfour\r\n");
+    moment.notify_one();
     // Without the chunk that ends a body.
-    assert_eq!(raw.read_to_end().await, "4\r\nfour\r\n");
+    assert_eq!(raw.read_to_end().await, "");
+    assert_eq!(
+        epitaph(&proxy).await["fault"],
+        "upstream/response_body/upstream_lost"
+    );
 }
 
 #[tokio::test]
@@ -160,26 +187,26 @@ async fn http2_upstream_that_dies_is_502_before_its_head_and_a_cut_after_it() {
 }
 
 #[tokio::test]
-async fn upstream_that_dies_in_an_upgrade_ends_the_tunnel_and_its_line_says_so() {
-    let pki = Pki::new();
-    let upstream = Upstream::answering(|asked| match asked.path.as_str() {
-        "/chat" => Reply::upgrade(),
-        _ => Reply::ok("hello"),
-    })
-    .await;
+async fn upstream_that_dies_in_an_upgrade_ends_the_tunnel_and_its_line_is_written() {
+    let (pki, moment) = (Pki::new(), Arc::new(Notify::new()));
+    let changed = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nbegun";
+    let upstream = dying_at(&moment, changed).await;
     let proxy = Setup::new(&pki, &upstream).start().await;
     let client = Client::new(&pki).presenting(&pki.client());
     let mut raw = client.raw(proxy.public()).await;
-    raw.write(UPGRADE).await;
-    assert_eq!(raw.read_response().await.status, 101);
-    raw.write("begun").await;
+    raw.write(UPGRADE.replace("/chat", "/dies")).await;
+    assert_eq!(raw.read_head().await.status, 101);
     assert_eq!(raw.read_exactly(5).await, "begun");
-    upstream.hang_up().await;
+    moment.notify_one();
     assert_eq!(raw.read_to_end().await, "");
     drop(raw);
-    let line = proxy.access_line("/chat").await;
-    assert_eq!(line["status"], 101);
-    assert_eq!(client.get(proxy.public(), "/").await.unwrap().status, 200);
+    let line = epitaph(&proxy).await;
+    assert_eq!(
+        (&line["status"], &line["bytes_sent"]),
+        (&101.into(), &5.into())
+    );
+    let answer = client.get(proxy.public(), "/after").await.unwrap();
+    assert_eq!(answer.text(), "hello");
 }
 
 #[tokio::test]

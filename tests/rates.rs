@@ -189,7 +189,13 @@ async fn body_that_turns_out_too_large_is_cut_off_and_never_taken_for_whole() {
         let line = proxy.access_line(path).await;
         assert_eq!(line["fault"], "downstream/request_body/body_too_large");
     }
-    assert!(upstream.requests().is_empty(), "{:#?}", upstream.requests());
+    // It saw that they began, and never an end.
+    assert!(
+        upstream
+            .requests()
+            .iter()
+            .all(|asked| asked.body.is_empty())
+    );
     // What fits goes up in pieces as well.
     let (writer, body) = Body::streaming();
     let mut session = client.connect(proxy.public()).await.unwrap();
