@@ -76,7 +76,7 @@ fn resident(status: &File) -> Option<u64> {
     resident_in(std::str::from_utf8(text.get(..read)?).ok()?)
 }
 
-/// proc_pid_status(5): `VmRSS:	   12345 kB`.
+/// proc_pid_status(5): `VmRSS:   12345 kB`.
 fn resident_in(status: &str) -> Option<u64> {
     let line = status
         .lines()

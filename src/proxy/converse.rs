@@ -73,10 +73,7 @@ impl Proxy {
         let mut body = RequestBody::new(
             ready.incoming,
             self.site().identity_fields(),
-            (
-                self.body_timeout(caller, exchange),
-                self.largest_body(exchange),
-            ),
+            self.body_bounds(caller, exchange),
             exchange.received(),
         );
         let upgrade = fit(

@@ -188,12 +188,8 @@ mod tests {
             .take(&caller(1), now)
             .expect_err("the burst is used up");
         assert_eq!(wait, SECOND / 10);
-        assert_eq!(
-            quota
-                .take(&caller(1), now + wait - Duration::from_nanos(1))
-                .is_ok(),
-            false
-        );
+        let early = now + wait - Duration::from_nanos(1);
+        assert!(quota.take(&caller(1), early).is_err());
         assert_eq!(taken(&quota, &caller(1), 20, now + wait), 1);
         assert_eq!(taken(&quota, &caller(1), 20, now + wait + SECOND / 5), 2);
         // However long it rests, there is no more than the burst.

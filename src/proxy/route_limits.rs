@@ -5,7 +5,7 @@
 //! refused for another reason uses up nothing, and who may not use a route is
 //! not told that somebody is at work there.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,10 +107,12 @@ impl Proxy {
             .unwrap_or_default()
     }
 
-    /// The largest request body, in bytes; [`u64::MAX`]: any.
-    pub(super) fn largest_body(&self, exchange: &Exchange) -> u64 {
+    /// How long may pass between two pieces of a request body, and how many
+    /// bytes it may have in all.
+    pub(super) fn body_bounds(&self, caller: &Caller, exchange: &Exchange) -> (Duration, u64) {
         let own = self.limits_of(exchange).and_then(|it| it.max_body_bytes);
-        own.map_or(u64::MAX, std::num::NonZeroU64::get)
+        let most = own.map_or(u64::MAX, NonZeroU64::get);
+        (self.body_timeout(caller, exchange), most)
     }
 }
 
