@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::Method;
+use http_body_util::BodyExt;
 
 use crate::support::body::Body;
-use crate::support::client::{Client, get, post, request};
+use crate::support::client::{Client, get, next_piece, post, request};
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::upstream::{Gate, Reply, Upstream};
@@ -204,6 +205,30 @@ async fn body_that_turns_out_too_large_is_cut_off_and_never_taken_for_whole() {
     drop(writer);
     let answer = within("the answer", answer).await.unwrap().unwrap();
     assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn body_that_turns_out_too_large_when_its_response_has_begun_cuts_that() {
+    let (pki, upstream) = (Pki::new(), Upstream::answering(|_| Reply::echo()).await);
+    let route = "{ max_body_bytes = '1KiB', upstream = 'orders' }";
+    let proxy = with_routes(&pki, &upstream, route).await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    for (path, client) in ["/one", "/two"].into_iter().zip(client.in_both_protocols()) {
+        let (writer, body) = Body::streaming();
+        writer.piece("x".repeat(1024));
+        let mut session = client.connect(proxy.public()).await.unwrap();
+        let (answer, mut body) = session.open(post(path, body)).await.unwrap();
+        assert_eq!(answer.status, 200);
+        assert!(next_piece(&mut body).await.is_some());
+        writer.piece("x");
+        let rest = within("its end", body.collect()).await;
+        assert!(rest.is_err(), "a part was taken for the whole");
+        let line = proxy.access_line(path).await;
+        assert_eq!(line["fault"], "downstream/response_body/body_too_large");
+    }
+    let metrics = proxy.metrics().await;
+    let struck = metrics.sum("limits_struck_total", &["limit=\"max_body_bytes\""]);
+    assert_eq!(struck, 2.0);
 }
 
 #[tokio::test]

@@ -44,11 +44,12 @@ pub(super) fn facts<'a>(
 
 impl Proxy {
     /// Sees that there is memory for more work.
-    pub(super) fn check_room(&self, caller: &Caller) -> Result<(), Fault> {
+    pub(super) fn check_room(&self, exchange: &Exchange) -> Result<(), Fault> {
         if !self.site().metrics().memory().is_short() {
             return Ok(());
         }
-        let fault = Fault {
+        exchange.struck("max_memory");
+        Err(Fault {
             retry_after: NonZeroU32::new(RETRY_AFTER_SHORTAGE),
             ..Fault::new(
                 Side::Proxy,
@@ -56,8 +57,7 @@ impl Proxy {
                 Kind::Overloaded,
                 "the process holds more memory than server.max_memory",
             )
-        };
-        Err(self.struck(caller, "max_memory", fault))
+        })
     }
 
     /// Sees that every other reading of the path takes the route with this index.

@@ -219,6 +219,7 @@ impl ResponseBody {
         if let Some(exchange) = &mut self.exchange {
             // The service cannot be blamed for what was not sent to its end.
             if let Some(most) = exchange.received().exceeded() {
+                exchange.struck("max_body_bytes");
                 exchange.note(Fault::body_too_large(Phase::ResponseBody, most));
                 return fault;
             }

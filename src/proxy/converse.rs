@@ -170,8 +170,8 @@ impl Proxy {
             }
         }
         if let Some(most) = exchange.received().exceeded() {
-            let fault = Fault::body_too_large(Phase::RequestBody, most);
-            return self.struck(sending.caller, "max_body_bytes", fault);
+            exchange.struck("max_body_bytes");
+            return Fault::body_too_large(Phase::RequestBody, most);
         }
         if exchange.received().is_stalled() {
             return Fault::new(

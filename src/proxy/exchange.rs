@@ -206,6 +206,12 @@ impl Exchange {
         self.complete = true;
     }
 
+    /// A limit of its listener or route ended it. The line says it.
+    pub(super) fn struck(&self, limit: &'static str) {
+        let metrics = &self.ledger.metrics;
+        let _left_out = metrics.listener(self.listener.0).limit_struck(limit);
+    }
+
     /// It failed; the first cause is the one that counts.
     pub(super) fn note(&mut self, fault: Fault) {
         self.fault.get_or_insert(fault);

@@ -186,7 +186,7 @@ impl Caller {
     ) -> Result<Readied, Fault> {
         self.downstream().admit()?;
         let proxy = self.proxy();
-        proxy.check_room(self)?;
+        proxy.check_room(exchange)?;
         let party = self.party(&mut head.headers)?;
         exchange.is_for(&party);
         let way = match proxy.admit((self, &party), head, exchange)? {
@@ -250,7 +250,7 @@ impl Proxy {
                 None => fault,
             }
         })?;
-        self.check_served(caller, route, head)?;
+        self.check_served(route, head, exchange)?;
         let authority = target_authority(&target)?;
         Ok(Admitted::OnItsWay(Way {
             upstream: route.upstream,

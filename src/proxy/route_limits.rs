@@ -25,9 +25,9 @@ impl Proxy {
     /// Sees that a route is served, to a request with this head.
     pub(super) fn check_served(
         &self,
-        caller: &Caller,
         route: &Route,
         head: &request::Parts,
+        exchange: &Exchange,
     ) -> Result<(), Fault> {
         if let Some(maintenance) = &route.maintenance {
             let text = maintenance.text.as_str();
@@ -48,8 +48,8 @@ impl Proxy {
         let length = head.headers.get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > most.get()) {
-            let fault = Fault::body_too_large(Phase::RequestHead, most.get());
-            return Err(self.struck(caller, "max_body_bytes", fault));
+            exchange.struck("max_body_bytes");
+            return Err(Fault::body_too_large(Phase::RequestHead, most.get()));
         }
         Ok(())
     }
@@ -76,21 +76,13 @@ impl Proxy {
             }
         };
         quota.take(&counted, exchange.started()).map_err(|wait| {
+            exchange.struck("rate");
             let cause = format!("the caller's {whose} has used up its {rate} on this route");
-            let fault = Fault {
+            Fault {
                 retry_after: Some(whole_seconds(wait)),
                 ..Fault::new(Side::Proxy, Phase::Policy, Kind::RateExceeded, cause)
-            };
-            self.struck(caller, "rate", fault)
+            }
         })
-    }
-
-    /// A fault for which a limit is to blame: that is counted. The request's own
-    /// line says it.
-    pub(super) fn struck(&self, caller: &Caller, limit: &'static str, fault: Fault) -> Fault {
-        let metrics = self.site().metrics();
-        let _left_out = metrics.listener(caller.listener().0).limit_struck(limit);
-        fault
     }
 
     /// What bounds the requests of the route that was taken.
