@@ -131,7 +131,7 @@ pub async fn serve(
     let admin = admin_socket.map(|socket| {
         let state = AdminState {
             readiness: Arc::clone(&readiness),
-            metrics,
+            metrics: Arc::clone(&metrics),
             refusals: Arc::clone(&refusals),
             commands,
         };
@@ -151,6 +151,7 @@ pub async fn serve(
         _ = stop.recv() => {}
         () = workers.failure() => {}
         () = refusals.summarise() => {}
+        () = generation::watch_memory(&current, &metrics) => {}
         // It ends with what is said to it.
         () = following.run(commanded, reload) => {}
     }

@@ -398,3 +398,32 @@ async fn question_that_cannot_be_meant_ends_with_code_2_and_says_what_to_write()
         .expect_code(2)
         .expect_words(&["did you mean `bind`"]);
 }
+
+#[tokio::test]
+async fn limits_of_a_route_are_told_and_maintenance_is_a_refusal() {
+    let pki = Pki::new();
+    let with_route = |route: &str| {
+        let routes = format!("routes = [{{ upstream = 'orders', {route} }}]");
+        setup(&pki).with(&routes)
+    };
+    let limited = with_route("rate = '600/m', max_body_bytes = '1KiB', body_timeout = '1h'");
+    let told = document(&limited, Some(&pki.client()), &[]).await;
+    assert_eq!(told["verdict"], "permitted");
+    let steps = told["steps"].as_array().unwrap();
+    let step = steps.iter().find(|step| step["step"] == "limits").unwrap();
+    assert_eq!(
+        step["text"],
+        "at most 600/m with bursts of 10 for each identity, and each source of anonymous callers: \
+         whether that is used up is not known here; a body of at most 1024 bytes; \
+         3600s between two pieces of a body"
+    );
+    let closed = with_route("maintenance = 'Back at six.'");
+    let told = document(&closed, Some(&pki.client()), &[]).await;
+    assert_eq!(told["verdict"], "refused");
+    assert_eq!(told["refusal"]["fault"], "proxy/policy/maintenance");
+    let last = told["steps"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["step"], "maintenance", "{told}");
+    let plain = document(&setup(&pki), Some(&pki.client()), &[]).await;
+    let steps = plain["steps"].as_array().unwrap();
+    assert!(steps.iter().all(|step| step["step"] != "limits"), "{plain}");
+}

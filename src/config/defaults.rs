@@ -110,6 +110,9 @@ pub(super) const ASSERTION_FIELD: HeaderName = HeaderName::from_static("x-client
 /// A URI is the only kind of name that says by itself in which domain it is good.
 pub(super) const ASSERTION_SUBJECT: &str = "{uri}";
 
+/// Clients that obey come back soon after the end of the work, and not all the time.
+pub(super) const MAINTENANCE_RETRY_AFTER: Duration = Duration::from_secs(60);
+
 /// Enough to see that a client keeps trying, and with what; what is left out is counted.
 pub(super) const REFUSALS_PER_MINUTE: NonZeroU32 = nonzero(10);
 

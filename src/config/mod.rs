@@ -43,6 +43,7 @@ mod problem;
 mod process;
 mod redirect;
 mod rewriting;
+mod route_limits;
 mod routes;
 mod rules;
 mod run_as;
@@ -74,11 +75,12 @@ pub use model::{
     AcceptedAssertions, Admin, Announcers, Bind, BundleId, Callers, ChainLimits, CipherSuite,
     ClientAuth, ClientPolicy, CookieChanges, CredentialSource, CrlCheck, CrowdLimits, Endpoint,
     EndpointAddress, FieldNames, FieldRule, FieldRules, HostPattern, KeyExchange, LayerMode,
-    Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
-    NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, PathForm,
-    Place, PoolPer, Protocol, Redirect, Rewriting, Route, Rule, RunAs, Says, Server, SessionLost,
-    SessionPer, Share, StatefulSessions, TlsVersion, TlsVersions, TrafficLimits, TrustBundle,
-    UnknownSni, Upstream, UpstreamHost, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
+    Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, Maintenance,
+    NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate,
+    PathForm, Place, PoolPer, Protocol, Rate, RatePer, Redirect, Rewriting, Route, RouteLimits,
+    Rule, RunAs, Says, Server, SessionLost, SessionPer, Share, StatefulSessions, TlsVersion,
+    TlsVersions, TrafficLimits, TrustBundle, UnknownSni, Upstream, UpstreamHost, UpstreamId,
+    UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

@@ -17,6 +17,7 @@ mod outcomes;
 mod peers;
 mod redirect;
 mod rewriting;
+mod route_limits;
 mod routes;
 mod rules;
 mod trust;
@@ -38,6 +39,7 @@ pub use outcomes::{Outcome, Outcomes};
 pub use peers::AcceptedAssertions;
 pub use redirect::Redirect;
 pub use rewriting::{CookieChanges, FieldRule, FieldRules, Rewriting};
+pub use route_limits::{Maintenance, Rate, RatePer, RouteLimits};
 pub use routes::{HostPattern, Route};
 pub use rules::{Callers, NamedRules, Rule, Says, Who, is_within};
 pub use trust::{CrlCheck, OnCrlFault, OnWithdrawal, Share, TrustBundle};
@@ -95,6 +97,8 @@ pub struct Server {
     /// The keys that seal session tickets, shared with other instances; `None`:
     /// keys of this process alone.
     pub session_ticket_keys: Option<Located<PathBuf>>,
+    /// With how much resident memory, in bytes, new work is refused; `None`: never.
+    pub max_memory: Option<u64>,
 }
 
 /// `[log]`: what is written where.

@@ -31,11 +31,13 @@ pub(super) fn server(section: &mut Section<'_>) -> Read<Server> {
         field.duration_within(least, most)
     });
     let session_ticket_keys = section.optional("session_ticket_keys", |field| field.path());
+    let max_memory = section.optional("max_memory", |field| field.size("64MiB", "1024GiB"));
     Ok(Server {
         workers: workers?.and_then(NonZeroUsize::new).unwrap_or_else(cores),
         drain_timeout: drain_timeout?,
         poll_interval: poll_interval?,
         session_ticket_keys: session_ticket_keys?,
+        max_memory: max_memory?,
     })
 }
 

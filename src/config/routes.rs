@@ -9,6 +9,7 @@ use super::model::{
 use super::names::{Names, name};
 use super::problem::Problem;
 use super::rewriting::{self, rewriting};
+use super::route_limits;
 use super::rules::rule;
 use super::section::{Field, Read, Section};
 use super::units::quoted;
@@ -60,6 +61,8 @@ fn route(section: &mut Section<'_>, member: &Field<'_>, ends: &Ends<'_>) -> Read
     let deny = section.optional("deny", rules);
     let allow = section.optional("allow", rules);
     let enforce = section.defaulted("enforce", true, |field| field.boolean());
+    let limits = route_limits::limits(section);
+    let maintenance = route_limits::maintenance(section);
     let upstream = section.required("upstream", |field| ends.upstream_names.resolve(field));
     let rewriting = rewriting(section);
     if let (Ok(listener), Some(field)) = (listener, &client_auth) {
@@ -75,6 +78,8 @@ fn route(section: &mut Section<'_>, member: &Field<'_>, ends: &Ends<'_>) -> Read
         deny: deny?.unwrap_or_default(),
         allow: allow?,
         enforce: enforce?,
+        limits: limits?,
+        maintenance: maintenance?,
         upstream: UpstreamId(upstream?),
         rewriting: rewriting?,
     };

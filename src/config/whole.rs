@@ -25,6 +25,7 @@ pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
             drain_timeout: defaults::DRAIN_TIMEOUT,
             poll_interval: defaults::POLL_INTERVAL,
             session_ticket_keys: None,
+            max_memory: None,
         },
         log: Log {
             format: LogFormat::Text,

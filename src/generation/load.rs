@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::secrets::{self, Exposed};
 use crate::config::{self, Config, Files, Problems, Seen};
-use crate::proxy::{self, Accepted, Records, Site};
+use crate::proxy::{self, Accepted, Quota, Records, Site};
 use crate::telemetry::{MetricNames, events};
 use crate::tls::{self, Material, RevocationListFacts, describe, unix_now};
 use crate::upstream::{self, Plan};
@@ -18,6 +18,7 @@ pub struct Loaded {
     material: Material,
     plans: Vec<Arc<Plan>>,
     accepted: Vec<Option<Arc<Accepted>>>,
+    quotas: Vec<Option<Arc<Quota>>>,
     exposed: Vec<Exposed>,
 }
 
@@ -46,7 +47,7 @@ impl Loaded {
     /// What it says about requests, as the generation of this number. The metrics
     /// of `records` count by [`metric_names`](Self::metric_names).
     pub(crate) fn site(&self, generation: u64, records: Records) -> Arc<Site> {
-        Arc::new(Site::new(
+        let site = Site::new(
             generation,
             Arc::clone(&self.config),
             self.plans.clone(),
@@ -56,7 +57,8 @@ impl Loaded {
                 self.accepted.clone(),
             ),
             records,
-        ))
+        );
+        Arc::new(site.going_on_with(self.quotas.clone()))
     }
 
     /// What is counted of it.
@@ -314,6 +316,7 @@ fn load_through(
         .map_err(|found| problems.extend(found))
         .ok();
     let config = Arc::new(draft.finish(problems)?);
+    let quotas = proxy::quotas(&config, former.map_or(&[][..], |former| &former.quotas));
     let exposed = secrets::exposed(&config, files);
     Ok(Loaded {
         config,
@@ -321,5 +324,6 @@ fn load_through(
         material: material.unwrap_or_default(),
         plans: plans.unwrap_or_default(),
         accepted: accepted.unwrap_or_default(),
+        quotas,
     })
 }

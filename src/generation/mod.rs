@@ -11,6 +11,7 @@
 
 mod answers;
 mod load;
+mod memory;
 mod publish;
 mod reload;
 mod secrets;
@@ -33,6 +34,7 @@ use crate::telemetry::{AccessLog, LogControl, Metrics, Refusals, events};
 
 use answers::Answers;
 pub use load::Loaded;
+pub(crate) use memory::watch as watch_memory;
 use publish::Publishing;
 pub use publish::StartError;
 pub(crate) use publish::announce;

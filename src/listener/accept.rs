@@ -17,7 +17,10 @@ use super::sockets::{NewSocket, SocketId};
 use super::strike::Strike;
 use super::worker::{Current, Worker};
 use crate::config::{Listener, ListenerId};
-use crate::telemetry::{SocketFile, Source, Sparing, events};
+use crate::telemetry::{SocketFile, Source, Sparing, events, unreserved};
+
+/// How often an accept loop that holds back for want of memory looks again.
+const MEMORY_PAUSE: Duration = Duration::from_millis(250);
 
 /// Accepts on `socket` for as long as it is polled, and deals out what comes.
 ///
@@ -51,6 +54,9 @@ async fn accept_all(
     let say = |full_of: Full| say_full(&worker, id, &full, full_of);
     let mut resized = slots.resized();
     while let Some((mut slot, mut turn)) = slots.take(&say).await {
+        while is_short_of_memory(&worker) {
+            tokio::time::sleep(MEMORY_PAUSE).await;
+        }
         let next = tokio::select! {
             biased;
             // The slot, or the turn, may be one too many now.
@@ -188,6 +194,12 @@ fn say_full(worker: &Worker, socket: SocketId, said: &Cell<Sparing>, full: Full)
     }
 }
 
+/// Whether connections are to wait in the kernel for want of memory.
+fn is_short_of_memory(worker: &Worker) -> bool {
+    let current = worker.current();
+    current.site().metrics().memory().is_short()
+}
+
 /// What the listener is called now.
 fn listener_name(worker: &Worker, socket: SocketId) -> String {
     let current = worker.current();
@@ -220,11 +232,13 @@ impl Listening {
         match self {
             Self::Tcp(listening) => {
                 let (socket, address) = poll_fn(|cx| listening.poll_accept(cx)).await?;
-                Ok((ArrivedSocket::Tcp(socket.into_std()?), Some(address)))
+                let socket = unreserved(socket)?.into_std()?;
+                Ok((ArrivedSocket::Tcp(socket), Some(address)))
             }
             Self::Unix(listening, _) => {
                 let (socket, _) = poll_fn(|cx| listening.poll_accept(cx)).await?;
-                Ok((ArrivedSocket::Unix(socket.into_std()?), None))
+                let socket = unreserved(socket)?.into_std()?;
+                Ok((ArrivedSocket::Unix(socket), None))
             }
         }
     }

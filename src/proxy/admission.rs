@@ -6,17 +6,22 @@
 //! what is permitted in one reading must not be served in another. So it is with
 //! a method whose case a service may fold, or for which it may take a header field.
 
+use std::num::NonZeroU32;
+
 use http::request;
 
 use super::caller::Caller;
 use super::exchange::Exchange;
-use super::fault::Fault;
+use super::fault::{Fault, Kind, Phase, Side};
 use super::handle::Proxy;
 use super::party::Party;
 use super::readings;
 use super::target::Target;
 use crate::config::Route;
 use crate::policy::{self, Facts, Permit};
+
+/// Memory comes back when requests end; it is looked at once a second.
+const RETRY_AFTER_SHORTAGE: u32 = 5;
 
 /// What a decision on a request is made from.
 pub(super) fn facts<'a>(
@@ -39,6 +44,23 @@ pub(super) fn facts<'a>(
 }
 
 impl Proxy {
+    /// Sees that there is memory for more work.
+    pub(super) fn check_room(&self, exchange: &Exchange) -> Result<(), Fault> {
+        if !self.site().metrics().memory().is_short() {
+            return Ok(());
+        }
+        exchange.struck("max_memory");
+        Err(Fault {
+            retry_after: NonZeroU32::new(RETRY_AFTER_SHORTAGE),
+            ..Fault::new(
+                Side::Proxy,
+                Phase::RequestHead,
+                Kind::Overloaded,
+                "the process holds more memory than server.max_memory",
+            )
+        })
+    }
+
     /// Sees that every other reading of the path takes the route with this index.
     pub(super) fn check_routes(
         &self,

@@ -14,11 +14,10 @@ use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::handle::{Passing, Proxy, Way};
 use super::outbound;
-use super::pace::Excess;
 use super::party::Party;
 use super::request_body::{Kept, RequestBody};
 use super::tunnel;
-use crate::config::{Protocol, UpstreamId};
+use crate::config::Protocol;
 use crate::upstream::{Answer, Plan, SendFault, UpstreamRequest};
 
 /// A permitted request whose head is ready to go up.
@@ -71,15 +70,10 @@ impl Proxy {
         let now = exchange.started();
         let mut authentication =
             Authentication::of(party.peer(), upstream, (&head, &way.authority), now);
-        let limits = self.body_limits(caller);
-        // Before anything of it goes up, if its length is told.
-        if ready.incoming.size_hint().lower() > limits.most {
-            return Err(Excess::TooLarge.into());
-        }
         let mut body = RequestBody::new(
             ready.incoming,
             (self.site().trailer_fields(), caller.field_names()),
-            limits,
+            self.body_limits(caller, exchange),
             exchange.received(),
         );
         let upgrade = fit(
@@ -148,17 +142,24 @@ impl Proxy {
             None => Request::from_parts(*head, body),
         };
         let owner = owner((sending.caller, sending.party), upstream.plan().pool_per());
-        let request =
-            UpstreamRequest::new(way.permit.clone(), request, sending.upgrade).owned_by(owner);
+        let request = UpstreamRequest::new(way.permit.clone(), request, sending.upgrade)
+            .owned_by(owner)
+            .answered_within(self.limits_of(exchange).and_then(|it| it.response_timeout));
         upstream
             .send(request, exchange.started())
             .await
-            .map_err(|fault| self.unanswered(way.upstream, &fault, exchange))
+            .map_err(|fault| self.unanswered(sending, &fault, exchange))
     }
 
     /// A fault of the upstream, or of the body that was on its way to it.
-    fn unanswered(&self, id: UpstreamId, fault: &SendFault, exchange: &mut Exchange) -> Fault {
-        if let (Ok(upstream), Some(endpoint)) = (self.upstream(id), &fault.endpoint) {
+    fn unanswered(
+        &self,
+        sending: &Sending<'_>,
+        fault: &SendFault,
+        exchange: &mut Exchange,
+    ) -> Fault {
+        let upstream = self.upstream(sending.way.upstream);
+        if let (Ok(upstream), Some(endpoint)) = (upstream, &fault.endpoint) {
             let index = upstream
                 .plan()
                 .endpoints()

@@ -282,6 +282,12 @@ impl Exchange {
         );
     }
 
+    /// A limit ended it that its kind of fault does not tell. Its line says it.
+    pub(super) fn struck(&self, limit: &'static str) {
+        let metrics = &self.ledger.metrics;
+        let _left_out = metrics.listener(self.listener.0).limit_struck(limit);
+    }
+
     /// The place of its route in the config, once it has one.
     pub(super) fn route(&self) -> Option<usize> {
         self.route

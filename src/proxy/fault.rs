@@ -1,6 +1,8 @@
 //! Why a request did not go as its caller wished, and what the caller is told.
 
 use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use http::StatusCode;
 
@@ -20,6 +22,10 @@ pub struct Fault {
     pub cause: String,
     /// What to do about it, where more is known than its kind; see [`Self::remedy`].
     pub(super) own_remedy: Option<String>,
+    /// After how many seconds the caller may come again, where that is known.
+    pub(super) retry_after: Option<NonZeroU32>,
+    /// What the caller is told beside the status and the reference.
+    pub(super) told: Option<Arc<str>>,
 }
 
 /// Who ended a request.
@@ -97,6 +103,8 @@ pub enum Kind {
     DeniedByRule,
     /// The body has no length, and the upstream takes none without one.
     LengthRequired,
+    /// The route is in maintenance, and not served.
+    Maintenance,
     /// The head breaks a rule of HTTP, or could be read in two ways.
     Malformed,
     /// This method is not served (CONNECT, TRACE).
@@ -109,6 +117,10 @@ pub enum Kind {
     TooManyFields,
     /// Both sides of a changed protocol were silent for too long.
     TunnelIdle,
+    /// There is more work than can be taken on.
+    Overloaded,
+    /// The caller has sent more requests than the rate of the route permits.
+    RateExceeded,
     /// The upstream closed before its response was complete.
     UpstreamLost,
     /// The upstream's response is not HTTP.
@@ -136,6 +148,8 @@ impl Fault {
             kind,
             cause: cause.into(),
             own_remedy: None,
+            retry_after: None,
+            told: None,
         }
     }
 
@@ -148,6 +162,14 @@ impl Fault {
     /// A request head that is refused.
     pub(super) fn malformed(cause: impl Into<String>) -> Self {
         Self::new(Side::Downstream, Phase::RequestHead, Kind::Malformed, cause)
+    }
+
+    /// After how many seconds the caller may come again. Whatever is not served
+    /// for want of something says so.
+    pub fn retry_after(&self) -> Option<NonZeroU32> {
+        let unavailable = self.status() == Some(StatusCode::SERVICE_UNAVAILABLE);
+        self.retry_after
+            .or_else(|| unavailable.then_some(NonZeroU32::MIN))
     }
 
     /// A denial by policy.
@@ -210,8 +232,13 @@ impl Fault {
             Kind::BodyTimeout | Kind::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Kind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::ConnectTimeout | Kind::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Cut | Kind::Exhausted | Kind::TunnelIdle => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Cut
+            | Kind::Exhausted
+            | Kind::Maintenance
+            | Kind::Overloaded
+            | Kind::TunnelIdle => StatusCode::SERVICE_UNAVAILABLE,
             Kind::LengthRequired => StatusCode::LENGTH_REQUIRED,
+            Kind::RateExceeded => StatusCode::TOO_MANY_REQUESTS,
             Kind::MethodNotServed => StatusCode::NOT_IMPLEMENTED,
             Kind::NoRoute => StatusCode::NOT_FOUND,
             Kind::AssertionUnsigned
@@ -229,7 +256,7 @@ impl Fault {
     /// Whether the connection ends with it: nobody can know any more where the
     /// next request begins, or the next one would be refused as well.
     pub fn ends_connection(&self) -> bool {
-        self.side == Side::Downstream
+        self.side == Side::Downstream || self.kind == Kind::Overloaded
     }
 }
 
@@ -240,6 +267,7 @@ impl Kind {
             Self::BodyTimeout => Some("body_timeout"),
             Self::BodyTooLarge => Some("max_body_bytes"),
             Self::BodyTooSlow => Some("min_body_rate"),
+            Self::RateExceeded => Some("rate"),
             Self::TooManyFields => Some("max_fields"),
             Self::TunnelIdle => Some("tunnel_idle_timeout"),
             _ => None,
@@ -297,11 +325,14 @@ impl Kind {
             Self::Cut => "cut",
             Self::DeniedByRule => "denied_by_rule",
             Self::LengthRequired => "length_required",
+            Self::Maintenance => "maintenance",
             Self::Malformed => "malformed",
             Self::Exhausted => "exhausted",
             Self::MethodNotServed => "method_not_served",
             Self::NoRuleMatched => "no_rule_matched",
             Self::NoRoute => "no_route",
+            Self::Overloaded => "overloaded",
+            Self::RateExceeded => "rate_exceeded",
             Self::UpstreamLost => "upstream_lost",
             Self::UpstreamMalformed => "upstream_malformed",
             Self::UpstreamHandshake => "upstream_handshake",

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -223,6 +223,7 @@ impl Caller {
         let proxy = self.proxy();
         field_names::check(&head.headers, self.field_names())?;
         paths::settle(self.path_form(), head)?;
+        proxy.check_room(exchange)?;
         let party = self.party(&mut head.headers)?;
         exchange.is_for(&party);
         let way = match proxy.admit((self, &party), head, exchange)? {
@@ -243,6 +244,7 @@ impl Caller {
             rewriting: proxy.site.rewriting(exchange.route()),
         }
         .write(head, &way.authority)?;
+        proxy.check_rate(self, &party, exchange)?;
         Ok(Readied::OnItsWay(Passing {
             way,
             party,
@@ -307,6 +309,7 @@ impl Proxy {
                 None => fault,
             }
         })?;
+        self.check_served((caller, route), head, exchange)?;
         let authority = target_authority(&target)?;
         Ok(Admitted::OnItsWay(Way {
             upstream: route.upstream,
@@ -333,7 +336,7 @@ impl Proxy {
         let status = response.status();
         exchange.status(status);
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            let limits = self.body_limits(caller);
+            let limits = self.body_limits(caller, &exchange);
             self.rewrite_back(response.headers_mut(), asked.as_ref(), &exchange);
             let response = (response, web_socket);
             return switch(caller.downstream(), (response, changed), limits, exchange);
@@ -348,7 +351,7 @@ impl Proxy {
         headers::strip_response(response.headers_mut());
         self.rewrite_back(response.headers_mut(), asked.as_ref(), &exchange);
         headers::settle_vary(response.headers_mut(), caller.site().identity_fields());
-        let limit = self.body_limits(caller).timeout;
+        let limit = self.body_limits(caller, &exchange).timeout;
         let (mut head, body) = response.into_parts();
         // What came with the response for that side of the connection stays there.
         head.extensions.clear();
@@ -377,13 +380,6 @@ impl Proxy {
                 Kind::NoRoute,
                 "the route has no upstream",
             )
-        })
-    }
-
-    pub(super) fn body_limits(&self, caller: &Caller) -> BodyLimits {
-        let listener = self.site.config().listener(caller.listener());
-        listener.map_or(BodyLimits::NOTHING, |listener| {
-            BodyLimits::of(&listener.limits)
         })
     }
 }
@@ -488,13 +484,16 @@ fn unreadable(what: &str) -> Fault {
 /// under which the log has the cause.
 fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
     let status = fault.status().unwrap_or(StatusCode::BAD_GATEWAY);
+    let told = exchange.explanation().or(fault.told.as_deref());
     let text = format!(
-        "{} {}\nreference: {}\n{}",
+        "{} {}\nreference: {}\n{}{}",
         status.as_u16(),
         status.canonical_reason().unwrap_or_default(),
         exchange.id(),
-        exchange.explanation().unwrap_or_default()
+        told.unwrap_or_default(),
+        fault.told.as_ref().map_or("", |_| "\n"),
     );
+    let retry_after = fault.retry_after();
     // HTTP/2 has no such field; its streams end one by one.
     let close = fault.ends_connection() && !exchange.is_http2();
     exchange.status(status);
@@ -520,6 +519,9 @@ fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> 
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
+    if let Some(seconds) = retry_after {
+        headers.insert(RETRY_AFTER, seconds.get().into());
+    }
     if close {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

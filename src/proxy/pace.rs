@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::fault::{Fault, Kind, Phase, Side};
-use crate::config::Limits;
+use crate::config::{Limits, RouteLimits};
 
 /// What bounds the bodies of one listener.
 #[derive(Clone, Copy, Debug)]
@@ -82,11 +82,14 @@ impl BodyLimits {
         tunnel_idle: Duration::ZERO,
     };
 
-    pub(super) fn of(limits: &Limits) -> Self {
+    /// `own`: what the route says in place of its listener.
+    pub(super) fn of(limits: &Limits, own: Option<&RouteLimits>) -> Self {
+        let timeout = own.and_then(|own| own.body_timeout);
+        let most = own.and_then(|own| own.max_body_bytes);
         Self {
-            timeout: limits.body_timeout,
+            timeout: timeout.unwrap_or(limits.body_timeout),
             rate: limits.traffic.body_rate,
-            most: limits.traffic.body_bytes.get(),
+            most: most.unwrap_or(limits.traffic.body_bytes).get(),
             tunnel_idle: limits.traffic.tunnel_idle_timeout,
         }
     }
@@ -95,8 +98,8 @@ impl BodyLimits {
 impl fmt::Display for Excess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Stalled => "no piece of the request body within limits.body_timeout",
-            Self::TooLarge => "the request body is larger than limits.max_body_bytes",
+            Self::Stalled => "no piece of the request body within body_timeout",
+            Self::TooLarge => "the request body is larger than max_body_bytes",
             Self::TooSlow => {
                 "the request body came more slowly than limits.min_body_rate, while the client was waited for"
             }

@@ -54,6 +54,9 @@ impl Kind {
             | Self::CredentialRefused
             | Self::Cut
             | Self::Exhausted
+            | Self::Maintenance
+            | Self::Overloaded
+            | Self::RateExceeded
             | Self::ResponseTimeout
             | Self::SessionLost
             | Self::TooManyFields
@@ -71,10 +74,10 @@ impl Kind {
         match self {
             Self::BodyBroken => "see the client's own log: its request ended before it was whole",
             Self::BodyTimeout => {
-                "see what holds the body up; limits.body_timeout of the listener is the bound"
+                "see what holds the body up; body_timeout of the route, or of the limits of the listener, is the bound"
             }
             Self::BodyTooLarge => {
-                "have the client send less at one time, or raise limits.max_body_bytes of the listener"
+                "have the client send less at one time, or raise max_body_bytes of the route, or of the limits of the listener"
             }
             Self::BodyTooSlow => {
                 "see what holds the client up; if it sends little and seldom by its nature, give it a listener with a lower limits.min_body_rate and a longer limits.body_timeout"
@@ -89,8 +92,17 @@ impl Kind {
             }
             Self::Cut => "send it again; more time to end is given by server.drain_timeout",
             Self::Exhausted => "allow the process more open files (LimitNOFILE, ulimit -n)",
+            Self::Maintenance => {
+                "send it again later; take maintenance out of the route when the work is done"
+            }
+            Self::Overloaded => {
+                "send it again later; see what holds the work up, or give it more room"
+            }
+            Self::RateExceeded => {
+                "send fewer, and again when Retry-After is over; or raise rate or burst of the route"
+            }
             Self::ResponseTimeout => {
-                "see what the service waits for, or raise response_timeout of the upstream"
+                "see what the service waits for, or raise response_timeout of the route or the upstream"
             }
             Self::TooManyFields => {
                 "have the client send fewer fields, or raise limits.max_fields of the listener"

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 
 use super::accepted::Accepted;
+use super::quota::{Quota, quotas};
 use super::rewrite::Rewriting;
 use super::route::Routes;
 use super::tally::Tally;
@@ -23,6 +24,8 @@ pub struct Site {
     config: Arc<Config>,
     /// For each route: what its rules decided.
     tallies: Vec<Tally>,
+    /// For each route with a rate: what its callers have used up.
+    quotas: Vec<Option<Arc<Quota>>>,
     routes: Routes,
     /// For each route: what it changes in requests and responses.
     rewritings: Vec<Option<Rewriting>>,
@@ -100,6 +103,7 @@ impl Site {
         let rewritings = rewritings.collect();
         Self {
             generation,
+            quotas: quotas(&config, &[]),
             config,
             tallies,
             routes,
@@ -114,6 +118,12 @@ impl Site {
             metrics,
             refusals,
         }
+    }
+
+    /// Goes on with what callers have used up, in the order of the routes.
+    #[must_use]
+    pub fn going_on_with(self, quotas: Vec<Option<Arc<Quota>>>) -> Self {
+        Self { quotas, ..self }
     }
 
     /// Its number, counted from 1.
@@ -134,6 +144,11 @@ impl Site {
     /// What a route changes in requests and responses; `None`: nothing.
     pub(super) fn rewriting(&self, route: Option<usize>) -> Option<&Rewriting> {
         self.rewritings.get(route?)?.as_ref()
+    }
+
+    /// What the callers of a route have used up; `None`: it has no rate.
+    pub(super) fn quota(&self, route: usize) -> Option<&Quota> {
+        self.quotas.get(route)?.as_deref()
     }
 
     /// The TLS side of a listener; `None` for a plaintext one.

@@ -54,6 +54,12 @@ events! {
     /// asking for more than the config allows. Each limit of each listener and
     /// upstream has at most one line in 10 s; `left_out` counts the rest.
     LIMIT_STRUCK = "limit.struck";
+    /// The process holds more memory than `server.max_memory`: new work is refused.
+    MEMORY_SHORT = "memory.short";
+    /// It does not any more, or what it holds is free: work is taken again.
+    MEMORY_ENOUGH = "memory.enough";
+    /// The system does not say how much memory the process holds.
+    MEMORY_UNKNOWN = "memory.unknown";
     /// A new generation of trust, certificates and policy is in force.
     GENERATION = "generation.published";
     /// A signal had the files looked at, and nothing has changed.

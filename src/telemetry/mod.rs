@@ -24,6 +24,7 @@ pub mod events;
 pub mod log;
 pub mod metrics;
 
+mod descriptors;
 mod line;
 mod reference;
 mod refusals;
@@ -34,6 +35,7 @@ mod writer;
 
 pub use access::{AccessLog, AccessLogGuard, AccessRecord};
 pub use admin::{AdminAnswer, AdminCommand, AdminRequest, AdminSocket, AdminState, Readiness};
+pub use descriptors::unreserved;
 pub use log::{Format, Level, LogControl};
 pub use metrics::{MetricNames, Metrics};
 pub use reference::{MalformedReference, ReferenceId, ReferenceIds};

@@ -4,11 +4,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::fault::{SendFault, SendFaultKind};
 use super::plan::Plan;
 use crate::config::{Endpoint, EndpointAddress, Protocol};
+use crate::telemetry::unreserved;
 use crate::tls::{Socket, Stream, UpstreamHandshakeError};
 
 /// The most addresses of one name that are tried.
@@ -29,7 +30,12 @@ async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> 
     let refused = |e: io::Error| SendFault::of_connect(&e);
     let (socket, host) = match &endpoint.address {
         EndpointAddress::Unix(path) => (
-            Socket::Unix(UnixStream::connect(path).await.map_err(refused)?),
+            Socket::Unix(
+                UnixStream::connect(path)
+                    .await
+                    .and_then(unreserved)
+                    .map_err(refused)?,
+            ),
             "localhost",
         ),
         EndpointAddress::Tcp { host, port } => {
@@ -82,7 +88,7 @@ async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> 
 /// that one which answers nothing does not stand in the way of the others.
 async fn connect_tcp(host: &str, port: u16, time: Duration) -> Result<TcpStream, SendFault> {
     if let Ok(address) = host.parse::<IpAddr>() {
-        return TcpStream::connect(SocketAddr::new(address, port))
+        return connect_to(SocketAddr::new(address, port))
             .await
             .map_err(|e| SendFault::of_connect(&e));
     }
@@ -94,7 +100,7 @@ async fn connect_tcp(host: &str, port: u16, time: Duration) -> Result<TcpStream,
     let share = time / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut last = SendFault::plain(SendFaultKind::Resolve, format!("{host} has no address"));
     for address in addresses {
-        last = match tokio::time::timeout(share, TcpStream::connect(address)).await {
+        last = match tokio::time::timeout(share, connect_to(address)).await {
             Ok(Ok(socket)) => return Ok(socket),
             Ok(Err(e)) => SendFault::of_connect(&e),
             Err(_) => SendFault::plain(
@@ -104,4 +110,14 @@ async fn connect_tcp(host: &str, port: u16, time: Duration) -> Result<TcpStream,
         };
     }
     Err(last)
+}
+
+/// A connection to one address. Before there is one to wait for, its socket is
+/// seen to be none of those that are kept back.
+async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    unreserved(socket?)?.connect(address).await
 }

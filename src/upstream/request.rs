@@ -1,6 +1,7 @@
 //! A request on its way up, with the permit that allowed it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::{Method, Request};
 
@@ -18,6 +19,7 @@ pub struct UpstreamRequest<B> {
     upload: Option<Rc<Upload>>,
     upgrade: bool,
     owner: Owner,
+    response_timeout: Option<Duration>,
 }
 
 impl<B: UploadBody> UpstreamRequest<B> {
@@ -33,6 +35,7 @@ impl<B: UploadBody> UpstreamRequest<B> {
             upload,
             upgrade,
             owner: Owner::Shared,
+            response_timeout: None,
         }
     }
 
@@ -40,6 +43,20 @@ impl<B: UploadBody> UpstreamRequest<B> {
     #[must_use]
     pub fn owned_by(self, owner: Owner) -> Self {
         Self { owner, ..self }
+    }
+
+    /// Has the upstream so long for the response's head; `None`: as long as the
+    /// upstream itself is given.
+    #[must_use]
+    pub fn answered_within(self, response_timeout: Option<Duration>) -> Self {
+        Self {
+            response_timeout,
+            ..self
+        }
+    }
+
+    pub(super) fn response_timeout(&self) -> Option<Duration> {
+        self.response_timeout
     }
 
     pub(super) fn owner(&self) -> Owner {

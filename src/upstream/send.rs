@@ -166,6 +166,7 @@ impl<B: UploadBody> Upstream<B> {
         let copyable = !upgrade && request.is_copyable();
         let idempotent = request.is_idempotent();
         let owner = request.owner();
+        let limit = request.response_timeout();
         let (mut request, upload) = request.into_parts();
         let mut manner = Manner {
             upload: upload.as_ref(),
@@ -175,7 +176,7 @@ impl<B: UploadBody> Upstream<B> {
             now,
             owner,
             pooled: !upgrade,
-            limit: self.plan.response_timeout(),
+            limit: limit.unwrap_or_else(|| self.plan.response_timeout()),
         };
         let mut tried = Vec::new();
         let mut last = None;

@@ -334,6 +334,22 @@ impl Proxy {
         digits.parse().unwrap()
     }
 
+    /// Kills it as the system does (SIGKILL), and starts it again in the same
+    /// folder, with what `change` says.
+    pub(crate) async fn killed_and_started_again(mut self, change: &str) -> Self {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let folder = std::mem::replace(&mut self.folder, TempDir::new().unwrap());
+        let config = std::fs::read_to_string(folder.path().join("countersign.toml")).unwrap();
+        let setup = Setup {
+            folder,
+            config: config.parse().unwrap(),
+            config_path: "countersign.toml",
+            launcher: None,
+        };
+        setup.with(change).start().await
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)

@@ -47,6 +47,8 @@ fn refused_at(account: &Account<'_>) -> &'static str {
         Some(Kind::AuthorityNotServed) => "host",
         Some(Kind::NoRoute) => "route",
         Some(Kind::CertificateRequired | Kind::DeniedByRule | Kind::NoRuleMatched) => "rule",
+        Some(Kind::Maintenance) => "maintenance",
+        Some(Kind::BodyTooLarge | Kind::RateExceeded) => "limits",
         Some(Kind::CredentialMissing) => "message_layer",
         Some(Kind::AssertionMissing | Kind::AssertionTooLarge | Kind::AssertionUnsigned) => {
             "attribute_layer"
@@ -265,6 +267,12 @@ impl Way<'_, '_> {
                     is_refused: true,
                     text,
                 }));
+        }
+        if route.maintenance.is_some() {
+            self.step("maintenance", "");
+        }
+        if let Some(limits) = words::limits(route) {
+            self.step("limits", limits);
         }
         let Some((upstream, plan)) = account.upstream() else {
             return;

@@ -6,8 +6,8 @@ use rustls_pki_types::UnixTime;
 
 use super::account::Account;
 use crate::config::{
-    Config, CredentialSource, HostPattern, LayerMode, Protocol, Route, Rule, RunAs, Upstream,
-    UpstreamTls, UpstreamTrust,
+    Config, CredentialSource, HostPattern, LayerMode, Protocol, RatePer, Route, Rule, RunAs,
+    Upstream, UpstreamTls, UpstreamTrust,
 };
 use crate::generation::moment;
 use crate::identity::{CertificateNames, Names};
@@ -152,6 +152,26 @@ pub(super) fn rule(account: &Account<'_>, route: &Route) -> String {
         (None, None) if route.requires_certificate => "every caller with a certificate".to_owned(),
         (None, None) => "every caller that the listener accepts".to_owned(),
     }
+}
+
+/// What bounds the requests of a route; `None`: nothing of its own.
+pub(super) fn limits(route: &Route) -> Option<String> {
+    let limits = &route.limits;
+    let rate = limits.rate.map(|rate| {
+        let whom = match rate.per {
+            RatePer::Identity => "identity, and each source of anonymous callers",
+            RatePer::Source => "source",
+        };
+        format!("at most {rate} for each {whom}: whether that is used up is not known here")
+    });
+    let size = limits.max_body_bytes;
+    let size = size.map(|most| format!("a body of at most {most} bytes"));
+    let head = limits.response_timeout;
+    let head = head.map(|time| format!("{time:?} for the head of the response"));
+    let body = limits.body_timeout;
+    let body = body.map(|time| format!("{time:?} between two pieces of a body"));
+    let all: Vec<_> = [rate, size, head, body].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// The rule that logs name so, as the config has it; `None`: the name is that of

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ListenerId, Place, Rewriting, Rule, UpstreamId};
+use super::{ListenerId, Maintenance, Place, Rewriting, RouteLimits, Rule, UpstreamId};
 
 /// `[[routes]]`: which requests go to which upstream, and who may send them.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,6 +25,10 @@ pub struct Route {
     pub allow: Option<Vec<Rule>>,
     /// `false`: what the route would refuse is noted, and let through.
     pub enforce: bool,
+    /// What bounds its requests.
+    pub limits: RouteLimits,
+    /// What it answers by itself; `None`: it is served.
+    pub maintenance: Option<Maintenance>,
     /// Where permitted requests go.
     pub upstream: UpstreamId,
     /// What is changed in them, and in their responses.

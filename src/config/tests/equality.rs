@@ -127,6 +127,11 @@ const OTHERS: &[(&str, &str)] = &[
     ("0s\"", "1s\""),
     ("2KiB", "1KiB"),
     ("64KiB", "63KiB"),
+    ("512MiB", "511MiB"),
+    ("10MiB", "11MiB"),
+    ("100/s", "100/m"),
+    ("\"source\"", "\"identity\""),
+    ("at six", "at five"),
     ("30m", "29m"),
     ("302 /login", "302 /start"),
     ("1GiB", "2GiB"),
@@ -221,7 +226,10 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         ("client_auth", _) if is_on => vec![line("\"want\"")],
         ("client_auth", "\"want\"") => vec![line("\"require\"")],
         ("client_auth", _) => vec![String::new()],
-        ("max_connections" | "max_sessions" | "refusals_per_minute" | "workers", number) => {
+        (
+            "burst" | "max_connections" | "max_sessions" | "refusals_per_minute" | "workers",
+            number,
+        ) => {
             vec![line(&format!("1{number}"))]
         }
         // Half as many: the share of one is at most what all have.

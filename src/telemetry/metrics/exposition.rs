@@ -252,6 +252,28 @@ impl All {
         Ok(())
     }
 
+    /// Nothing, unless somebody looks.
+    fn encode_memory(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        if self.memory.resident() == 0 {
+            return Ok(());
+        }
+        out.encode_descriptor(
+            "countersign_memory_short",
+            "Whether new work is refused since the process holds more than server.max_memory",
+            None,
+            MetricType::Gauge,
+        )?
+        .encode_gauge(&u64::from(self.memory.is_short()))?;
+        // The name that every client library gives it, without a prefix.
+        out.encode_descriptor(
+            "process_resident_memory_bytes",
+            "Resident memory of the process, in bytes",
+            None,
+            MetricType::Gauge,
+        )?
+        .encode_gauge(&self.memory.resident())
+    }
+
     fn encode_process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         if let Some(peers) = self.peers_known.get() {
             out.encode_descriptor(
@@ -272,6 +294,7 @@ impl All {
             &self.access_log.get().map_or(0, AccessLog::dropped),
             None,
         )?;
+        self.encode_memory(out)?;
         out.encode_descriptor(
             "countersign_build",
             "The version that runs",

@@ -27,6 +27,7 @@ use super::access::AccessLog;
 mod counters;
 mod exposition;
 mod in_force;
+mod memory;
 mod strikes;
 
 pub use counters::ReasonCounts;
@@ -36,6 +37,7 @@ pub use in_force::{
     AnchorUse, CertificateExpiry, CertificateKind, ReloadOutcome, RevocationListExpiry,
     UnenforcedLists, Uses,
 };
+pub use memory::Memory;
 use strikes::Strikes;
 
 /// The names by which things are counted, in the order of their indices.
@@ -130,6 +132,7 @@ impl Metrics {
                 routes: Named::default(),
                 upstreams: Named::default(),
                 in_force: InForce::default(),
+                memory: Memory::default(),
                 peers_known: OnceLock::new(),
                 access_log: OnceLock::new(),
                 started: since_1970.unwrap_or_default(),
@@ -155,6 +158,11 @@ impl Metrics {
             upstreams: all.upstreams.view(names.upstreams, Arc::default()),
             all,
         })
+    }
+
+    /// The memory of the process.
+    pub fn memory(&self) -> &Memory {
+        &self.all.memory
     }
 
     /// The counters of the listener with this index. For an index beyond the
@@ -407,6 +415,7 @@ struct All {
     listeners: Named<ListenerMetrics>,
     routes: Named<RouteMetrics>,
     upstreams: Named<UpstreamMetrics>,
+    memory: Memory,
     in_force: InForce,
     peers_known: OnceLock<Gauge>,
     access_log: OnceLock<AccessLog>,
