@@ -21,6 +21,7 @@
 
 mod answer;
 pub mod assertion;
+mod attempt;
 mod balance;
 mod body;
 mod connect;
