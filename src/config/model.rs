@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod client_policy;
+mod delivery;
 mod listeners;
 mod outbound;
 mod outcomes;
@@ -19,6 +20,7 @@ mod trust;
 mod upstreams;
 
 pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
+pub use delivery::{Buffering, Capacity, Delivery, Retries, RetryOn};
 pub use listeners::{
     CipherSuite, ClientAuth, KeyExchange, Limits, Listener, ListenerTls, OwnCertificate, Protocol,
     TlsVersion, TlsVersions,

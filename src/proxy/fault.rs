@@ -93,12 +93,16 @@ pub enum Kind {
     DeniedByRule,
     /// The head breaks a rule of HTTP, or could be read in two ways.
     Malformed,
+    /// The body has no length, and the upstream takes none without.
+    LengthRequired,
     /// This method is not served (CONNECT, TRACE).
     MethodNotServed,
     /// No `allow` entry matches the caller.
     NoRuleMatched,
     /// No route matches the request.
     NoRoute,
+    /// Something has as much to do as it may have at one time.
+    Overloaded,
     /// The upstream closed before its response was complete.
     UpstreamLost,
     /// The upstream's response is not HTTP.
@@ -166,6 +170,7 @@ impl Fault {
                 (Side::Upstream, Phase::ResponseHead, Kind::UpstreamMalformed)
             }
             SendFaultKind::NotAsked => (Side::Upstream, Phase::Connect, Kind::UpstreamNotAsked),
+            SendFaultKind::Overloaded => (Side::Proxy, Phase::Connect, Kind::Overloaded),
             SendFaultKind::Resolve => (Side::Upstream, Phase::Connect, Kind::UpstreamUnresolved),
             SendFaultKind::ResponseTimeout => {
                 (Side::Upstream, Phase::ResponseHead, Kind::ResponseTimeout)
@@ -197,7 +202,8 @@ impl Fault {
             }
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::ConnectTimeout | Kind::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Cut | Kind::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Cut | Kind::Exhausted | Kind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Kind::MethodNotServed => StatusCode::NOT_IMPLEMENTED,
             Kind::NoRoute => StatusCode::NOT_FOUND,
             Kind::AssertionUnsigned
@@ -268,9 +274,11 @@ impl Kind {
             Self::DeniedByRule => "denied_by_rule",
             Self::Malformed => "malformed",
             Self::Exhausted => "exhausted",
+            Self::LengthRequired => "length_required",
             Self::MethodNotServed => "method_not_served",
             Self::NoRuleMatched => "no_rule_matched",
             Self::NoRoute => "no_route",
+            Self::Overloaded => "overloaded",
             Self::UpstreamLost => "upstream_lost",
             Self::UpstreamMalformed => "upstream_malformed",
             Self::UpstreamHandshake => "upstream_handshake",

@@ -49,6 +49,8 @@ impl Kind {
             | Self::CredentialRefused
             | Self::Cut
             | Self::Exhausted
+            | Self::LengthRequired
+            | Self::Overloaded
             | Self::ResponseTimeout
             | Self::SessionLost
             | Self::UpstreamHandshake
@@ -76,6 +78,12 @@ impl Kind {
             }
             Self::Cut => "send it again; more time to end is given by server.drain_timeout",
             Self::Exhausted => "allow the process more open files (LimitNOFILE, ulimit -n)",
+            Self::LengthRequired => {
+                "have the client send Content-Length, or raise buffer_request of the upstream"
+            }
+            Self::Overloaded => {
+                "see why the service is slow; raise the limit of the upstream that the cause names, if the service can take more"
+            }
             Self::ResponseTimeout => {
                 "see what the service waits for, or raise response_timeout of the upstream"
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::assertion::{Asserter, Role};
 use super::credential::Credential;
+use super::in_use::{InUse, Portion};
 use crate::config::{
     self, Config, Files, Inputs, LayerMode, Place, PoolPer, Problem, Protocol, RunAs, UpstreamTrust,
 };
@@ -20,6 +21,7 @@ pub struct Plan {
     asserter: Option<Asserter>,
     /// What the credential and the keys of assertions were made of.
     inputs: Inputs,
+    in_use: InUse,
 }
 
 /// Puts the upstreams of a config together with what `tls` has loaded for them
@@ -60,6 +62,7 @@ pub fn load(
                 credential,
                 asserter,
                 inputs,
+                in_use: in_use(upstream, former),
             })),
             Err(found) => problems.extend(found),
         }
@@ -69,6 +72,13 @@ pub fn load(
     } else {
         Err(problems)
     }
+}
+
+/// What is in use of an upstream, what its former plan has in use included.
+fn in_use(upstream: &config::Upstream, former: &[Arc<Plan>]) -> InUse {
+    let mut former = former.iter();
+    let former = former.find(|plan| plan.config.name == upstream.name);
+    InUse::new(upstream, former.map(|plan| (&plan.config, &plan.in_use)))
 }
 
 /// A problem if `own` is whom the upstream is told of, and cannot be.
@@ -246,6 +256,31 @@ impl Plan {
     /// How long an unused connection is kept.
     pub(super) fn idle_timeout(&self) -> Duration {
         self.config.idle_timeout
+    }
+
+    /// What an endpoint is given at one time.
+    pub(super) fn capacity(&self) -> &config::Capacity {
+        &self.config.delivery.capacity
+    }
+
+    /// What is held for the sake of the service.
+    pub fn buffering(&self) -> &config::Buffering {
+        &self.config.delivery.buffering
+    }
+
+    /// When a request is sent once more; `None`: not for what the service answers.
+    pub(super) fn retries(&self) -> Option<&config::Retries> {
+        self.config.delivery.retries.as_ref()
+    }
+
+    /// How much is in use, by all workers together.
+    pub(super) fn in_use(&self) -> &InUse {
+        &self.in_use
+    }
+
+    /// Memory for messages that are held, within `buffer_memory`; none yet.
+    pub fn memory(&self) -> Portion {
+        self.in_use.memory(self.buffering().memory)
     }
 
     pub(super) fn tls(&self) -> Option<&Arc<ClientTls>> {

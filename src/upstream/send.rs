@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::UploadBody;
 use super::answer::Answer;
 use super::assertion::Tokens;
-use super::attempt::{Attempt, Manner};
+use super::attempt::{Attempt, Manner, Why};
 use super::balance::Balance;
 use super::credential::Credential;
 use super::endpoint::Endpoint;
@@ -17,6 +17,7 @@ use super::fault::{SendFault, SendFaultKind};
 use super::plan::Plan;
 use super::renewal::Renewal;
 use super::request::UpstreamRequest;
+use super::retry::Budget;
 use super::sessions::Sessions;
 use crate::identity::PeerIdentity;
 use crate::telemetry::metrics::UpstreamMetrics;
@@ -34,7 +35,38 @@ pub struct Upstream<B: UploadBody> {
     /// `None`: no sessions are kept.
     sessions: Option<Sessions>,
     renewal: Renewal,
+    budget: Budget,
     metrics: Arc<UpstreamMetrics>,
+}
+
+/// How it has gone with a request so far.
+#[derive(Default)]
+struct Course {
+    /// The endpoints that took no connection.
+    tried: Vec<usize>,
+    /// Those that others are preferred to: they are given no more at one time,
+    /// or have just failed.
+    passed: Vec<usize>,
+    /// How many HTTP/2 connections did not take it.
+    unprocessed: usize,
+    last: Option<SendFault>,
+}
+
+impl Course {
+    /// Whether the request is sent again; then `manner` says how.
+    fn goes_on(&mut self, why: Why, endpoint: usize, manner: &mut Manner) -> bool {
+        match why {
+            Why::Refused => self.tried.push(endpoint),
+            // Once is enough: the next connection is a new one.
+            Why::Ended if !manner.pooled => return false,
+            Why::Ended => manner.pooled = false,
+            Why::Unprocessed(connection) => {
+                self.unprocessed += 1;
+                manner.spoiled = Some(connection);
+            }
+        }
+        self.unprocessed < MAX_ATTEMPTS
+    }
 }
 
 impl<B: UploadBody> Upstream<B> {
@@ -44,7 +76,10 @@ impl<B: UploadBody> Upstream<B> {
             .endpoints()
             .iter()
             .enumerate()
-            .map(|(index, endpoint)| Endpoint::new(index, &endpoint.text, plan.idle_timeout()))
+            .map(|(index, endpoint)| {
+                let gate = plan.in_use().gate(index).cloned();
+                Endpoint::new((index, &endpoint.text), plan.idle_timeout(), gate)
+            })
             .collect();
         let sessions = plan.sessions().cloned().map(Sessions::new);
         Self {
@@ -54,6 +89,7 @@ impl<B: UploadBody> Upstream<B> {
             tokens: Tokens::default(),
             sessions,
             renewal: Renewal::default(),
+            budget: Budget::default(),
             metrics,
         }
     }
@@ -90,6 +126,11 @@ impl<B: UploadBody> Upstream<B> {
         self.renewal.look(move || plan.reread_credential()).await;
     }
 
+    /// What is left for requests that are sent again.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// What it counts in.
     pub fn metrics(&self) -> &UpstreamMetrics {
         &self.metrics
@@ -121,58 +162,83 @@ impl<B: UploadBody> Upstream<B> {
     ) -> Result<Answer<B>, SendFault> {
         let upgrade = request.is_upgrade();
         let copyable = !upgrade && request.is_copyable();
-        let idempotent = request.is_idempotent();
-        let owner = request.owner();
-        let (mut request, upload) = request.into_parts();
         let mut manner = Manner {
-            upload: upload.as_ref(),
             copyable,
-            idempotent,
+            idempotent: request.is_idempotent(),
             upgrade,
             now,
-            owner,
+            owner: request.owner(),
             pooled: !upgrade,
+            spoiled: None,
+            waits: self.endpoints.len() == 1,
             limit: self.plan.response_timeout(),
         };
-        let mut tried = Vec::new();
-        let mut last = None;
-        while tried.len() < MAX_ATTEMPTS {
-            let Some(endpoint) = self.choose(&manner, &tried) else {
-                break;
+        let mut request = request.into_request();
+        let mut course = Course::default();
+        let mut retrial = self.retrial(&manner);
+        while let Some(endpoint) = self.next(&mut manner, &mut course) {
+            if let Some(retrial) = &mut retrial {
+                retrial.keep(&request);
+            }
+            let attempt = self.attempt(endpoint, request, &manner).await;
+            let attempt = match &mut retrial {
+                Some(retrial) => Box::pin(retrial.judge(self, endpoint.index, attempt)).await,
+                None => attempt,
             };
-            match self.attempt(endpoint, request, &manner).await {
+            match attempt {
                 Attempt::Answered(response) => {
                     return Ok(Answer {
                         response,
                         endpoint: endpoint.index,
                     });
                 }
+                Attempt::Elsewhere(returned) => {
+                    course.passed.push(endpoint.index);
+                    request = returned;
+                }
                 Attempt::Again {
                     request: returned,
                     fault,
-                    refused,
+                    why,
                 } => {
-                    if refused {
-                        tried.push(endpoint.index);
-                    } else if !manner.pooled {
-                        return Err(fault.at(&endpoint.text));
+                    let fault = fault.at(&endpoint.text);
+                    if !course.goes_on(why, endpoint.index, &mut manner) {
+                        return Err(fault);
                     }
-                    // Once is enough: the next connection is a new one.
-                    manner.pooled = manner.pooled && refused;
                     request = returned;
-                    last = Some(fault.at(&endpoint.text));
+                    course.last = Some(fault);
                 }
                 Attempt::Failed(fault) => return Err(fault.at(&endpoint.text)),
             }
         }
-        Err(last.unwrap_or_else(|| {
+        Err(course.last.unwrap_or_else(|| {
             SendFault::plain(SendFaultKind::ConnectRefused, "no endpoint is left to try")
         }))
     }
 
+    /// The endpoint of the next attempt; `None`: there is none left.
+    ///
+    /// Where all that are left are given no more at one time, or have just
+    /// failed, the best of them is asked all the same, and waited for.
+    fn next(&self, manner: &mut Manner, course: &mut Course) -> Option<&Rc<Endpoint<B>>> {
+        if course.tried.len() >= MAX_ATTEMPTS {
+            return None;
+        }
+        if course.passed.is_empty() {
+            return self.choose(manner, &course.tried);
+        }
+        let mut out = course.tried.clone();
+        out.extend(&course.passed);
+        self.choose(manner, &out).or_else(|| {
+            course.passed.clear();
+            manner.waits = true;
+            self.choose(manner, &course.tried)
+        })
+    }
+
     /// The endpoint to try next. Where connections are somebody's, that with
     /// one of theirs: what a service knows of them is bound to it.
-    fn choose(&self, manner: &Manner<'_>, tried: &[usize]) -> Option<&Rc<Endpoint<B>>> {
+    fn choose(&self, manner: &Manner, tried: &[usize]) -> Option<&Rc<Endpoint<B>>> {
         if manner.pooled && !manner.owner.is_everybody() {
             let mut endpoints = self.endpoints.iter();
             let theirs =

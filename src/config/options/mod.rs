@@ -5,6 +5,7 @@
 //! the registry equal to what the readers ask for.
 
 mod assertions;
+mod delivery;
 mod limits;
 mod listeners;
 mod manual;
