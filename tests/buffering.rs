@@ -208,6 +208,37 @@ async fn body_that_finds_no_memory_gets_503_until_another_is_done() {
     assert_eq!(client.send(address, large).await.unwrap().status, 200);
 }
 
+#[tokio::test]
+async fn one_connection_holds_only_a_part_of_the_memory() {
+    let options = ["buffer_request = '1MiB'", "buffer_memory = '8MiB'"];
+    let scene = scene(Upstream::start().await, &options).await;
+    let greedy = Client::new(&scene.pki).h2();
+    let mut greedy = greedy.connect(scene.proxy.public()).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let (writer, body) = Body::streaming();
+        writer.piece("x".repeat(700 * 1024));
+        let upload = tokio::spawn(greedy.begin(post("/greedy", body)).await);
+        held.push((writer, upload));
+    }
+    let line = scene
+        .proxy
+        .access_line_where(|line| line["status"] == 503)
+        .await;
+    assert!(line["cause"].as_str().unwrap().contains("buffer_memory"));
+    let client = Client::new(&scene.pki);
+    let asked = post("/modest", Body::full("x".repeat(700 * 1024)));
+    let answer = client.send(scene.proxy.public(), asked).await.unwrap();
+    assert_eq!(answer.status, 200);
+    let mut statuses = Vec::new();
+    for (writer, upload) in held {
+        drop(writer);
+        statuses.push(upload.await.unwrap().unwrap().status().as_u16());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 503, 503]);
+}
+
 /// Answers the first request of its first connection alone, and hangs up on the second.
 async fn service_that_hangs_up() -> Upstream {
     Upstream::scripted(|mut raw, number| async move {
@@ -264,7 +295,7 @@ async fn slow_reader_beside_a_request(options: &[&str]) -> u16 {
 
 #[tokio::test]
 async fn slow_reader_does_not_hold_the_connection_where_its_answer_is_read_ahead() {
-    let options = ["buffer_response = '64MiB'", "buffer_memory = '80MiB'"];
+    let options = ["buffer_response = '64MiB'", "buffer_memory = '160MiB'"];
     assert_eq!(slow_reader_beside_a_request(&options).await, 200);
 }
 

@@ -118,6 +118,25 @@ async fn service_with_two_threads_sees_two_connections_of_fifty_callers() {
 }
 
 #[tokio::test]
+async fn requests_that_are_given_up_at_any_time_leave_no_place_taken() {
+    let (upstream, seen) = service_with_two_threads().await;
+    let options = "max_connections = 2, queue_timeout = '20s'";
+    let scene = scene(upstream, options).await;
+    for round in 0..8 {
+        let asked: Vec<_> = (0..20).map(|_| ask(&scene, "/")).collect();
+        // Some wait, some are under way, some have not begun.
+        tokio::time::sleep(Duration::from_millis(round * 5)).await;
+        for asked in asked {
+            asked.abort();
+        }
+    }
+    fifty_callers(&scene).await;
+    let [_, beyond, _, most] = &*seen;
+    assert_eq!(beyond.load(Ordering::SeqCst), 0);
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
 async fn service_without_a_limit_sees_more_connections() {
     let (upstream, seen) = service_with_two_threads().await;
     let scene = scene(upstream, "").await;

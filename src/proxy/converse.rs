@@ -72,17 +72,12 @@ impl Proxy {
         let (way, party) = (passing.way, passing.party);
         let upstream = self.upstream(way.upstream)?;
         let plan = upstream.plan();
-        let mut now = exchange.started();
-        let mut body = RequestBody::new(
-            ready.incoming,
-            self.site().identity_fields(),
-            self.body_timeout(caller),
-            exchange.received(),
-        );
-        if holds(plan) && !body.is_end_stream() {
-            body = Box::pin(hold(upstream, &mut head, body)).await?;
-            now = Instant::now();
-        }
+        let body = self.body_of(caller, ready.incoming, exchange);
+        let (mut body, now) = if holds(plan) && !body.is_end_stream() {
+            Box::pin(hold((caller, upstream), &mut head, body)).await?
+        } else {
+            (body, exchange.started())
+        };
         let mut authentication =
             Authentication::of(party.peer(), upstream, (&head, &way.authority), now);
         let upgrade = fit(
@@ -131,6 +126,13 @@ impl Proxy {
                 Box::pin(upstream.reread_credential()).await;
             }
         }
+    }
+
+    /// A request's body as it comes.
+    fn body_of(&self, caller: &Caller, incoming: Incoming, exchange: &Exchange) -> RequestBody {
+        let identity_fields = self.site().identity_fields();
+        let timeout = self.body_timeout(caller);
+        RequestBody::new(incoming, identity_fields, timeout, exchange.received())
     }
 
     async fn send(
@@ -222,19 +224,24 @@ fn holds(plan: &Plan) -> bool {
 }
 
 /// Takes a body before it goes up, and says its length in the head where that is
-/// known then.
+/// known then. Returns the time as well, since a slow client takes long.
 async fn hold(
-    upstream: &Upstream<RequestBody>,
+    (caller, upstream): (&Caller, &Upstream<RequestBody>),
     head: &mut request::Parts,
     mut body: RequestBody,
-) -> Result<RequestBody, Fault> {
+) -> Result<(RequestBody, Instant), Fault> {
     let plan = upstream.plan();
     let buffering = plan.buffering();
     if let Some(limit) = buffering.request {
         // The client has been told to go on, and the service need not be asked.
         headers::drop_field(&mut head.headers, &EXPECT);
+        // A quarter for one client, or else what one body needs.
+        let all = buffering.memory.get();
+        let most = (all / 4).max(limit.get().saturating_mul(2)).min(all);
+        let memory = plan.memory();
+        let memory = memory.of_connection(caller.downstream().held(), most);
         body = body
-            .gather(limit.get(), plan.memory())
+            .gather(limit.get(), memory)
             .await
             .map_err(|gap| not_held(gap, upstream))?;
     }
@@ -253,7 +260,7 @@ async fn hold(
         }
         _ => {}
     }
-    Ok(body)
+    Ok((body, Instant::now()))
 }
 
 fn not_held(gap: Gap, upstream: &Upstream<RequestBody>) -> Fault {
@@ -269,7 +276,7 @@ fn not_held(gap: Gap, upstream: &Upstream<RequestBody>) -> Fault {
             Side::Proxy,
             Phase::RequestBody,
             Kind::Overloaded,
-            "as many bytes of bodies are held as buffer_memory of the upstream allows",
+            "as many bytes of bodies are held as buffer_memory of the upstream allows, in all or for one connection",
         ),
     }
 }

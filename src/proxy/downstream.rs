@@ -1,6 +1,6 @@
 //! One downstream connection, for as long as it lasts.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -20,6 +20,8 @@ pub type Tunnel = Pin<Box<dyn Future<Output = ()>>>;
 pub struct Downstream {
     /// Gone when it is: for what belongs to it.
     token: Rc<()>,
+    /// How many bytes of its requests' bodies are held.
+    held: Rc<Cell<usize>>,
     address: Option<SocketAddr>,
     peer: Option<Rc<PeerIdentity>>,
     /// The name that the client asked for, as names are compared; `None`: it
@@ -121,6 +123,7 @@ impl Downstream {
     fn new(address: Option<SocketAddr>, http2: bool) -> Self {
         Self {
             token: Rc::new(()),
+            held: Rc::default(),
             address,
             peer: None,
             server_name: None,
@@ -130,6 +133,11 @@ impl Downstream {
             standing: RefCell::default(),
             tunnel: RefCell::default(),
         }
+    }
+
+    /// How many bytes of its requests' bodies are held before they go up.
+    pub(super) fn held(&self) -> &Rc<Cell<usize>> {
+        &self.held
     }
 
     /// What tells it from every other connection of its worker, and is gone

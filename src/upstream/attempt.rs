@@ -264,10 +264,10 @@ impl<B: UploadBody> Upstream<B> {
     }
 
     /// The room for a response that is read ahead; `None`: it is not.
-    fn room(&self) -> Option<Room> {
+    fn room(&self) -> Option<Box<Room>> {
         let limit = self.plan().buffering().response?.get();
-        let memory = self.plan().memory();
-        Some(Room { limit, memory })
+        let memory = self.plan().memory_for_responses();
+        Some(Box::new(Room { limit, memory }))
     }
 
     /// One request sets up the connection, and those that come meanwhile wait

@@ -133,7 +133,7 @@ pub struct UpstreamBody<B: UploadBody>(Source<B>);
 #[derive(Debug)]
 enum Source<B: UploadBody> {
     /// It is read when it is asked for; with room, only up to its first piece.
-    Asked(Arriving<B>, Option<Room>),
+    Asked(Arriving<B>, Option<Box<Room>>),
     /// It is read ahead.
     Ahead(Ahead),
     /// While one becomes the other.
@@ -142,14 +142,14 @@ enum Source<B: UploadBody> {
 
 impl<B: UploadBody> UpstreamBody<B> {
     /// A body that is read ahead as far as there is `room`.
-    pub(super) fn new(body: Arriving<B>, room: Option<Room>) -> Self {
+    pub(super) fn new(body: Arriving<B>, room: Option<Box<Room>>) -> Self {
         Self(Source::Asked(body, room))
     }
 
     /// From here on it is read ahead, where there is room for it.
     fn go_ahead(&mut self) {
         self.0 = match std::mem::replace(&mut self.0, Source::Nothing) {
-            Source::Asked(body, Some(room)) => Source::Ahead(Ahead::new(body, room)),
+            Source::Asked(body, Some(room)) => Source::Ahead(Ahead::new(body, *room)),
             other => other,
         };
     }

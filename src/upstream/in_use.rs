@@ -1,6 +1,8 @@
 //! What the workers share of an upstream beside its plan: how much of it is in use.
 
+use std::cell::Cell;
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -70,6 +72,8 @@ pub struct Portion {
     total: Arc<AtomicUsize>,
     most: usize,
     own: usize,
+    /// Of one connection, which has a bound of its own.
+    connection: Option<(Rc<Cell<usize>>, usize)>,
 }
 
 impl Portion {
@@ -78,17 +82,34 @@ impl Portion {
             total: Arc::clone(total),
             most: most.get(),
             own: 0,
+            connection: None,
         }
+    }
+
+    /// Counts in the number of a connection as well, of which there are at most
+    /// `most`. To be said before it grows.
+    #[must_use]
+    pub fn of_connection(mut self, number: &Rc<Cell<usize>>, most: usize) -> Self {
+        self.connection = Some((Rc::clone(number), most));
+        self
     }
 
     /// Takes `more`; whether there was so much left.
     pub fn grow(&mut self, more: usize) -> bool {
+        if let Some((number, most)) = &self.connection
+            && number.get().saturating_add(more) > *most
+        {
+            return false;
+        }
         let before = self.total.fetch_add(more, Ordering::Relaxed);
         if before.saturating_add(more) > self.most {
             self.total.fetch_sub(more, Ordering::Relaxed);
             return false;
         }
         self.own = self.own.saturating_add(more);
+        if let Some((number, _)) = &self.connection {
+            number.set(number.get().saturating_add(more));
+        }
         true
     }
 
@@ -97,6 +118,9 @@ impl Portion {
         let less = less.min(self.own);
         self.own -= less;
         self.total.fetch_sub(less, Ordering::Relaxed);
+        if let Some((number, _)) = &self.connection {
+            number.set(number.get().saturating_sub(less));
+        }
     }
 }
 
@@ -109,6 +133,20 @@ impl Drop for Portion {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn portion_of_a_connection_has_a_bound_of_its_own() {
+        let (total, number) = (Arc::default(), Rc::default());
+        let portion = || Portion::new(&total, NonZeroUsize::new(10).unwrap());
+        let mut one = portion().of_connection(&number, 4);
+        let mut other = portion().of_connection(&number, 4);
+        assert!(one.grow(3) && !other.grow(2) && other.grow(1));
+        assert!(portion().grow(6), "of another connection");
+        drop(one);
+        assert!(other.grow(3) && !other.grow(1));
+        drop(other);
+        assert_eq!((number.get(), total.load(Ordering::Relaxed)), (0, 0));
+    }
 
     #[test]
     fn portion_is_bounded_and_given_back() {

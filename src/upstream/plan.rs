@@ -1,5 +1,6 @@
 //! What is to be known of an upstream, the same for every worker of a generation.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -283,9 +284,20 @@ impl Plan {
         self.in_use.memory(self.buffering().memory)
     }
 
+    /// The same for responses, which leave half of it to requests: those fail
+    /// without, and responses do not.
+    pub(super) fn memory_for_responses(&self) -> Portion {
+        let all = self.buffering().memory;
+        self.in_use.memory(half(all))
+    }
+
     pub(super) fn tls(&self) -> Option<&Arc<ClientTls>> {
         self.tls.as_ref()
     }
+}
+
+fn half(all: NonZeroUsize) -> NonZeroUsize {
+    NonZeroUsize::new(all.get() / 2).unwrap_or(all)
 }
 
 /// The settings without the index of the bundle, which changes when another

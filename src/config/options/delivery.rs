@@ -103,7 +103,7 @@ pub(super) const BUFFER_MEMORY: Opt = Opt {
     value: "a size from `1MiB` to `1024GiB`",
     default: Is("\"64MiB\""),
     summary: "The most that `buffer_request` and `buffer_response` hold at one time, of all messages and by all workers together. Acts beside one of the two.",
-    protects: "Memory. When it is used up a request whose body would have to be held gets 503, and a response is read as the client takes it.",
+    protects: "Memory. When it is used up a request whose body would have to be held gets 503, and a response is read as the client takes it. Responses leave half of it to requests, and the requests of one connection hold a quarter at most, or what two bodies need.",
     without: "64 MiB",
     see: &[
         "upstreams.NAME.buffer_request",
