@@ -100,6 +100,23 @@ pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// requests seldom meet a connection that is just being closed.
 pub(super) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Far more than services work on at one time, and far below the 28,000 ports that this
+/// machine has for one of them.
+pub(super) const MAX_UPSTREAM_CONNECTIONS: NonZeroU32 = nonzero(1024);
+
+/// Once more what an endpoint may be given: who comes later would wait too long.
+pub(super) const MAX_QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
+
+/// Clients wait 30 s and more; what has waited longer than this is soon wanted by nobody.
+pub(super) const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// 64 bodies of a megabyte: seldom are more on their way, and every machine has it.
+pub(super) const BUFFER_MEMORY: NonZeroUsize =
+    NonZeroUsize::MIN.saturating_add(64 * 1024 * 1024 - 1);
+
+/// A single failure is repaired, and an outage costs the service a fifth more.
+pub(super) const RETRY_BUDGET: Share = share(20);
+
 /// Long enough for a slow request and clocks that differ by some seconds, and short
 /// enough that a token out of a log is worth nothing.
 pub(super) const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);

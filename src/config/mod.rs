@@ -22,6 +22,7 @@ mod accepted;
 mod algorithms;
 mod announcers;
 mod defaults;
+mod delivery;
 mod doubts;
 mod encodings;
 mod expression;
@@ -72,15 +73,15 @@ pub use expression::{
 };
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    AcceptedAssertions, Admin, Announcers, Bind, BundleId, Callers, ChainLimits, CipherSuite,
-    ClientAuth, ClientPolicy, CookieChanges, CredentialSource, CrlCheck, CrowdLimits, Endpoint,
-    EndpointAddress, FieldNames, FieldRule, FieldRules, HostPattern, KeyExchange, LayerMode,
-    Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, Maintenance,
-    NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate,
-    PathForm, Place, PoolPer, Protocol, Rate, RatePer, Redirect, Rewriting, Route, RouteLimits,
-    Rule, RunAs, Says, Server, SessionLost, SessionPer, Share, StatefulSessions, TlsVersion,
-    TlsVersions, TrafficLimits, TrustBundle, UnknownSni, Upstream, UpstreamHost, UpstreamId,
-    UpstreamTls, UpstreamTrust, Who, is_within,
+    AcceptedAssertions, Admin, Announcers, Bind, Buffering, BundleId, Callers, Capacity,
+    ChainLimits, CipherSuite, ClientAuth, ClientPolicy, CookieChanges, CredentialSource, CrlCheck,
+    CrowdLimits, Delivery, Endpoint, EndpointAddress, FieldNames, FieldRule, FieldRules,
+    HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log,
+    LogFormat, LogLevel, Maintenance, NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound,
+    Outcome, Outcomes, OwnCertificate, PathForm, Place, PoolPer, Protocol, Rate, RatePer, Redirect,
+    Retries, RetryOn, Rewriting, Route, RouteLimits, Rule, RunAs, Says, Server, SessionLost,
+    SessionPer, Share, StatefulSessions, TlsVersion, TlsVersions, TrafficLimits, TrustBundle,
+    UnknownSni, Upstream, UpstreamHost, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

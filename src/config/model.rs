@@ -10,6 +10,7 @@ use std::time::Duration;
 
 mod announcers;
 mod client_policy;
+mod delivery;
 mod limits;
 mod listeners;
 mod outbound;
@@ -26,6 +27,7 @@ mod wire;
 
 pub use announcers::Announcers;
 pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
+pub use delivery::{Buffering, Capacity, Delivery, Retries, RetryOn};
 pub use limits::{ChainLimits, CrowdLimits, TrafficLimits};
 pub use listeners::{
     CipherSuite, ClientAuth, KeyExchange, Limits, Listener, ListenerTls, OwnCertificate, Protocol,

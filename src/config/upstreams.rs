@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::algorithms::versions_from;
 use super::defaults;
+use super::delivery::delivery;
 use super::listeners::own_certificate;
 use super::model::{
     BundleId, Endpoint, EndpointAddress, Protocol, Upstream, UpstreamHost, UpstreamTls,
@@ -33,6 +34,7 @@ pub(super) fn upstream(section: &mut Section<'_>, name: &str, bundles: &Names) -
     let connect_timeout = timeout("connect_timeout", defaults::CONNECT_TIMEOUT);
     let response_timeout = timeout("response_timeout", defaults::RESPONSE_TIMEOUT);
     let idle_timeout = timeout("idle_timeout", defaults::POOL_IDLE_TIMEOUT);
+    let delivery = delivery(section, protocol.map(|(protocol, _)| protocol));
     let tls = tls_if_spoken(section, endpoints.as_deref().ok(), bundles);
     let target = Target {
         name,
@@ -54,6 +56,7 @@ pub(super) fn upstream(section: &mut Section<'_>, name: &str, bundles: &Names) -
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
         idle_timeout: idle_timeout?,
+        delivery: delivery?,
         outbound: outbound?,
         host: host?,
     };

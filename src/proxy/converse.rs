@@ -7,18 +7,21 @@ use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, StatusCode, request};
 use hyper::body::{Body, Incoming};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::authentication::{Authentication, Refused, owner};
+use super::body::BodyFault;
 use super::caller::Caller;
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::handle::{Passing, Proxy, Way};
+use super::headers;
 use super::outbound;
 use super::party::Party;
-use super::request_body::{Kept, RequestBody};
+use super::request_body::{Gap, Kept, RequestBody};
 use super::tunnel;
 use crate::config::Protocol;
-use crate::upstream::{Answer, Plan, SendFault, UpstreamRequest};
+use crate::upstream::{Answer, Plan, SendFault, Upstream, UpstreamRequest};
 
 /// A permitted request whose head is ready to go up.
 pub(super) struct Ready {
@@ -37,6 +40,8 @@ struct Sending<'a> {
     way: Way,
     /// Whether it asks for another protocol.
     upgrade: bool,
+    /// When it was ready to go up.
+    now: Instant,
 }
 
 /// What it takes to send a request again.
@@ -67,15 +72,14 @@ impl Proxy {
         let (way, party) = (passing.way, passing.party);
         let upstream = self.upstream(way.upstream)?;
         let plan = upstream.plan();
-        let now = exchange.started();
+        let body = self.body_of(caller, ready.incoming, exchange);
+        let (mut body, now) = if holds(plan) && !body.is_end_stream() {
+            Box::pin(hold((caller, upstream), &mut head, body)).await?
+        } else {
+            (body, exchange.started())
+        };
         let mut authentication =
             Authentication::of(party.peer(), upstream, (&head, &way.authority), now);
-        let mut body = RequestBody::new(
-            ready.incoming,
-            (self.site().trailer_fields(), caller.field_names()),
-            self.body_limits(caller, exchange),
-            exchange.received(),
-        );
         let upgrade = fit(
             &mut head,
             plan,
@@ -87,6 +91,7 @@ impl Proxy {
             party: &party,
             way,
             upgrade,
+            now,
         };
         let mut again = None;
         if authentication.may_be_refused() {
@@ -123,6 +128,16 @@ impl Proxy {
         }
     }
 
+    /// A request's body as it comes.
+    fn body_of(&self, caller: &Caller, incoming: Incoming, exchange: &Exchange) -> RequestBody {
+        RequestBody::new(
+            incoming,
+            (self.site().trailer_fields(), caller.field_names()),
+            self.body_limits(caller, exchange),
+            exchange.received(),
+        )
+    }
+
     async fn send(
         &self,
         sending: &Sending<'_>,
@@ -146,7 +161,7 @@ impl Proxy {
             .owned_by(owner)
             .answered_within(self.limits_of(exchange).and_then(|it| it.response_timeout));
         upstream
-            .send(request, exchange.started())
+            .send(request, sending.now)
             .await
             .map_err(|fault| self.unanswered(sending, &fault, exchange))
     }
@@ -219,6 +234,70 @@ fn unmeasured() -> Fault {
         Kind::LengthRequired,
         "a body without Content-Length, and the upstream speaks HTTP/1.0, which knows no other end (RFC 1945 section 7.2.2)",
     )
+}
+
+/// Whether something of a body is held before it goes up, or asked of it.
+fn holds(plan: &Plan) -> bool {
+    let buffering = plan.buffering();
+    buffering.request.is_some() || buffering.require_length
+}
+
+/// Takes a body before it goes up, and says its length in the head where that is
+/// known then. Returns the time as well, since a slow client takes long.
+async fn hold(
+    (caller, upstream): (&Caller, &Upstream<RequestBody>),
+    head: &mut request::Parts,
+    mut body: RequestBody,
+) -> Result<(RequestBody, Instant), Fault> {
+    let plan = upstream.plan();
+    let buffering = plan.buffering();
+    if let Some(limit) = buffering.request {
+        // The client has been told to go on, and the service need not be asked.
+        headers::drop_field(&mut head.headers, &EXPECT);
+        // A quarter for one client, or else what one body needs.
+        let all = buffering.memory.get();
+        let most = (all / 4).max(limit.get().saturating_mul(2)).min(all);
+        let memory = plan.memory();
+        let memory = memory.of_connection(caller.downstream().held(), most);
+        body = body
+            .gather(limit.get(), memory)
+            .await
+            .map_err(|gap| not_held(gap, upstream))?;
+    }
+    let with_trailers = body.has_trailers() && plan.protocol() == Protocol::Http1;
+    match body.size_hint().exact() {
+        Some(length) if buffering.require_length || !with_trailers => {
+            head.headers.insert(CONTENT_LENGTH, length.into());
+        }
+        None if buffering.require_length => {
+            return Err(Fault::new(
+                Side::Downstream,
+                Phase::RequestBody,
+                Kind::LengthRequired,
+                "the body has no length and does not fit into buffer_request, and the upstream has require_length",
+            ));
+        }
+        _ => {}
+    }
+    Ok((body, Instant::now()))
+}
+
+fn not_held(gap: Gap, upstream: &Upstream<RequestBody>) -> Fault {
+    let (side, kind) = (Side::Downstream, Kind::BodyBroken);
+    if let Gap::NoRoom = gap {
+        // The line of the request says it.
+        let _told = upstream.metrics().limit_struck("buffer_memory");
+    }
+    match gap {
+        Gap::Broken(BodyFault::Limit(excess)) => excess.into(),
+        Gap::Broken(fault) => Fault::new(side, Phase::RequestBody, kind, fault.to_string()),
+        Gap::NoRoom => Fault::new(
+            Side::Proxy,
+            Phase::RequestBody,
+            Kind::Overloaded,
+            "as many bytes of bodies are held as buffer_memory of the upstream allows, in all or for one connection",
+        ),
+    }
 }
 
 /// Opens the request's body when the upstream says `100 Continue`.

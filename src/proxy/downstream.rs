@@ -1,6 +1,6 @@
 //! One downstream connection, for as long as it lasts.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -22,6 +22,8 @@ pub struct Downstream {
     /// Gone when it is: for what belongs to it.
     token: Rc<()>,
     source: Source,
+    /// How many bytes of its requests' bodies are held.
+    held: Rc<Cell<usize>>,
     peer: Option<Rc<PeerIdentity>>,
     /// The name that the client asked for, as names are compared; `None`: it
     /// asked for none.
@@ -123,6 +125,7 @@ impl Downstream {
         Self {
             token: Rc::new(()),
             source,
+            held: Rc::default(),
             peer: None,
             server_name: None,
             not_served: None,
@@ -131,6 +134,11 @@ impl Downstream {
             standing: RefCell::default(),
             tunnel: RefCell::default(),
         }
+    }
+
+    /// How many bytes of its requests' bodies are held before they go up.
+    pub(super) fn held(&self) -> &Rc<Cell<usize>> {
+        &self.held
     }
 
     /// What tells it from every other connection of its worker, and is gone

@@ -198,6 +198,7 @@ impl Fault {
                 (Side::Upstream, Phase::ResponseHead, Kind::UpstreamMalformed)
             }
             SendFaultKind::NotAsked => (Side::Upstream, Phase::Connect, Kind::UpstreamNotAsked),
+            SendFaultKind::Overloaded => (Side::Proxy, Phase::Connect, Kind::Overloaded),
             SendFaultKind::Resolve => (Side::Upstream, Phase::Connect, Kind::UpstreamUnresolved),
             SendFaultKind::ResponseTimeout => {
                 (Side::Upstream, Phase::ResponseHead, Kind::ResponseTimeout)

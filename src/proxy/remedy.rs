@@ -33,7 +33,7 @@ impl Kind {
                 "if the caller is meant to be served, narrow the rule of `deny` that is named, or take it out"
             }
             Self::LengthRequired => {
-                "have the client send Content-Length, or write protocol = \"http/1.1\" for the upstream if the service speaks it"
+                "have the client send Content-Length, or raise buffer_request of the upstream; with protocol = \"http/1.0\", see whether the service speaks HTTP/1.1"
             }
             Self::Malformed => "send a request that can be read in one way only",
             Self::MethodNotServed => "use another method",
@@ -96,7 +96,7 @@ impl Kind {
                 "send it again later; take maintenance out of the route when the work is done"
             }
             Self::Overloaded => {
-                "send it again later; see what holds the work up, or give it more room"
+                "send it again later; see what holds the work up, and why the service is slow; raise the limit that the cause names, if there is room"
             }
             Self::RateExceeded => {
                 "send fewer, and again when Retry-After is over; or raise rate or burst of the route"

@@ -8,6 +8,8 @@
 //! * What is sent again begins with what is kept, and goes on with what the
 //!   client has yet to send: an upstream may refuse a request before its body
 //!   has come.
+//! * A body that is taken whole before it goes up is one piece of memory, within
+//!   the upstream's bounds, and can be sent as often as need be.
 //! * From then on whoever still has the former body gets an error from it, so
 //!   that half of a request cannot be taken for the whole.
 
@@ -29,6 +31,12 @@ use super::headers;
 use super::pace::{BodyLimits, Excess, Patience, Received};
 use crate::config::FieldNames;
 use crate::identity::IdentityFields;
+use crate::upstream::{Portion, UploadBody};
+
+mod whole;
+
+pub(super) use whole::Gap;
+use whole::Whole;
 
 /// How long a client that expects `100 Continue` waits for the upstream's own;
 /// then it is told to go on, as RFC 9110 §10.1.1 lets a client do by itself.
@@ -51,11 +59,21 @@ enum Source {
     Client(ClientBody),
     /// What it sends, and has sent before.
     Tape(Reader),
+    /// What it has sent, all of it.
+    Whole(Whole),
 }
 
 /// What of a body is kept, to send it again.
 #[derive(Debug)]
-pub(super) struct Kept(Option<Rc<RefCell<Tape>>>);
+pub(super) struct Kept(Keeping);
+
+#[derive(Debug)]
+enum Keeping {
+    /// There is nothing to keep.
+    Nothing,
+    Tape(Rc<RefCell<Tape>>),
+    Whole(Whole),
+}
 
 impl RequestBody {
     /// A body within `limits`. `received` counts its bytes.
@@ -75,6 +93,7 @@ impl RequestBody {
             identity_fields: Arc::clone(identity_fields),
             names,
             received: Rc::clone(received),
+            begun: None,
         }))
     }
 
@@ -88,9 +107,13 @@ impl RequestBody {
             Source::Client(client) => {
                 let tape = Rc::new(RefCell::new(Tape::new(client, limit)));
                 let body = Self::of(Source::Tape(Reader::new(&tape)));
-                (body, Kept(Some(tape)))
+                (body, Kept(Keeping::Tape(tape)))
             }
-            source => (Self::of(source), Kept(None)),
+            Source::Whole(whole) => {
+                let kept = Kept(Keeping::Whole(whole.again()));
+                (Self::of(Source::Whole(whole)), kept)
+            }
+            source => (Self::of(source), Kept(Keeping::Nothing)),
         }
     }
 
@@ -110,8 +133,10 @@ impl Kept {
     /// The body from its beginning; the one before it is void from now on.
     /// `None`: it is not there as a whole.
     pub(super) fn again(&self) -> Option<RequestBody> {
-        let Some(tape) = &self.0 else {
-            return Some(RequestBody::default());
+        let tape = match &self.0 {
+            Keeping::Nothing => return Some(RequestBody::default()),
+            Keeping::Whole(whole) => return Some(RequestBody::of(Source::Whole(whole.again()))),
+            Keeping::Tape(tape) => tape,
         };
         tape.borrow_mut().rewind()?;
         Some(RequestBody::of(Source::Tape(Reader::new(tape))))
@@ -134,22 +159,35 @@ impl Body for RequestBody {
             Source::Empty => Poll::Ready(None),
             Source::Client(client) => client.poll_frame(cx),
             Source::Tape(reader) => reader.poll_frame(cx),
+            Source::Whole(whole) => Poll::Ready(whole.next().map(Ok)),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Empty => true,
-            Source::Client(client) => client.incoming.is_end_stream(),
+            Source::Client(client) => client.is_end_stream(),
             Source::Tape(reader) => reader.is_at_the_end(),
+            Source::Whole(whole) => whole.is_at_the_end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
-            Source::Client(client) => client.incoming.size_hint(),
+            Source::Client(client) => client.size_hint(),
             Source::Tape(reader) => reader.size_hint(),
+            Source::Whole(whole) => SizeHint::with_exact(whole.left()),
+        }
+    }
+}
+
+impl UploadBody for RequestBody {
+    fn again(&self) -> Option<Self> {
+        match &self.source {
+            Source::Empty => Some(Self::default()),
+            Source::Whole(whole) => Some(Self::of(Source::Whole(whole.again()))),
+            Source::Client(_) | Source::Tape(_) => None,
         }
     }
 }
@@ -182,13 +220,27 @@ struct ClientBody {
     identity_fields: Arc<IdentityFields>,
     names: FieldNames,
     received: Rc<Received>,
+    /// What was taken of it before, and the memory for that.
+    begun: Option<(Bytes, Portion)>,
 }
 
 impl ClientBody {
+    fn is_end_stream(&self) -> bool {
+        self.begun.is_none() && self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let begun = self.begun.as_ref().map_or(0, |(begun, _)| begun.len());
+        plus(&self.incoming.size_hint(), begun)
+    }
+
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if let Some((begun, _)) = self.begun.take() {
+            return Poll::Ready(Some(Ok(Frame::data(begun))));
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             let excess = self.patience.poll(cx, self.received.bytes());
             return excess.map_or(Poll::Pending, |excess| {
@@ -303,7 +355,7 @@ impl Tape {
             self.data.extend_from_slice(piece);
         }
         // Nobody asks a body that is known to be at its end.
-        self.ended = self.client.incoming.is_end_stream();
+        self.ended = self.client.is_end_stream();
     }
 
     fn lose(&mut self) {
@@ -359,25 +411,30 @@ impl Reader {
 
     fn is_at_the_end(&self) -> bool {
         let tape = self.tape.borrow();
-        let ended = tape.ended || tape.client.incoming.is_end_stream();
+        let ended = tape.ended || tape.client.is_end_stream();
         let past_trailers = tape.trailers.is_none() || self.past_trailers;
         tape.turn == self.turn && self.at >= tape.data.len() && ended && past_trailers
     }
 
     fn size_hint(&self) -> SizeHint {
         let tape = self.tape.borrow();
-        let kept = tape.data.len().saturating_sub(self.at) as u64;
+        let kept = tape.data.len().saturating_sub(self.at);
         if tape.ended {
-            return SizeHint::with_exact(kept);
+            return SizeHint::with_exact(kept as u64);
         }
-        let rest = tape.client.incoming.size_hint();
-        match rest.upper() {
-            Some(most) if most == rest.lower() => SizeHint::with_exact(most.saturating_add(kept)),
-            _ => {
-                let mut hint = SizeHint::new();
-                hint.set_lower(rest.lower().saturating_add(kept));
-                hint
-            }
+        plus(&tape.client.size_hint(), kept)
+    }
+}
+
+/// The size of what is to come and of what is here already.
+fn plus(rest: &SizeHint, here: usize) -> SizeHint {
+    let here = here as u64;
+    match rest.upper() {
+        Some(most) if most == rest.lower() => SizeHint::with_exact(most.saturating_add(here)),
+        _ => {
+            let mut hint = SizeHint::new();
+            hint.set_lower(rest.lower().saturating_add(here));
+            hint
         }
     }
 }

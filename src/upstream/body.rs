@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::UploadBody;
 use super::endpoint::InFlight;
 use super::h1::H1;
+use super::read_ahead::{Ahead, Room};
 
 /// What is known of an upload under way.
 #[derive(Debug)]
@@ -64,8 +65,25 @@ pub(super) struct Tracked<B> {
 }
 
 impl<B> Tracked<B> {
-    pub(super) fn new(body: B, upload: Option<Rc<Upload>>) -> Self {
+    /// The upload of its body, unless it is empty.
+    pub(super) fn upload(&self) -> Option<Rc<Upload>> {
+        self.upload.clone()
+    }
+}
+
+impl<B: UploadBody> Tracked<B> {
+    pub(super) fn new(body: B) -> Self {
+        let upload = (!body.is_end_stream()).then(Upload::new);
         Self { body, upload }
+    }
+
+    /// The same body from its beginning, for an upload of its own.
+    pub(super) fn again(&self) -> Option<Self> {
+        let body = match &self.upload {
+            Some(_) => self.body.again()?,
+            None => B::default(),
+        };
+        Some(Self::new(body))
     }
 }
 
@@ -108,17 +126,88 @@ impl<B: UploadBody> Body for Tracked<B> {
     }
 }
 
+/// A response body on its way down.
+#[derive(Debug)]
+pub struct UpstreamBody<B: UploadBody>(Source<B>);
+
+#[derive(Debug)]
+enum Source<B: UploadBody> {
+    /// It is read when it is asked for; with room, only up to its first piece.
+    Asked(Arriving<B>, Option<Box<Room>>),
+    /// It is read ahead.
+    Ahead(Ahead),
+    /// While one becomes the other.
+    Nothing,
+}
+
+impl<B: UploadBody> UpstreamBody<B> {
+    /// A body that is read ahead as far as there is `room`.
+    pub(super) fn new(body: Arriving<B>, room: Option<Box<Room>>) -> Self {
+        Self(Source::Asked(body, room))
+    }
+
+    /// From here on it is read ahead, where there is room for it.
+    fn go_ahead(&mut self) {
+        self.0 = match std::mem::replace(&mut self.0, Source::Nothing) {
+            Source::Asked(body, Some(room)) => Source::Ahead(Ahead::new(body, *room)),
+            other => other,
+        };
+    }
+}
+
+impl<B: UploadBody> Body for UpstreamBody<B> {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = match &mut self.0 {
+            Source::Asked(body, room) => {
+                let frame = Pin::new(&mut *body).poll_frame(cx);
+                if room.is_none() || body.is_over() {
+                    return frame;
+                }
+                frame
+            }
+            Source::Ahead(ahead) => return ahead.poll_frame(cx),
+            Source::Nothing => return Poll::Ready(None),
+        };
+        if let Poll::Ready(Some(Ok(_))) = &frame {
+            self.go_ahead();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Source::Asked(body, _) => body.is_end_stream(),
+            Source::Ahead(ahead) => ahead.is_end_stream(),
+            Source::Nothing => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Source::Asked(body, _) => body.size_hint(),
+            Source::Ahead(ahead) => ahead.size_hint(),
+            Source::Nothing => SizeHint::with_exact(0),
+        }
+    }
+}
+
 /// A response body, which drives the HTTP/1.1 connection it comes from and
 /// gives it back to its pool at the end.
 #[derive(Debug)]
-pub struct UpstreamBody<B: UploadBody> {
+pub(super) struct Arriving<B: UploadBody> {
     incoming: Incoming,
     /// The connection, while it is this body's to drive.
     driven: Option<H1<B>>,
     in_flight: Option<InFlight<B>>,
 }
 
-impl<B: UploadBody> UpstreamBody<B> {
+impl<B: UploadBody> Arriving<B> {
     /// The body of a response that came over `driven`, or over a connection
     /// that drives itself.
     pub(super) fn new(incoming: Incoming, driven: Option<H1<B>>, in_flight: InFlight<B>) -> Self {
@@ -127,6 +216,11 @@ impl<B: UploadBody> UpstreamBody<B> {
             driven,
             in_flight: Some(in_flight),
         }
+    }
+
+    /// Whether it is complete, or broken off.
+    fn is_over(&self) -> bool {
+        self.in_flight.is_none()
     }
 
     /// The response is complete: the connection may serve another request.
@@ -138,7 +232,7 @@ impl<B: UploadBody> UpstreamBody<B> {
     }
 }
 
-impl<B: UploadBody> Body for UpstreamBody<B> {
+impl<B: UploadBody> Body for Arriving<B> {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -161,6 +255,7 @@ impl<B: UploadBody> Body for UpstreamBody<B> {
             Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || self.incoming.is_end_stream(),
             Poll::Ready(Some(Err(_))) => {
                 self.driven = None;
+                self.in_flight = None;
                 false
             }
             Poll::Pending => false,

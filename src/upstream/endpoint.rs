@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,9 +13,11 @@ use tokio::time::Instant;
 
 use super::UploadBody;
 use super::body::{Tracked, Upload};
+use super::gate::{Gate, Place};
 use super::h1::H1;
 use super::h2::spawn;
 use super::owner::Owner;
+use super::turn::Line;
 
 /// The most unused connections that one worker keeps to one endpoint.
 const MAX_IDLE: usize = 128;
@@ -43,6 +46,8 @@ pub(super) struct Endpoint<B: UploadBody> {
     multiplexed: RefCell<Vec<Multiplexed<B>>>,
     /// Who is setting one up.
     connecting: RefCell<Vec<(Owner, Weak<Turn>)>>,
+    /// Where requests wait for their turn.
+    line: Line<B>,
     in_flight: Cell<usize>,
     refusals: Cell<u32>,
     ejected_until: Cell<Option<Instant>>,
@@ -64,7 +69,12 @@ struct Multiplexed<B> {
 type Turn = tokio::sync::Mutex<()>;
 
 impl<B: UploadBody> Endpoint<B> {
-    pub(super) fn new(index: usize, text: &str, idle_timeout: Duration) -> Rc<Self> {
+    /// `gate`: the places there; `None`: they are not counted.
+    pub(super) fn new(
+        (index, text): (usize, &str),
+        idle_timeout: Duration,
+        gate: Option<Arc<Gate>>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             index,
             text: text.to_owned(),
@@ -73,6 +83,7 @@ impl<B: UploadBody> Endpoint<B> {
             sweeper: RefCell::default(),
             multiplexed: RefCell::default(),
             connecting: RefCell::default(),
+            line: Line::new(gate),
             in_flight: Cell::new(0),
             refusals: Cell::new(0),
             ejected_until: Cell::new(None),
@@ -91,6 +102,7 @@ impl<B: UploadBody> Endpoint<B> {
         InFlight {
             endpoint: Rc::clone(self),
             held: None,
+            place: None,
         }
     }
 
@@ -181,6 +193,9 @@ impl<B: UploadBody> Endpoint<B> {
         if self.retired.get() || connection.owner().is_gone() {
             return;
         }
+        if self.line.wanted() > 0 {
+            return self.line.hand_on(connection);
+        }
         let mut idle = self.idle.borrow_mut();
         if idle.len() >= MAX_IDLE {
             // Whoever has used none for longest opens another one.
@@ -189,6 +204,19 @@ impl<B: UploadBody> Endpoint<B> {
         idle.push(connection);
         drop(idle);
         self.sweep_later();
+    }
+
+    /// Where requests wait for their turn.
+    pub(super) fn line(&self) -> &Line<B> {
+        &self.line
+    }
+
+    /// Closes up to `many` connections that rest, those first that have rested
+    /// for longest: their places are wanted.
+    pub(super) fn let_go(&self, many: usize) {
+        let mut idle = self.idle.borrow_mut();
+        let many = many.min(idle.len());
+        drop(idle.drain(..many));
     }
 
     fn sweep_later(self: &Rc<Self>) {
@@ -203,7 +231,8 @@ impl<B: UploadBody> Endpoint<B> {
     /// there are none.
     async fn sweep(self: Rc<Self>) {
         loop {
-            tokio::time::sleep(self.until_the_next_sweep()).await;
+            let time = self.until_the_next_sweep();
+            self.line.watch(time, |many| self.let_go(many)).await;
             let now = Instant::now();
             let mut idle = self.idle.borrow_mut();
             idle.retain(|connection| {
@@ -322,6 +351,8 @@ pub(super) struct InFlight<B: UploadBody> {
     /// Dropped with this: for whoever waits for it, or counts the requests on
     /// its HTTP/2 connection.
     held: Option<Rc<()>>,
+    /// The place that the request itself takes.
+    place: Option<Place>,
 }
 
 impl<B: UploadBody> InFlight<B> {
@@ -332,6 +363,11 @@ impl<B: UploadBody> InFlight<B> {
     /// It uses this HTTP/2 connection.
     pub(super) fn uses(&mut self, connection: Rc<()>) {
         self.held = Some(connection);
+    }
+
+    /// It takes this place.
+    pub(super) fn takes(&mut self, place: Option<Place>) {
+        self.place = place;
     }
 
     /// What is gone once this has been dropped.

@@ -23,6 +23,8 @@ pub enum SendFaultKind {
     Malformed,
     /// It did not ask for the certificate that must be presented.
     NotAsked,
+    /// It is given no more at one time, and it was not the request's turn.
+    Overloaded,
     /// Its name could not be resolved.
     Resolve,
     /// Its response head did not come in time.
@@ -41,6 +43,7 @@ impl SendFaultKind {
             Self::Lost => "lost",
             Self::Malformed => "malformed",
             Self::NotAsked => "not_asked",
+            Self::Overloaded => "overloaded",
             Self::Resolve => "unresolved",
             Self::ResponseTimeout => "response_timeout",
         }

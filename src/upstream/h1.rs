@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use super::UploadBody;
 use super::body::{Tracked, Upload};
 use super::fault::{SendFault, SendFaultKind};
+use super::gate::Placed;
 use super::owner::Owner;
-use crate::tls::Stream;
 
 /// The largest response head, in bytes; and the most it is read in one go.
 const MAX_HEAD: usize = 256 * 1024;
@@ -30,7 +30,7 @@ pub(super) struct H1<B: UploadBody> {
     sender: SendRequest<Tracked<B>>,
     /// `None` once it has ended. Dropping it then matters: it holds requests
     /// that were handed to it and never looked at.
-    connection: Option<Box<Connection<TokioIo<Stream>, Tracked<B>>>>,
+    connection: Option<Box<Connection<TokioIo<Placed>, Tracked<B>>>>,
     owner: Owner,
     /// Whether a request has been answered on it before.
     reused: bool,
@@ -59,7 +59,7 @@ pub(super) enum Unanswered<B> {
 
 impl<B: UploadBody> H1<B> {
     /// Begins HTTP/1.1 on a connection.
-    pub(super) async fn begin(stream: Stream, owner: Owner) -> Result<Self, hyper::Error> {
+    pub(super) async fn begin(stream: Placed, owner: Owner) -> Result<Self, hyper::Error> {
         let (sender, connection) = builder().handshake(TokioIo::new(stream)).await?;
         Ok(Self {
             sender,
@@ -156,7 +156,7 @@ fn is_kept<B>(version: Version, response: &Response<B>) -> bool {
 }
 
 fn drive<B: UploadBody>(
-    connection: &mut Option<Box<Connection<TokioIo<Stream>, Tracked<B>>>>,
+    connection: &mut Option<Box<Connection<TokioIo<Placed>, Tracked<B>>>>,
     cx: &mut Context<'_>,
 ) {
     if connection
@@ -199,7 +199,7 @@ fn unanswered<B>(mut error: TrySendError<Request<Tracked<B>>>) -> Unanswered<B> 
 /// Sends a request that asks for another protocol over a connection of its own,
 /// which a task drives: after the switch it belongs to the tunnel.
 pub(super) async fn exchange_once<B: UploadBody>(
-    stream: Stream,
+    stream: Placed,
     request: Box<Request<Tracked<B>>>,
     limit: Duration,
 ) -> Result<Response<Incoming>, SendFault> {

@@ -7,9 +7,12 @@
 //! # Rules
 //!
 //! * A request is sent again only when nothing of it can have been processed:
-//!   it was handed back unsent, or it is idempotent, has no body and met a
-//!   connection that had been used before and was closed without an answer
-//!   (RFC 9110 §9.2.2).
+//!   it was handed back unsent, or the upstream says so (RFC 9113 §8.7), or it
+//!   is idempotent and met a connection that had been used before and was closed
+//!   without an answer (RFC 9110 §9.2.2). `retry_on` adds to that for idempotent
+//!   requests, within a budget. Its body must be there as a whole.
+//! * An endpoint is given no more at one time than the config says, by all
+//!   workers together; further requests wait in line.
 //! * An HTTP/1.1 connection is driven by whoever waits for its response, so
 //!   that a request costs no second task. Where the upload outlives the
 //!   response head, a task takes over: the upload must go on even when nobody
@@ -21,30 +24,37 @@
 
 mod answer;
 pub mod assertion;
+mod attempt;
 mod balance;
 mod body;
 mod connect;
 mod credential;
 mod endpoint;
 mod fault;
+mod gate;
 mod h1;
 mod h2;
 mod host;
+mod in_use;
 mod owner;
 mod per_caller;
 mod plan;
+mod read_ahead;
 mod renewal;
 mod request;
+mod retry;
 mod send;
 mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;
+mod turn;
 
 pub use answer::Answer;
 pub use body::UpstreamBody;
 pub use credential::Credential;
 pub use fault::{SendFault, SendFaultKind};
 pub use h2::Local;
+pub use in_use::Portion;
 pub use owner::Owner;
 pub use plan::{Plan, load};
 pub use request::UpstreamRequest;
@@ -53,15 +63,13 @@ pub use sessions::{Edition, SessionKey, Sessions};
 
 /// What a request body must be able to do to go up.
 ///
-/// `Default` is the empty body, with which a request without one is sent again.
+/// `Default` is the empty body.
 pub trait UploadBody:
     hyper::body::Body<Data = bytes::Bytes, Error: Into<BoxError>> + Default + Unpin + 'static
 {
-}
-
-impl<B> UploadBody for B where
-    B: hyper::body::Body<Data = bytes::Bytes, Error: Into<BoxError>> + Default + Unpin + 'static
-{
+    /// The same body from its beginning, if it is there as a whole: with it a
+    /// request can be sent again. The empty body always is.
+    fn again(&self) -> Option<Self>;
 }
 
 /// An error of any kind, as hyper passes body errors on.

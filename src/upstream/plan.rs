@@ -1,5 +1,6 @@
 //! What is to be known of an upstream, the same for every worker of a generation.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use http::{HeaderValue, Request};
 use super::assertion::{Asserter, Role};
 use super::credential::Credential;
 use super::host::Host;
+use super::in_use::{InUse, Portion};
 use crate::config::{
     self, Config, Files, Inputs, LayerMode, Place, PoolPer, Problem, Protocol, RunAs, UpstreamTrust,
 };
@@ -24,6 +26,7 @@ pub struct Plan {
     host: Host,
     /// What the credential and the keys of assertions were made of.
     inputs: Inputs,
+    in_use: InUse,
 }
 
 /// Puts the upstreams of a config together with what `tls` has loaded for them
@@ -65,6 +68,7 @@ pub fn load(
                 credential,
                 asserter,
                 inputs,
+                in_use: in_use(upstream, former),
             })),
             Err(found) => problems.extend(found),
         }
@@ -74,6 +78,13 @@ pub fn load(
     } else {
         Err(problems)
     }
+}
+
+/// What is in use of an upstream, what its former plan has in use included.
+fn in_use(upstream: &config::Upstream, former: &[Arc<Plan>]) -> InUse {
+    let mut former = former.iter();
+    let former = former.find(|plan| plan.config.name == upstream.name);
+    InUse::new(upstream, former.map(|plan| (&plan.config, &plan.in_use)))
 }
 
 /// A problem if `own` is whom the upstream is told of, and cannot be.
@@ -270,9 +281,45 @@ impl Plan {
         self.config.idle_timeout
     }
 
+    /// What an endpoint is given at one time.
+    pub(super) fn capacity(&self) -> &config::Capacity {
+        &self.config.delivery.capacity
+    }
+
+    /// What is held for the sake of the service.
+    pub fn buffering(&self) -> &config::Buffering {
+        &self.config.delivery.buffering
+    }
+
+    /// When a request is sent once more; `None`: not for what the service answers.
+    pub(super) fn retries(&self) -> Option<&config::Retries> {
+        self.config.delivery.retries.as_ref()
+    }
+
+    /// How much is in use, by all workers together.
+    pub(super) fn in_use(&self) -> &InUse {
+        &self.in_use
+    }
+
+    /// Memory for messages that are held, within `buffer_memory`; none yet.
+    pub fn memory(&self) -> Portion {
+        self.in_use.memory(self.buffering().memory)
+    }
+
+    /// The same for responses, which leave half of it to requests: those fail
+    /// without, and responses do not.
+    pub(super) fn memory_for_responses(&self) -> Portion {
+        let all = self.buffering().memory;
+        self.in_use.memory(half(all))
+    }
+
     pub(super) fn tls(&self) -> Option<&Arc<ClientTls>> {
         self.tls.as_ref()
     }
+}
+
+fn half(all: NonZeroUsize) -> NonZeroUsize {
+    NonZeroUsize::new(all.get() / 2).unwrap_or(all)
 }
 
 /// The settings without the index of the bundle, which changes when another

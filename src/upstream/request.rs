@@ -1,12 +1,11 @@
 //! A request on its way up, with the permit that allowed it.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Method, Request};
 
 use super::UploadBody;
-use super::body::{Tracked, Upload};
+use super::body::Tracked;
 use super::owner::Owner;
 use crate::policy::Permit;
 
@@ -16,7 +15,6 @@ pub struct UpstreamRequest<B> {
     permit: Permit,
     /// Apart, since it is handed from one to the next.
     request: Box<Request<Tracked<B>>>,
-    upload: Option<Rc<Upload>>,
     upgrade: bool,
     owner: Owner,
     response_timeout: Option<Duration>,
@@ -27,12 +25,10 @@ impl<B: UploadBody> UpstreamRequest<B> {
     /// protocol, so its connection cannot be used again.
     pub fn new(permit: Permit, request: Request<B>, upgrade: bool) -> Self {
         let (parts, body) = request.into_parts();
-        let upload = (!body.is_end_stream()).then(Upload::new);
-        let body = Tracked::new(body, upload.clone());
+        let body = Tracked::new(body);
         Self {
             permit,
             request: Box::new(Request::from_parts(parts, body)),
-            upload,
             upgrade,
             owner: Owner::Shared,
             response_timeout: None,
@@ -72,9 +68,10 @@ impl<B: UploadBody> UpstreamRequest<B> {
         self.upgrade
     }
 
-    /// Whether it has no body, so that a copy of it is easily kept.
+    /// Whether a copy of it is easily kept: it has no body, or one that is there
+    /// as a whole.
     pub(super) fn is_copyable(&self) -> bool {
-        self.upload.is_none()
+        self.request.body().again().is_some()
     }
 
     /// Whether its method means the same when it is processed twice (RFC 9110
@@ -91,17 +88,19 @@ impl<B: UploadBody> UpstreamRequest<B> {
         )
     }
 
-    pub(super) fn into_parts(self) -> (Box<Request<Tracked<B>>>, Option<Rc<Upload>>) {
-        (self.request, self.upload)
+    pub(super) fn into_request(self) -> Box<Request<Tracked<B>>> {
+        self.request
     }
 }
 
-/// A copy of a request without a body, to send again.
-pub(super) fn copy_of<B: UploadBody>(request: &Request<Tracked<B>>) -> Box<Request<Tracked<B>>> {
-    let mut copy = Request::new(Tracked::new(B::default(), None));
+/// A copy of a request, to send again; `None`: its body is not there as a whole.
+pub(super) fn copy_of<B: UploadBody>(
+    request: &Request<Tracked<B>>,
+) -> Option<Box<Request<Tracked<B>>>> {
+    let mut copy = Request::new(request.body().again()?);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
-    Box::new(copy)
+    Some(Box::new(copy))
 }

@@ -1,41 +1,29 @@
-//! One request to one upstream: endpoint, connection, response head.
+//! One request to one upstream: to which endpoint, and how often.
 
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
-use http::{HeaderValue, Request, Response};
-use hyper::body::Body;
-use hyper::client::conn::http2::SendRequest;
+use http::HeaderValue;
 use tokio::time::Instant;
 
+use super::UploadBody;
 use super::answer::Answer;
 use super::assertion::Tokens;
+use super::attempt::{Attempt, Manner, Why};
 use super::balance::Balance;
-use super::body::{Tracked, Upload, UpstreamBody};
-use super::connect::connect;
 use super::credential::Credential;
-use super::endpoint::{Endpoint, InFlight};
-use super::fault::{SendFault, SendFaultKind, is_close};
-use super::h1::{self, H1, Unanswered};
-use super::owner::Owner;
+use super::endpoint::Endpoint;
+use super::fault::{SendFault, SendFaultKind};
 use super::plan::Plan;
 use super::renewal::Renewal;
-use super::request::{UpstreamRequest, copy_of};
+use super::request::UpstreamRequest;
+use super::retry::Budget;
 use super::sessions::Sessions;
-use super::{UploadBody, h2};
-use crate::config::Protocol;
 use crate::identity::PeerIdentity;
-use crate::telemetry::events;
 use crate::telemetry::metrics::UpstreamMetrics;
 
 /// The most endpoints that one request is offered to.
 const MAX_ATTEMPTS: usize = 4;
-/// From how long a rest a connection is looked at before it is used: a close
-/// that has arrived meanwhile is then seen, and nothing is lost on it.
-const LOOK_AFTER: Duration = Duration::from_millis(50);
 
 /// One upstream, as one worker reaches it.
 #[derive(Debug)]
@@ -47,37 +35,38 @@ pub struct Upstream<B: UploadBody> {
     /// `None`: no sessions are kept.
     sessions: Option<Sessions>,
     renewal: Renewal,
+    budget: Budget,
     metrics: Arc<UpstreamMetrics>,
 }
 
-/// What came of one attempt.
-enum Attempt<B: UploadBody> {
-    Answered(Response<UpstreamBody<B>>),
-    /// Nothing of it was processed; here it is again. `refused`: the endpoint
-    /// took no connection, so another one should be asked.
-    Again {
-        request: Box<Request<Tracked<B>>>,
-        fault: SendFault,
-        refused: bool,
-    },
-    Failed(SendFault),
+/// How it has gone with a request so far.
+#[derive(Default)]
+struct Course {
+    /// The endpoints that took no connection.
+    tried: Vec<usize>,
+    /// Those that others are preferred to: they are given no more at one time,
+    /// or have just failed.
+    passed: Vec<usize>,
+    /// How many HTTP/2 connections did not take it.
+    unprocessed: usize,
+    last: Option<SendFault>,
 }
 
-/// How a request is sent, the same in every attempt.
-struct Manner<'a> {
-    upload: Option<&'a Rc<Upload>>,
-    /// Whether it has no body, so that a copy of it can be sent again.
-    copyable: bool,
-    /// Whether it means the same when it is processed twice.
-    idempotent: bool,
-    upgrade: bool,
-    now: Instant,
-    /// Whose connections it may go over.
-    owner: Owner,
-    /// Whether a connection from the pool may be used.
-    pooled: bool,
-    /// How long the response head may take.
-    limit: Duration,
+impl Course {
+    /// Whether the request is sent again; then `manner` says how.
+    fn goes_on(&mut self, why: Why, endpoint: usize, manner: &mut Manner) -> bool {
+        match why {
+            Why::Refused => self.tried.push(endpoint),
+            // Once is enough: the next connection is a new one.
+            Why::Ended if !manner.pooled => return false,
+            Why::Ended => manner.pooled = false,
+            Why::Unprocessed(connection) => {
+                self.unprocessed += 1;
+                manner.spoiled = Some(connection);
+            }
+        }
+        self.unprocessed < MAX_ATTEMPTS
+    }
 }
 
 impl<B: UploadBody> Upstream<B> {
@@ -87,7 +76,10 @@ impl<B: UploadBody> Upstream<B> {
             .endpoints()
             .iter()
             .enumerate()
-            .map(|(index, endpoint)| Endpoint::new(index, &endpoint.text, plan.idle_timeout()))
+            .map(|(index, endpoint)| {
+                let gate = plan.in_use().gate(index).cloned();
+                Endpoint::new((index, &endpoint.text), plan.idle_timeout(), gate)
+            })
             .collect();
         let sessions = plan.sessions().cloned().map(Sessions::new);
         Self {
@@ -97,6 +89,7 @@ impl<B: UploadBody> Upstream<B> {
             tokens: Tokens::default(),
             sessions,
             renewal: Renewal::default(),
+            budget: Budget::default(),
             metrics,
         }
     }
@@ -133,6 +126,11 @@ impl<B: UploadBody> Upstream<B> {
         self.renewal.look(move || plan.reread_credential()).await;
     }
 
+    /// What is left for requests that are sent again.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// What it counts in.
     pub fn metrics(&self) -> &UpstreamMetrics {
         &self.metrics
@@ -164,59 +162,84 @@ impl<B: UploadBody> Upstream<B> {
     ) -> Result<Answer<B>, SendFault> {
         let upgrade = request.is_upgrade();
         let copyable = !upgrade && request.is_copyable();
-        let idempotent = request.is_idempotent();
-        let owner = request.owner();
         let limit = request.response_timeout();
-        let (mut request, upload) = request.into_parts();
         let mut manner = Manner {
-            upload: upload.as_ref(),
             copyable,
-            idempotent,
+            idempotent: request.is_idempotent(),
             upgrade,
             now,
-            owner,
+            owner: request.owner(),
             pooled: !upgrade,
+            spoiled: None,
+            waits: self.endpoints.len() == 1,
             limit: limit.unwrap_or_else(|| self.plan.response_timeout()),
         };
-        let mut tried = Vec::new();
-        let mut last = None;
-        while tried.len() < MAX_ATTEMPTS {
-            let Some(endpoint) = self.choose(&manner, &tried) else {
-                break;
+        let mut request = request.into_request();
+        let mut course = Course::default();
+        let mut retrial = self.retrial(&manner);
+        while let Some(endpoint) = self.next(&mut manner, &mut course) {
+            if let Some(retrial) = &mut retrial {
+                retrial.keep(&request);
+            }
+            let attempt = self.attempt(endpoint, request, &manner).await;
+            let attempt = match &mut retrial {
+                Some(retrial) => Box::pin(retrial.judge(self, endpoint.index, attempt)).await,
+                None => attempt,
             };
-            match self.attempt(endpoint, request, &manner).await {
+            match attempt {
                 Attempt::Answered(response) => {
                     return Ok(Answer {
                         response,
                         endpoint: endpoint.index,
                     });
                 }
+                Attempt::Elsewhere(returned) => {
+                    course.passed.push(endpoint.index);
+                    request = returned;
+                }
                 Attempt::Again {
                     request: returned,
                     fault,
-                    refused,
+                    why,
                 } => {
-                    if refused {
-                        tried.push(endpoint.index);
-                    } else if !manner.pooled {
-                        return Err(fault.at(&endpoint.text));
+                    let fault = fault.at(&endpoint.text);
+                    if !course.goes_on(why, endpoint.index, &mut manner) {
+                        return Err(fault);
                     }
-                    // Once is enough: the next connection is a new one.
-                    manner.pooled = manner.pooled && refused;
                     request = returned;
-                    last = Some(fault.at(&endpoint.text));
+                    course.last = Some(fault);
                 }
                 Attempt::Failed(fault) => return Err(fault.at(&endpoint.text)),
             }
         }
-        Err(last.unwrap_or_else(|| {
+        Err(course.last.unwrap_or_else(|| {
             SendFault::plain(SendFaultKind::ConnectRefused, "no endpoint is left to try")
         }))
     }
 
+    /// The endpoint of the next attempt; `None`: there is none left.
+    ///
+    /// Where all that are left are given no more at one time, or have just
+    /// failed, the best of them is asked all the same, and waited for.
+    fn next(&self, manner: &mut Manner, course: &mut Course) -> Option<&Rc<Endpoint<B>>> {
+        if course.tried.len() >= MAX_ATTEMPTS {
+            return None;
+        }
+        if course.passed.is_empty() {
+            return self.choose(manner, &course.tried);
+        }
+        let mut out = course.tried.clone();
+        out.extend(&course.passed);
+        self.choose(manner, &out).or_else(|| {
+            course.passed.clear();
+            manner.waits = true;
+            self.choose(manner, &course.tried)
+        })
+    }
+
     /// The endpoint to try next. Where connections are somebody's, that with
     /// one of theirs: what a service knows of them is bound to it.
-    fn choose(&self, manner: &Manner<'_>, tried: &[usize]) -> Option<&Rc<Endpoint<B>>> {
+    fn choose(&self, manner: &Manner, tried: &[usize]) -> Option<&Rc<Endpoint<B>>> {
         if manner.pooled && !manner.owner.is_everybody() {
             let mut endpoints = self.endpoints.iter();
             let theirs =
@@ -226,274 +249,6 @@ impl<B: UploadBody> Upstream<B> {
             }
         }
         self.balance.choose(&self.endpoints, tried, manner.now)
-    }
-
-    async fn attempt(
-        &self,
-        endpoint: &Rc<Endpoint<B>>,
-        mut request: Box<Request<Tracked<B>>>,
-        manner: &Manner<'_>,
-    ) -> Attempt<B> {
-        let in_flight = endpoint.enter();
-        self.plan.name_endpoint(endpoint.index, &mut request);
-        if self.plan.protocol() == Protocol::Http2 {
-            return self.attempt_h2(in_flight, request, manner).await;
-        }
-        if manner.pooled
-            && let Some(connection) = rested(endpoint, manner).await
-        {
-            self.count("reused");
-            return self
-                .attempt_h1(in_flight, connection, request, manner)
-                .await;
-        }
-        // Apart, as all that is rare here: the path of a request is short, and
-        // its state is moved about with it.
-        let stream = match Box::pin(self.connect(endpoint)).await {
-            Ok(stream) => stream,
-            Err(fault) => {
-                return Attempt::Again {
-                    request,
-                    fault,
-                    refused: true,
-                };
-            }
-        };
-        if manner.upgrade {
-            let limit = manner.limit;
-            return match Box::pin(h1::exchange_once(stream, request, limit)).await {
-                Ok(response) => Attempt::Answered(
-                    response.map(|incoming| UpstreamBody::new(incoming, None, in_flight)),
-                ),
-                Err(fault) => Attempt::Failed(fault),
-            };
-        }
-        match Box::pin(H1::begin(stream, manner.owner.clone())).await {
-            Ok(connection) => {
-                self.attempt_h1(in_flight, connection, request, manner)
-                    .await
-            }
-            Err(e) => Attempt::Failed(SendFault::of_http(e)),
-        }
-    }
-
-    async fn attempt_h1(
-        &self,
-        in_flight: InFlight<B>,
-        mut connection: H1<B>,
-        request: Box<Request<Tracked<B>>>,
-        manner: &Manner<'_>,
-    ) -> Attempt<B> {
-        let limit = manner.limit;
-        // Only on a connection that served before is there something to repair.
-        let repairable = manner.copyable && manner.idempotent && connection.is_reused();
-        let replay = repairable.then(|| copy_of(&request));
-        match connection.exchange(request, manner.upload, limit).await {
-            Ok(response) => {
-                Attempt::Answered(answered(response, connection, in_flight, manner).await)
-            }
-            Err(Unanswered::Unsent(request, e)) => Attempt::Again {
-                request,
-                fault: SendFault::of_http(e),
-                refused: false,
-            },
-            Err(Unanswered::Lost(e)) => {
-                // A connection that served before and now ends without a
-                // response was closed for its age, not for this request.
-                match replay.filter(|_| is_close(&e)) {
-                    Some(request) => Attempt::Again {
-                        request,
-                        fault: SendFault::of_http(e),
-                        refused: false,
-                    },
-                    None => Attempt::Failed(lost(e, manner)),
-                }
-            }
-            Err(Unanswered::Timeout) => Attempt::Failed(SendFault::timeout(limit)),
-        }
-    }
-
-    async fn attempt_h2(
-        &self,
-        mut in_flight: InFlight<B>,
-        request: Box<Request<Tracked<B>>>,
-        manner: &Manner<'_>,
-    ) -> Attempt<B> {
-        let endpoint = in_flight.endpoint();
-        let ((mut sender, in_use), reused) = match endpoint
-            .multiplexed(&manner.owner, manner.now)
-            .filter(|_| manner.pooled)
-        {
-            Some(sender) => {
-                self.count("reused");
-                (sender, true)
-            }
-            None => match Box::pin(self.connect_h2(endpoint, manner)).await {
-                Ok(sender) => (sender, false),
-                Err(fault) => {
-                    return Attempt::Again {
-                        request,
-                        fault,
-                        refused: true,
-                    };
-                }
-            },
-        };
-        in_flight.uses(in_use);
-        let copy = (manner.copyable && reused).then(|| copy_of(&request));
-        let limit = manner.limit;
-        let answer = h1::within(sender.try_send_request(*request), manner.upload, limit).await;
-        match answer {
-            None => Attempt::Failed(SendFault::timeout(limit)),
-            Some(Ok(response)) => Attempt::Answered(
-                response.map(|incoming| UpstreamBody::new(incoming, None, in_flight)),
-            ),
-            Some(Err(mut e)) => match e.take_message() {
-                Some(request) => Attempt::Again {
-                    request: Box::new(request),
-                    fault: SendFault::of_http(e.into_error()),
-                    refused: false,
-                },
-                None => {
-                    let e = e.into_error();
-                    let again = h2::is_unprocessed(&e) || (manner.idempotent && is_close(&e));
-                    match copy.filter(|_| again) {
-                        Some(request) => Attempt::Again {
-                            request,
-                            fault: SendFault::of_http(e),
-                            refused: false,
-                        },
-                        None => Attempt::Failed(lost(e, manner)),
-                    }
-                }
-            },
-        }
-    }
-
-    /// One request sets up the connection, and those that come meanwhile wait
-    /// for it.
-    async fn connect_h2(
-        &self,
-        endpoint: &Rc<Endpoint<B>>,
-        manner: &Manner<'_>,
-    ) -> Result<(SendRequest<Tracked<B>>, Rc<()>), SendFault> {
-        let turn = endpoint.turn_to_connect(&manner.owner);
-        let _turn = turn.lock().await;
-        // Not the one that this request has just found closed.
-        if let Some(sender) = endpoint
-            .multiplexed(&manner.owner, manner.now)
-            .filter(|_| manner.pooled)
-        {
-            return Ok(sender);
-        }
-        let stream = self.connect(endpoint).await?;
-        let sender = h2::begin(stream).await.map_err(SendFault::of_http)?;
-        let in_use = endpoint.set_multiplexed(manner.owner.clone(), sender.clone());
-        Ok((sender, in_use))
-    }
-
-    /// Counts how a request got its connection, or why it did not.
-    fn count(&self, result: &'static str) {
-        self.metrics.connection(result);
-    }
-
-    /// A new connection; the endpoint's health follows from it.
-    async fn connect(&self, endpoint: &Rc<Endpoint<B>>) -> Result<crate::tls::Stream, SendFault> {
-        let Some(config) = self.plan.endpoints().get(endpoint.index) else {
-            return Err(SendFault::unknown_endpoint());
-        };
-        match connect(&self.plan, config).await {
-            Ok(stream) => {
-                self.count("opened");
-                if endpoint.restore() {
-                    tracing::info!(
-                        event = events::ENDPOINT_BACK,
-                        upstream = self.plan.name(),
-                        endpoint = endpoint.text,
-                        "the endpoint takes connections again"
-                    );
-                }
-                Ok(stream)
-            }
-            Err(fault) => {
-                self.count(fault.kind.code());
-                // What this machine lacks is no fault of the endpoint.
-                let ejected = (fault.kind != SendFaultKind::Exhausted)
-                    .then(|| endpoint.eject(Instant::now()))
-                    .flatten();
-                if let Some(pause) = ejected {
-                    tracing::warn!(
-                        event = events::ENDPOINT_EJECTED,
-                        upstream = self.plan.name(),
-                        endpoint = endpoint.text,
-                        cause = fault.cause,
-                        pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                        "no connection to the endpoint; others are preferred for a while"
-                    );
-                }
-                Err(fault)
-            }
-        }
-    }
-}
-
-/// Binds a response to the connection that its body comes over.
-async fn answered<B: UploadBody>(
-    response: Response<hyper::body::Incoming>,
-    connection: H1<B>,
-    mut in_flight: InFlight<B>,
-    manner: &Manner<'_>,
-) -> Response<UpstreamBody<B>> {
-    let uploading = manner.upload.filter(|upload| !upload.is_finished());
-    let mut connection = Some(connection);
-    if let Some(upload) = uploading {
-        let response = in_flight.watched();
-        if let Some(connection) = connection.take() {
-            let upload = (Rc::clone(upload), manner.limit);
-            in_flight
-                .endpoint()
-                .give_back_later(connection, upload, response);
-        }
-    } else if response.body().is_end_stream() {
-        // Nobody asks for a body that is not there: it ends here.
-        poll_fn(|cx| {
-            if let Some(connection) = connection.take() {
-                in_flight.endpoint().give_back(connection, cx);
-            }
-            Poll::Ready(())
-        })
-        .await;
-    }
-    response.map(|incoming| UpstreamBody::new(incoming, connection, in_flight))
-}
-
-/// The fault of a request whose connection ended: the client's, if its body
-/// broke off.
-fn lost(error: hyper::Error, manner: &Manner<'_>) -> SendFault {
-    let mut fault = SendFault::of_http(error);
-    if manner.upload.is_some_and(|upload| upload.is_broken()) {
-        fault.kind = SendFaultKind::Body;
-    }
-    fault
-}
-
-/// A connection from the pool. One that has rested for a while is looked at
-/// first, and any one for a request that could not be sent again: the turn of
-/// the runtime lets a close that has arrived be seen.
-async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, manner: &Manner<'_>) -> Option<H1<B>> {
-    loop {
-        let mut connection = endpoint.take_idle(&manner.owner, manner.now)?;
-        let rest = manner
-            .now
-            .saturating_duration_since(connection.idle_since());
-        if rest < LOOK_AFTER && manner.copyable && manner.idempotent {
-            return Some(connection);
-        }
-        tokio::task::yield_now().await;
-        let alive = poll_fn(|cx| Poll::Ready(connection.drive(cx))).await;
-        if alive {
-            return Some(connection);
-        }
     }
 }
 

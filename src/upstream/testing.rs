@@ -22,7 +22,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
-use super::Local;
+use super::{Local, UploadBody};
 
 /// A body that is sent piece by piece; the default is empty.
 #[derive(Debug, Default)]
@@ -53,6 +53,12 @@ impl Body for Pieces {
 
     fn is_end_stream(&self) -> bool {
         self.0.is_none()
+    }
+}
+
+impl UploadBody for Pieces {
+    fn again(&self) -> Option<Self> {
+        self.0.is_none().then(Self::default)
     }
 }
 

@@ -174,6 +174,35 @@ impl Frames {
         reason
     }
 
+    /// Takes the other side: what a client has begun is answered by hand.
+    pub(crate) async fn accept(mut raw: Raw) -> Self {
+        raw.read_until("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        let mut frames = Self { raw };
+        frames.send(SETTINGS, 0, 0, &[]).await;
+        frames
+    }
+
+    /// Answers a request with 200 and nothing more.
+    pub(crate) async fn answer(&mut self, stream: u32) {
+        self.send(HEADERS, END_STREAM | END_HEADERS, stream, &[0x88])
+            .await;
+    }
+
+    /// Says that the streams above this one are not processed, and that no other
+    /// is taken.
+    pub(crate) async fn go_away(&mut self, last: u32) {
+        let mut payload = last.to_be_bytes().to_vec();
+        payload.extend([0; 4]);
+        self.send(GOAWAY, 0, 0, &payload).await;
+    }
+
+    /// Says that this stream is not processed.
+    pub(crate) async fn refuse(&mut self, stream: u32) {
+        const REFUSED_STREAM: u32 = 7;
+        self.send(RST_STREAM, 0, stream, &REFUSED_STREAM.to_be_bytes())
+            .await;
+    }
+
     /// Asks for a path on a new stream.
     pub(crate) async fn get(&mut self, stream: u32, path: &str) {
         // `:method: GET`, `:scheme: https`, `:authority`, `:path` (RFC 7541 appendix A).

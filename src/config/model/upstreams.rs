@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{BundleId, Located, Outbound, OwnCertificate, Place, Protocol, TlsVersions};
+use super::{BundleId, Delivery, Located, Outbound, OwnCertificate, Place, Protocol, TlsVersions};
 
 /// `[upstreams.NAME]`: a service and how to reach it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Upstream {
     pub response_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
+    /// How requests are handed to it, and its responses taken from it.
+    pub delivery: Delivery,
     /// The three layers of outbound authentication.
     pub outbound: Outbound,
 }

@@ -7,6 +7,7 @@
 mod assertions;
 mod chain;
 mod crowd;
+mod delivery;
 mod limits;
 mod listeners;
 mod manual;

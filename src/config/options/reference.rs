@@ -51,7 +51,10 @@ fn is_off(table: &Table, option: &Opt) -> bool {
         "upstreams.NAME.outbound.credential.user",
         "upstreams.NAME.outbound.credential.password_file",
     ];
-    const BESIDE: [&str; 4] = [
+    const BESIDE: [&str; 7] = [
+        "upstreams.NAME.buffer_memory",
+        "upstreams.NAME.retries",
+        "upstreams.NAME.retry_budget",
         "upstreams.NAME.outbound.session_lost",
         "upstreams.NAME.outbound.session_lifetime",
         "upstreams.NAME.outbound.max_sessions",

@@ -1,7 +1,7 @@
 //! The options of upstreams.
 
 use super::Default::{Is, Required, Unset};
-use super::{Opt, Table};
+use super::{Opt, Table, delivery};
 
 pub(super) const TABLES: &[Table] = &[UPSTREAM, TLS, CERTIFICATE, OUTBOUND, IDENTITY, CREDENTIAL];
 
@@ -75,6 +75,17 @@ const UPSTREAM: Table = Table {
             see: &["listeners.NAME.limits.idle_timeout"],
             example: "\"30s\"",
         },
+        delivery::MAX_CONNECTIONS,
+        delivery::MAX_REQUESTS,
+        delivery::MAX_QUEUE,
+        delivery::QUEUE_TIMEOUT,
+        delivery::BUFFER_REQUEST,
+        delivery::REQUIRE_LENGTH,
+        delivery::BUFFER_RESPONSE,
+        delivery::BUFFER_MEMORY,
+        delivery::RETRY_ON,
+        delivery::RETRIES,
+        delivery::RETRY_BUDGET,
     ],
 };
 

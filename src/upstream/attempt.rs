@@ -1,0 +1,399 @@
+//! One attempt to send a request: a connection to an endpoint, and the response head.
+
+use std::future::poll_fn;
+use std::rc::{Rc, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Body;
+use hyper::client::conn::http2::SendRequest;
+use tokio::time::Instant;
+
+use super::body::{Arriving, Tracked, Upload, UpstreamBody};
+use super::connect::connect;
+use super::endpoint::{Endpoint, InFlight};
+use super::fault::{SendFault, SendFaultKind, is_close};
+use super::gate::{Place, Placed};
+use super::h1::{self, H1, Unanswered};
+use super::owner::Owner;
+use super::read_ahead::Room;
+use super::request::copy_of;
+use super::send::Upstream;
+use super::turn::{Full, Turn};
+use super::{UploadBody, h2};
+use crate::config::Protocol;
+use crate::telemetry::events;
+
+/// From how long a rest a connection is looked at before it is used: a close
+/// that has arrived meanwhile is then seen, and nothing is lost on it.
+const LOOK_AFTER: Duration = Duration::from_millis(50);
+
+/// What came of one attempt.
+pub(super) enum Attempt<B: UploadBody> {
+    Answered(Response<UpstreamBody<B>>),
+    /// Nothing of it was processed; here it is again.
+    Again {
+        request: Box<Request<Tracked<B>>>,
+        fault: SendFault,
+        why: Why,
+    },
+    /// Another endpoint should be asked, if there is one: this one is given no
+    /// more at one time, or has just failed.
+    Elsewhere(Box<Request<Tracked<B>>>),
+    Failed(SendFault),
+}
+
+/// Why a request can be sent again.
+pub(super) enum Why {
+    /// The endpoint took no connection, so another one should be asked.
+    Refused,
+    /// The connection ended before it.
+    Ended,
+    /// This HTTP/2 connection takes it no more.
+    Unprocessed(Weak<()>),
+}
+
+/// How a request is sent, the same in every attempt.
+pub(super) struct Manner {
+    /// Whether a copy of it is easily kept, to be sent again.
+    pub(super) copyable: bool,
+    /// Whether it means the same when it is processed twice.
+    pub(super) idempotent: bool,
+    pub(super) upgrade: bool,
+    pub(super) now: Instant,
+    /// Whose connections it may go over.
+    pub(super) owner: Owner,
+    /// Whether a connection from the pool may be used.
+    pub(super) pooled: bool,
+    /// The HTTP/2 connection that did not take it; any other may be used.
+    pub(super) spoiled: Option<Weak<()>>,
+    /// Whether it waits where an endpoint is given no more at one time.
+    pub(super) waits: bool,
+    /// How long the response head may take.
+    pub(super) limit: Duration,
+}
+
+impl Manner {
+    /// Whether it may go over the HTTP/2 connection with this token.
+    fn may_share(&self, connection: &Rc<()>) -> bool {
+        match &self.spoiled {
+            Some(spoiled) => !Weak::ptr_eq(spoiled, &Rc::downgrade(connection)),
+            None => self.pooled,
+        }
+    }
+}
+
+impl<B: UploadBody> Upstream<B> {
+    /// Sends a request over a connection to `endpoint`, and waits for the head
+    /// of its response.
+    pub(super) async fn attempt(
+        &self,
+        endpoint: &Rc<Endpoint<B>>,
+        mut request: Box<Request<Tracked<B>>>,
+        manner: &Manner,
+    ) -> Attempt<B> {
+        let mut in_flight = endpoint.enter();
+        self.plan().name_endpoint(endpoint.index, &mut request);
+        let http2 = self.plan().protocol() == Protocol::Http2;
+        if !http2
+            && manner.pooled
+            && let Some(connection) = rested(endpoint, manner).await
+        {
+            self.count("reused");
+            return self
+                .attempt_h1(in_flight, connection, request, manner)
+                .await;
+        }
+        let turn = match self.turn_at_once(endpoint) {
+            Ok(turn) => turn,
+            Err(Full) if !manner.waits => return Attempt::Elsewhere(request),
+            // Apart, as all that is rare here: the path of a request is short,
+            // and its state is moved about with it.
+            Err(Full) => match Box::pin(self.turn(endpoint, manner)).await {
+                Ok(turn) => turn,
+                Err(fault) => return Attempt::Failed(fault),
+            },
+        };
+        let place = match turn {
+            Turn::Place(place) => place,
+            Turn::Connection(connection) => {
+                self.count("reused");
+                let attempt = self.attempt_h1(in_flight, connection, request, manner);
+                return Box::pin(attempt).await;
+            }
+        };
+        if http2 {
+            in_flight.takes(place);
+            return self.attempt_h2(in_flight, request, manner).await;
+        }
+        Box::pin(self.attempt_new(in_flight, place, request, manner)).await
+    }
+
+    /// Sends a request over a new connection, which takes `place`.
+    async fn attempt_new(
+        &self,
+        in_flight: InFlight<B>,
+        place: Option<Place>,
+        request: Box<Request<Tracked<B>>>,
+        manner: &Manner,
+    ) -> Attempt<B> {
+        let stream = match self.connect(in_flight.endpoint()).await {
+            Ok(stream) => Placed::new(stream, place),
+            Err(fault) => {
+                return Attempt::Again {
+                    request,
+                    fault,
+                    why: Why::Refused,
+                };
+            }
+        };
+        if manner.upgrade {
+            let limit = manner.limit;
+            return match h1::exchange_once(stream, request, limit).await {
+                Ok(response) => Attempt::Answered(response.map(|incoming| {
+                    UpstreamBody::new(Arriving::new(incoming, None, in_flight), None)
+                })),
+                Err(fault) => Attempt::Failed(fault),
+            };
+        }
+        match H1::begin(stream, manner.owner.clone()).await {
+            Ok(connection) => {
+                self.attempt_h1(in_flight, connection, request, manner)
+                    .await
+            }
+            Err(e) => Attempt::Failed(SendFault::of_http(e)),
+        }
+    }
+
+    async fn attempt_h1(
+        &self,
+        in_flight: InFlight<B>,
+        mut connection: H1<B>,
+        request: Box<Request<Tracked<B>>>,
+        manner: &Manner,
+    ) -> Attempt<B> {
+        let limit = manner.limit;
+        // Only on a connection that served before is there something to repair.
+        let repairable = manner.copyable && manner.idempotent && connection.is_reused();
+        let replay = repairable.then(|| copy_of(&request)).flatten();
+        let upload = request.body().upload();
+        let upload = upload.as_ref();
+        match connection.exchange(request, upload, limit).await {
+            Ok(response) => {
+                let response = answered(response, connection, in_flight, (upload, limit)).await;
+                Attempt::Answered(response.map(|body| UpstreamBody::new(body, self.room())))
+            }
+            Err(Unanswered::Unsent(request, e)) => Attempt::Again {
+                request,
+                fault: SendFault::of_http(e),
+                why: Why::Ended,
+            },
+            Err(Unanswered::Lost(e)) => {
+                // A connection that served before and now ends without a
+                // response was closed for its age, not for this request.
+                match replay.filter(|_| is_close(&e)) {
+                    Some(request) => Attempt::Again {
+                        request,
+                        fault: SendFault::of_http(e),
+                        why: Why::Ended,
+                    },
+                    None => Attempt::Failed(lost(e, upload)),
+                }
+            }
+            Err(Unanswered::Timeout) => Attempt::Failed(SendFault::timeout(limit)),
+        }
+    }
+
+    async fn attempt_h2(
+        &self,
+        mut in_flight: InFlight<B>,
+        request: Box<Request<Tracked<B>>>,
+        manner: &Manner,
+    ) -> Attempt<B> {
+        let endpoint = in_flight.endpoint();
+        let ((mut sender, connection), reused) = match endpoint
+            .multiplexed(&manner.owner, manner.now)
+            .filter(|(_, connection)| manner.may_share(connection))
+        {
+            Some(sender) => {
+                self.count("reused");
+                (sender, true)
+            }
+            None => match Box::pin(self.connect_h2(endpoint, manner)).await {
+                Ok(sender) => (sender, false),
+                Err(fault) => {
+                    return Attempt::Again {
+                        request,
+                        fault,
+                        why: Why::Refused,
+                    };
+                }
+            },
+        };
+        let spoiled = Rc::downgrade(&connection);
+        in_flight.uses(connection);
+        // A new connection as well may be one that the service gives up at once.
+        let copy = manner.copyable.then(|| copy_of(&request)).flatten();
+        let limit = manner.limit;
+        let upload = request.body().upload();
+        let upload = upload.as_ref();
+        let answer = h1::within(sender.try_send_request(*request), upload, limit).await;
+        let again = |request, e| Attempt::Again {
+            request,
+            fault: SendFault::of_http(e),
+            why: Why::Unprocessed(spoiled),
+        };
+        match answer {
+            None => Attempt::Failed(SendFault::timeout(limit)),
+            Some(Ok(response)) => Attempt::Answered(response.map(|incoming| {
+                UpstreamBody::new(Arriving::new(incoming, None, in_flight), self.room())
+            })),
+            Some(Err(mut e)) => match e.take_message() {
+                Some(request) => again(Box::new(request), e.into_error()),
+                None => {
+                    let e = e.into_error();
+                    let unprocessed =
+                        h2::is_unprocessed(&e) || (reused && manner.idempotent && is_close(&e));
+                    match copy.filter(|_| unprocessed) {
+                        Some(request) => again(request, e),
+                        None => Attempt::Failed(lost(e, upload)),
+                    }
+                }
+            },
+        }
+    }
+
+    /// The room for a response that is read ahead; `None`: it is not.
+    fn room(&self) -> Option<Box<Room>> {
+        let limit = self.plan().buffering().response?.get();
+        let memory = self.plan().memory_for_responses();
+        Some(Box::new(Room { limit, memory }))
+    }
+
+    /// One request sets up the connection, and those that come meanwhile wait
+    /// for it.
+    async fn connect_h2(
+        &self,
+        endpoint: &Rc<Endpoint<B>>,
+        manner: &Manner,
+    ) -> Result<(SendRequest<Tracked<B>>, Rc<()>), SendFault> {
+        let turn = endpoint.turn_to_connect(&manner.owner);
+        let _turn = turn.lock().await;
+        // Not the one that this request has just found closed.
+        if let Some(sender) = endpoint
+            .multiplexed(&manner.owner, manner.now)
+            .filter(|(_, connection)| manner.may_share(connection))
+        {
+            return Ok(sender);
+        }
+        let stream = self.connect(endpoint).await?;
+        let sender = h2::begin(stream).await.map_err(SendFault::of_http)?;
+        let in_use = endpoint.set_multiplexed(manner.owner.clone(), sender.clone());
+        Ok((sender, in_use))
+    }
+
+    /// Counts how a request got its connection, or why it did not.
+    fn count(&self, result: &'static str) {
+        self.metrics().connection(result);
+    }
+
+    /// A new connection; the endpoint's health follows from it.
+    async fn connect(&self, endpoint: &Rc<Endpoint<B>>) -> Result<crate::tls::Stream, SendFault> {
+        let Some(config) = self.plan().endpoints().get(endpoint.index) else {
+            return Err(SendFault::unknown_endpoint());
+        };
+        match connect(self.plan(), config).await {
+            Ok(stream) => {
+                self.count("opened");
+                if endpoint.restore() {
+                    tracing::info!(
+                        event = events::ENDPOINT_BACK,
+                        upstream = self.plan().name(),
+                        endpoint = endpoint.text,
+                        "the endpoint takes connections again"
+                    );
+                }
+                Ok(stream)
+            }
+            Err(fault) => {
+                self.count(fault.kind.code());
+                // What this machine lacks is no fault of the endpoint.
+                let ejected = (fault.kind != SendFaultKind::Exhausted)
+                    .then(|| endpoint.eject(Instant::now()))
+                    .flatten();
+                if let Some(pause) = ejected {
+                    tracing::warn!(
+                        event = events::ENDPOINT_EJECTED,
+                        upstream = self.plan().name(),
+                        endpoint = endpoint.text,
+                        cause = fault.cause,
+                        pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                        "no connection to the endpoint; others are preferred for a while"
+                    );
+                }
+                Err(fault)
+            }
+        }
+    }
+}
+
+/// Binds a response to the connection that its body comes over.
+async fn answered<B: UploadBody>(
+    response: Response<hyper::body::Incoming>,
+    connection: H1<B>,
+    mut in_flight: InFlight<B>,
+    (upload, limit): (Option<&Rc<Upload>>, Duration),
+) -> Response<Arriving<B>> {
+    let uploading = upload.filter(|upload| !upload.is_finished());
+    let mut connection = Some(connection);
+    if let Some(upload) = uploading {
+        let response = in_flight.watched();
+        if let Some(connection) = connection.take() {
+            let upload = (Rc::clone(upload), limit);
+            in_flight
+                .endpoint()
+                .give_back_later(connection, upload, response);
+        }
+    } else if response.body().is_end_stream() {
+        // Nobody asks for a body that is not there: it ends here.
+        poll_fn(|cx| {
+            if let Some(connection) = connection.take() {
+                in_flight.endpoint().give_back(connection, cx);
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+    response.map(|incoming| Arriving::new(incoming, connection, in_flight))
+}
+
+/// The fault of a request whose connection ended: the client's, if its body
+/// broke off.
+fn lost(error: hyper::Error, upload: Option<&Rc<Upload>>) -> SendFault {
+    let mut fault = SendFault::of_http(error);
+    if upload.is_some_and(|upload| upload.is_broken()) {
+        fault.kind = SendFaultKind::Body;
+    }
+    fault
+}
+
+/// A connection from the pool. One that has rested for a while is looked at
+/// first, and any one for a request that could not be sent again: the turn of
+/// the runtime lets a close that has arrived be seen.
+async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, manner: &Manner) -> Option<H1<B>> {
+    loop {
+        let mut connection = endpoint.take_idle(&manner.owner, manner.now)?;
+        let rest = manner
+            .now
+            .saturating_duration_since(connection.idle_since());
+        if rest < LOOK_AFTER && manner.copyable && manner.idempotent {
+            return Some(connection);
+        }
+        tokio::task::yield_now().await;
+        let alive = poll_fn(|cx| Poll::Ready(connection.drive(cx))).await;
+        if alive {
+            return Some(connection);
+        }
+    }
+}
