@@ -58,6 +58,20 @@ fn anchor(index: usize, fingerprint: &str, uses: &Arc<Counted>) -> AnchorUse {
     }
 }
 
+impl Health for bool {
+    fn is_well(&self) -> bool {
+        *self
+    }
+}
+
+fn endpoint(endpoint: &str, well: bool) -> EndpointHealth {
+    EndpointHealth {
+        upstream: "orders".to_owned(),
+        endpoint: endpoint.to_owned(),
+        health: Arc::new(well),
+    }
+}
+
 /// A point in time, in seconds since 1970.
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
@@ -130,6 +144,7 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
         bundle: "partners".to_owned(),
         would_refuse,
     }]);
+    metrics.endpoints(vec![endpoint("http://a", true), endpoint("unix:b", false)]);
     metrics.reload(ReloadOutcome::HeldBack, at(1_600_000_000));
     metrics.reload(ReloadOutcome::Success, at(1_700_000_000));
     metrics.generation_published(7, at(1_700_000_001));
