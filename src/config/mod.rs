@@ -20,6 +20,7 @@
 
 mod accepted;
 mod algorithms;
+mod balancing;
 mod defaults;
 mod doubts;
 mod encodings;
@@ -65,13 +66,13 @@ pub use expression::{
 };
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    AcceptedAssertions, Admin, Bind, BundleId, Callers, CipherSuite, ClientAuth, ClientPolicy,
-    CredentialSource, CrlCheck, Endpoint, EndpointAddress, HostPattern, KeyExchange, LayerMode,
-    Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, NamedPolicy,
-    NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, Place,
-    PoolPer, Protocol, Route, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
-    StatefulSessions, TlsVersion, TlsVersions, TrustBundle, UnknownSni, Upstream, UpstreamId,
-    UpstreamTls, UpstreamTrust, Who, is_within,
+    AcceptedAssertions, Admin, Balance, Balancing, Bind, BundleId, Callers, CipherSuite,
+    ClientAuth, ClientPolicy, CredentialSource, CrlCheck, Ejection, Endpoint, EndpointAddress,
+    HealthCheck, HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId, ListenerTls,
+    Located, Log, LogFormat, LogLevel, NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound,
+    Outcome, Outcomes, OwnCertificate, Place, PoolPer, Protocol, Route, Rule, RunAs, Says, Server,
+    SessionLost, SessionPer, Share, StatefulSessions, Statuses, TlsVersion, TlsVersions,
+    TrustBundle, UnknownSni, Upstream, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

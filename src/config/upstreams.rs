@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::algorithms::versions_from;
+use super::balancing::balancing;
 use super::defaults;
 use super::listeners::{PROTOCOLS, own_certificate};
 use super::model::{
@@ -24,6 +25,7 @@ pub(super) fn upstream(section: &mut Section<'_>, name: &str, bundles: &Names) -
     let connect_timeout = timeout("connect_timeout", defaults::CONNECT_TIMEOUT);
     let response_timeout = timeout("response_timeout", defaults::RESPONSE_TIMEOUT);
     let idle_timeout = timeout("idle_timeout", defaults::POOL_IDLE_TIMEOUT);
+    let balancing = balancing(section);
     let tls = tls_if_spoken(section, endpoints.as_deref().ok(), bundles);
     let target = Target {
         name,
@@ -43,6 +45,7 @@ pub(super) fn upstream(section: &mut Section<'_>, name: &str, bundles: &Names) -
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
         idle_timeout: idle_timeout?,
+        balancing: balancing?,
         outbound: outbound?,
     })
 }

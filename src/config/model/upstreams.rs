@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{BundleId, Located, Outbound, OwnCertificate, Place, Protocol, TlsVersions};
+use super::{Balancing, BundleId, Located, Outbound, OwnCertificate, Place, Protocol, TlsVersions};
 
 /// `[upstreams.NAME]`: a service and how to reach it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Upstream {
     pub response_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
+    /// Which endpoint gets a request, and how its health is known.
+    pub balancing: Balancing,
     /// The three layers of outbound authentication.
     pub outbound: Outbound,
 }

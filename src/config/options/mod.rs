@@ -5,6 +5,7 @@
 //! the registry equal to what the readers ask for.
 
 mod assertions;
+mod balancing;
 mod limits;
 mod listeners;
 mod manual;
@@ -98,6 +99,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
         routes::TABLES,
         rules::TABLES,
         upstreams::TABLES,
+        balancing::TABLES,
         assertions::TABLES,
     ];
     all.into_iter().flatten()

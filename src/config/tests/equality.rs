@@ -122,7 +122,11 @@ const OTHERS: &[(&str, &str)] = &[
     ("50%", "49%"),
     ("8h", "7h"),
     ("5s\"", "6s\""),
+    ("\"1s\"", "\"2s\""),
     ("8090", "8091"),
+    ("\"least_requests\"", "\"round_robin\""),
+    ("\"2xx\"", "\"3xx\""),
+    ("502, ", ""),
     ("8443", "8444"),
     ("9901", "9902"),
     ("[]", "[\"10.0.0.0/8\"]"),
@@ -192,6 +196,9 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         ("client_auth", "\"want\"") => vec![line("\"require\"")],
         ("client_auth", _) => vec![String::new()],
         ("max_connections" | "max_sessions" | "refusals_per_minute" | "workers", number) => {
+            vec![line(&format!("1{number}"))]
+        }
+        ("consecutive_failures" | "healthy" | "unhealthy", number) => {
             vec![line(&format!("1{number}"))]
         }
         ("tell_client", _) => vec![line("true")],
