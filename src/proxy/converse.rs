@@ -16,7 +16,7 @@ use super::handle::{Passing, Proxy, Way};
 use super::outbound;
 use super::party::Party;
 use super::request_body::{Kept, RequestBody};
-use super::tunnel;
+use super::{affinity, tunnel};
 use crate::config::{Protocol, UpstreamId};
 use crate::upstream::{Answer, Plan, SendFault, UpstreamRequest};
 
@@ -144,8 +144,9 @@ impl Proxy {
         let owner = owner((sending.caller, sending.party), upstream.plan().pool_per());
         let request =
             UpstreamRequest::new(way.permit.clone(), request, sending.upgrade).owned_by(owner);
+        let affinity = affinity::of((sending.caller, sending.party), upstream.plan());
         upstream
-            .send(request, exchange.started())
+            .send(request.near(affinity), exchange.started())
             .await
             .map_err(|fault| self.unanswered(way.upstream, &fault, exchange))
     }

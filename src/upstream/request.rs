@@ -18,6 +18,7 @@ pub struct UpstreamRequest<B> {
     upload: Option<Rc<Upload>>,
     upgrade: bool,
     owner: Owner,
+    affinity: u64,
 }
 
 impl<B: UploadBody> UpstreamRequest<B> {
@@ -33,7 +34,18 @@ impl<B: UploadBody> UpstreamRequest<B> {
             upload,
             upgrade,
             owner: Owner::Shared,
+            affinity: 0,
         }
+    }
+
+    /// Goes where others of this affinity go, if the upstream is balanced so.
+    #[must_use]
+    pub fn near(self, affinity: u64) -> Self {
+        Self { affinity, ..self }
+    }
+
+    pub(super) fn affinity(&self) -> u64 {
+        self.affinity
     }
 
     /// Goes over connections of this owner alone.

@@ -15,6 +15,7 @@ use super::answer::Answer;
 use super::assertion::Tokens;
 use super::balance::Balance;
 use super::body::{Tracked, Upload, UpstreamBody};
+use super::condition::Condition;
 use super::connect::connect;
 use super::credential::Credential;
 use super::endpoint::{Endpoint, InFlight};
@@ -30,6 +31,8 @@ use crate::config::Protocol;
 use crate::identity::PeerIdentity;
 use crate::telemetry::events;
 use crate::telemetry::metrics::UpstreamMetrics;
+
+mod judgement;
 
 /// The most endpoints that one request is offered to.
 const MAX_ATTEMPTS: usize = 4;
@@ -74,6 +77,7 @@ struct Manner<'a> {
     now: Instant,
     /// Whose connections it may go over.
     owner: Owner,
+    affinity: u64,
     /// Whether a connection from the pool may be used.
     pooled: bool,
     /// How long the response head may take.
@@ -86,14 +90,19 @@ impl<B: UploadBody> Upstream<B> {
         let endpoints = plan
             .endpoints()
             .iter()
+            .zip(plan.standings())
             .enumerate()
-            .map(|(index, endpoint)| Endpoint::new(index, &endpoint.text, plan.idle_timeout()))
+            .map(|(index, (endpoint, standing))| {
+                let condition = Condition::new(&plan, standing);
+                Endpoint::new(index, &endpoint.text, plan.idle_timeout(), condition)
+            })
             .collect();
+        let balance = Balance::new(&plan);
         let sessions = plan.sessions().cloned().map(Sessions::new);
         Self {
             plan,
             endpoints,
-            balance: Balance::default(),
+            balance,
             tokens: Tokens::default(),
             sessions,
             renewal: Renewal::default(),
@@ -165,7 +174,7 @@ impl<B: UploadBody> Upstream<B> {
         let upgrade = request.is_upgrade();
         let copyable = !upgrade && request.is_copyable();
         let idempotent = request.is_idempotent();
-        let owner = request.owner();
+        let (owner, affinity) = (request.owner(), request.affinity());
         let (mut request, upload) = request.into_parts();
         let mut manner = Manner {
             upload: upload.as_ref(),
@@ -174,6 +183,7 @@ impl<B: UploadBody> Upstream<B> {
             upgrade,
             now,
             owner,
+            affinity,
             pooled: !upgrade,
             limit: self.plan.response_timeout(),
         };
@@ -183,7 +193,9 @@ impl<B: UploadBody> Upstream<B> {
             let Some(endpoint) = self.choose(&manner, &tried) else {
                 break;
             };
-            match self.attempt(endpoint, request, &manner).await {
+            let attempt = self.attempt(endpoint, request, &manner).await;
+            self.judge(endpoint, &attempt);
+            match attempt {
                 Attempt::Answered(response) => {
                     return Ok(Answer {
                         response,
@@ -218,13 +230,16 @@ impl<B: UploadBody> Upstream<B> {
     fn choose(&self, manner: &Manner<'_>, tried: &[usize]) -> Option<&Rc<Endpoint<B>>> {
         if manner.pooled && !manner.owner.is_everybody() {
             let mut endpoints = self.endpoints.iter();
-            let theirs =
-                endpoints.find(|one| !tried.contains(&one.index) && one.knows(&manner.owner));
+            let theirs = endpoints.find(|one| {
+                let keeps = one.condition.keeps_its_own(manner.now);
+                keeps && !tried.contains(&one.index) && one.knows(&manner.owner)
+            });
             if theirs.is_some() {
                 return theirs;
             }
         }
-        self.balance.choose(&self.endpoints, tried, manner.now)
+        let whom = (manner.affinity, manner.now);
+        self.balance.choose(&self.endpoints, tried, whom)
     }
 
     async fn attempt(
@@ -385,8 +400,9 @@ impl<B: UploadBody> Upstream<B> {
             return Ok(sender);
         }
         let stream = self.connect(endpoint).await?;
+        let address = stream.peer_address();
         let sender = h2::begin(stream).await.map_err(SendFault::of_http)?;
-        let in_use = endpoint.set_multiplexed(manner.owner.clone(), sender.clone());
+        let in_use = endpoint.set_multiplexed(manner.owner.clone(), sender.clone(), address);
         Ok((sender, in_use))
     }
 
@@ -397,13 +413,10 @@ impl<B: UploadBody> Upstream<B> {
 
     /// A new connection; the endpoint's health follows from it.
     async fn connect(&self, endpoint: &Rc<Endpoint<B>>) -> Result<crate::tls::Stream, SendFault> {
-        let Some(config) = self.plan.endpoints().get(endpoint.index) else {
-            return Err(SendFault::unknown_endpoint());
-        };
-        match connect(&self.plan, config).await {
+        match connect(&self.plan, endpoint.index).await {
             Ok(stream) => {
                 self.count("opened");
-                if endpoint.restore() {
+                if endpoint.condition.connected(Instant::now()) {
                     tracing::info!(
                         event = events::ENDPOINT_BACK,
                         upstream = self.plan.name(),
@@ -417,7 +430,7 @@ impl<B: UploadBody> Upstream<B> {
                 self.count(fault.kind.code());
                 // What this machine lacks is no fault of the endpoint.
                 let ejected = (fault.kind != SendFaultKind::Exhausted)
-                    .then(|| endpoint.eject(Instant::now()))
+                    .then(|| endpoint.condition.refused(Instant::now()))
                     .flatten();
                 if let Some(pause) = ejected {
                     tracing::warn!(
