@@ -32,8 +32,8 @@ pub(super) struct H1<B: UploadBody> {
     /// that were handed to it and never looked at.
     connection: Option<Box<Connection<TokioIo<Stream>, Tracked<B>>>>,
     owner: Owner,
-    /// Where it leads.
-    address: Option<SocketAddr>,
+    /// Where it leads. Apart, since a connection is moved about.
+    address: Option<Box<SocketAddr>>,
     /// Whether a request has been answered on it before.
     reused: bool,
     idle_since: Instant,
@@ -60,7 +60,7 @@ pub(super) enum Unanswered<B> {
 impl<B: UploadBody> H1<B> {
     /// Begins HTTP/1.1 on a connection.
     pub(super) async fn begin(stream: Stream, owner: Owner) -> Result<Self, hyper::Error> {
-        let address = stream.peer_address();
+        let address = stream.peer_address().map(Box::new);
         let (sender, connection) = builder().handshake(TokioIo::new(stream)).await?;
         Ok(Self {
             address,
@@ -79,7 +79,7 @@ impl<B: UploadBody> H1<B> {
 
     /// Where it leads; `None`: to a unix socket.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.address
+        self.address.as_deref().copied()
     }
 
     /// Whether a request has been answered on it before.

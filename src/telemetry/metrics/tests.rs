@@ -64,12 +64,13 @@ impl Health for bool {
     }
 }
 
-fn endpoint(endpoint: &str, well: bool) -> EndpointHealth {
-    EndpointHealth {
+fn endpoints() -> Vec<EndpointHealth> {
+    let endpoint = |(endpoint, well): (&str, bool)| EndpointHealth {
         upstream: "orders".to_owned(),
         endpoint: endpoint.to_owned(),
         health: Arc::new(well),
-    }
+    };
+    [("http://a", true), ("unix:b", false)].map(endpoint).into()
 }
 
 /// A point in time, in seconds since 1970.
@@ -104,9 +105,8 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
     public.handshake_accepted(true);
     public.handshake_refused("expired");
     public.not_tls("plain_http");
-    metrics
-        .route(0)
-        .request(504, Some("upstream"), Duration::from_secs(2));
+    let route = metrics.route(0);
+    route.request(504, Some("upstream"), Duration::from_secs(2));
     let rule = metrics.route(0).rule("allow[0]");
     rule.decided(Decision::Permitted);
     rule.decided(Decision::Permitted);
@@ -144,7 +144,7 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
         bundle: "partners".to_owned(),
         would_refuse,
     }]);
-    metrics.endpoints(vec![endpoint("http://a", true), endpoint("unix:b", false)]);
+    metrics.endpoints(endpoints());
     metrics.reload(ReloadOutcome::HeldBack, at(1_600_000_000));
     metrics.reload(ReloadOutcome::Success, at(1_700_000_000));
     metrics.generation_published(7, at(1_700_000_001));
