@@ -47,7 +47,7 @@ impl Service {
     }
 }
 
-const OFTEN: &str = "health = { path = '/health', interval = '100ms', unhealthy = 2 }";
+const OFTEN: &str = "health = { path = '/health', interval = '400ms', unhealthy = 2 }";
 
 fn setup(pki: &Pki, services: [&Service; 2], more: &str) -> Setup {
     let endpoints = services.map(|service| service.upstream.endpoint());
@@ -162,7 +162,7 @@ async fn probe_goes_the_way_of_requests_with_the_certificate_of_the_upstream() {
                 .with("trust.internal.ca = ['internal.pem']")
                 .with(&format!("upstreams.orders.protocol = '{protocol}'"))
                 .with("[upstreams.orders]\ntls = { trust = 'internal', server_name = 'orders.internal' }
-                health = { path = '/health?deep', host = 'orders.internal', interval = '100ms' }")
+                health = { path = '/health?deep', host = 'orders.internal', interval = '2s' }")
         };
         let refused = setup().start().await;
         let line = refused.log_line("endpoint.unhealthy", |_| true).await;
@@ -181,7 +181,7 @@ async fn probe_goes_the_way_of_requests_with_the_certificate_of_the_upstream() {
         );
         assert_eq!(probe.authority, "orders.internal");
         assert!(probe.header("x-forwarded-client-cert").is_none());
-        upstream.received(4).await;
+        upstream.received(2).await;
         assert!(proxy.logged("endpoint.unhealthy").is_empty());
     }
 }
