@@ -25,6 +25,7 @@
 
 mod answer;
 pub mod assertion;
+mod attempt;
 mod balance;
 mod body;
 mod condition;
@@ -35,6 +36,7 @@ mod fault;
 mod h1;
 mod h2;
 mod health;
+mod judgement;
 mod lookout;
 mod owner;
 mod per_caller;
