@@ -117,6 +117,34 @@ pub(super) const BUFFER_MEMORY: NonZeroUsize =
 /// A single failure is repaired, and an outage costs the service a fifth more.
 pub(super) const RETRY_BUDGET: Share = share(20);
 
+/// Names move within minutes at most, and a resolver nearby answers from its cache.
+pub(super) const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Three of them find a service that is gone within a quarter of a minute.
+pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A service that takes longer to say that it is well is not.
+pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One success may be chance.
+pub(super) const HEALTHY: NonZeroU32 = nonzero(2);
+
+/// One failure may be a lost packet, two the same garbage collection.
+pub(super) const UNHEALTHY: NonZeroU32 = nonzero(3);
+
+/// Requests fail one by one for their own sake; five in a row, with no success
+/// between them, seldom do.
+pub(super) const CONSECUTIVE_FAILURES: NonZeroU32 = nonzero(5);
+
+/// A restart takes a second or more, a lost packet less.
+pub(super) const FIRST_EJECTION: Duration = Duration::from_secs(1);
+
+/// Nobody wants to wait much longer for an endpoint that is well again.
+pub(super) const LONGEST_EJECTION: Duration = Duration::from_secs(30);
+
+/// What fails on more than half of them is more likely the fault of something else.
+pub(super) const MAX_EJECTED: Share = share(50);
+
 /// Long enough for a slow request and clocks that differ by some seconds, and short
 /// enough that a token out of a log is worth nothing.
 pub(super) const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod announcers;
+mod balancing;
 mod client_policy;
 mod delivery;
 mod limits;
@@ -26,6 +27,7 @@ mod upstreams;
 mod wire;
 
 pub use announcers::Announcers;
+pub use balancing::{Balance, Balancing, Ejection, HealthCheck, Statuses};
 pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
 pub use delivery::{Buffering, Capacity, Delivery, Retries, RetryOn};
 pub use limits::{ChainLimits, CrowdLimits, TrafficLimits};

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::algorithms::versions_from;
+use super::balancing::balancing;
 use super::defaults;
 use super::delivery::delivery;
 use super::listeners::own_certificate;
@@ -35,6 +36,7 @@ pub(super) fn upstream(section: &mut Section<'_>, name: &str, bundles: &Names) -
     let response_timeout = timeout("response_timeout", defaults::RESPONSE_TIMEOUT);
     let idle_timeout = timeout("idle_timeout", defaults::POOL_IDLE_TIMEOUT);
     let delivery = delivery(section, protocol.map(|(protocol, _)| protocol));
+    let balancing = balancing(section);
     let tls = tls_if_spoken(section, endpoints.as_deref().ok(), bundles);
     let target = Target {
         name,
@@ -57,6 +59,7 @@ pub(super) fn upstream(section: &mut Section<'_>, name: &str, bundles: &Names) -
         response_timeout: response_timeout?,
         idle_timeout: idle_timeout?,
         delivery: delivery?,
+        balancing: balancing?,
         outbound: outbound?,
         host: host?,
     };

@@ -14,6 +14,7 @@ use crate::telemetry::metrics::{
 };
 use crate::telemetry::{AccessLog, LogControl, Metrics, Refusals, events};
 use crate::tls::{Material, Peers};
+use crate::upstream::Lookout;
 
 /// A generation on its way to the workers.
 pub(super) struct Publication {
@@ -29,6 +30,7 @@ pub(super) struct Publishing {
     refusals: Arc<Refusals>,
     log: LogControl,
     peers: Arc<Peers>,
+    lookout: Lookout,
 }
 
 /// Why the first generation could not be put in force.
@@ -71,7 +73,10 @@ impl Publishing {
         publisher.publish(&published, new).await?;
         describe(&metrics, loaded);
         metrics.generation_published(1, SystemTime::now());
+        let mut lookout = Lookout::default();
+        lookout.follow(loaded.plans());
         let publishing = Self {
+            lookout,
             publisher,
             sockets,
             metrics,
@@ -104,6 +109,7 @@ impl Publishing {
         if let Err(cause) = self.publisher.publish(&published, new).await {
             tracing::error!(event = events::ACCEPT_FAILED, %cause, "a new listener cannot accept");
         }
+        self.lookout.follow(loaded.plans());
         let log = config.log();
         self.log.set(log.format.into(), log.level.into());
         self.metrics = metrics;
@@ -172,6 +178,8 @@ fn describe(metrics: &Metrics, loaded: &Loaded) {
     metrics.certificates(certificates.collect());
     metrics.revocation_lists(revocation_lists(material));
     metrics.anchors(anchors(material));
+    let probed = loaded.plans().iter().flat_map(|plan| plan.probed());
+    metrics.endpoints(probed.collect());
     let bundles = material.bundles.iter();
     let unenforced = bundles.map(|bundle| UnenforcedLists {
         bundle: bundle.name().to_owned(),

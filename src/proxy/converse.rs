@@ -19,7 +19,7 @@ use super::headers;
 use super::outbound;
 use super::party::Party;
 use super::request_body::{Gap, Kept, RequestBody};
-use super::tunnel;
+use super::{affinity, tunnel};
 use crate::config::Protocol;
 use crate::upstream::{Answer, Plan, SendFault, Upstream, UpstreamRequest};
 
@@ -157,9 +157,11 @@ impl Proxy {
             None => Request::from_parts(*head, body),
         };
         let owner = owner((sending.caller, sending.party), upstream.plan().pool_per());
+        let affinity = affinity::of((sending.caller, sending.party), upstream.plan());
         let request = UpstreamRequest::new(way.permit.clone(), request, sending.upgrade)
             .owned_by(owner)
-            .answered_within(self.limits_of(exchange).and_then(|it| it.response_timeout));
+            .answered_within(self.limits_of(exchange).and_then(|it| it.response_timeout))
+            .near(affinity);
         upstream
             .send(request, sending.now)
             .await

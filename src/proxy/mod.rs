@@ -29,6 +29,7 @@
 
 mod accepted;
 mod admission;
+mod affinity;
 mod assertion;
 mod authentication;
 mod body;

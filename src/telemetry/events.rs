@@ -46,6 +46,16 @@ events! {
     ENDPOINT_EJECTED = "endpoint.ejected";
     /// An endpoint that was left out takes part again.
     ENDPOINT_BACK = "endpoint.back";
+    /// A probe found an endpoint well that was not.
+    ENDPOINT_HEALTHY = "endpoint.healthy";
+    /// Probes found an endpoint unwell that was well: it gets no requests while
+    /// another one is. Said once for each change.
+    ENDPOINT_UNHEALTHY = "endpoint.unhealthy";
+    /// The addresses of an endpoint's name are others than before, or known again.
+    ENDPOINT_RESOLVED = "endpoint.resolved";
+    /// The name of an endpoint cannot be resolved; its last addresses hold for a
+    /// while. Said once, until it can be.
+    ENDPOINT_UNRESOLVED = "endpoint.unresolved";
     /// Accepting a connection failed; it is tried again after a pause.
     ACCEPT_FAILED = "accept.failed";
     /// As many connections are open as the listener's limit allows.

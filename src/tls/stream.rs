@@ -1,6 +1,7 @@
 //! The byte streams under HTTP: a socket, bare or with TLS around it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -44,6 +45,21 @@ impl Socket {
             if !matches!(read, Ok(1..)) {
                 return;
             }
+        }
+    }
+}
+
+impl Stream {
+    /// Who is at the other end; `None`: it came over a unix socket, or is gone.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Server(stream) => stream.get_ref().0,
+            Self::Client(stream) => stream.get_ref().0,
+        };
+        match socket {
+            Socket::Tcp(socket) => socket.peer_addr().ok(),
+            Socket::Unix(_) => None,
         }
     }
 }

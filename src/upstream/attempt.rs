@@ -64,6 +64,8 @@ pub(super) struct Manner {
     pub(super) now: Instant,
     /// Whose connections it may go over.
     pub(super) owner: Owner,
+    /// What its endpoint is chosen by, where callers have theirs.
+    pub(super) affinity: u64,
     /// Whether a connection from the pool may be used.
     pub(super) pooled: bool,
     /// The HTTP/2 connection that did not take it; any other may be used.
@@ -288,8 +290,9 @@ impl<B: UploadBody> Upstream<B> {
             return Ok(sender);
         }
         let stream = self.connect(endpoint).await?;
+        let address = stream.peer_address();
         let sender = h2::begin(stream).await.map_err(SendFault::of_http)?;
-        let in_use = endpoint.set_multiplexed(manner.owner.clone(), sender.clone());
+        let in_use = endpoint.set_multiplexed(manner.owner.clone(), sender.clone(), address);
         Ok((sender, in_use))
     }
 
@@ -300,13 +303,10 @@ impl<B: UploadBody> Upstream<B> {
 
     /// A new connection; the endpoint's health follows from it.
     async fn connect(&self, endpoint: &Rc<Endpoint<B>>) -> Result<crate::tls::Stream, SendFault> {
-        let Some(config) = self.plan().endpoints().get(endpoint.index) else {
-            return Err(SendFault::unknown_endpoint());
-        };
-        match connect(self.plan(), config).await {
+        match connect(self.plan(), endpoint.index).await {
             Ok(stream) => {
                 self.count("opened");
-                if endpoint.restore() {
+                if endpoint.condition.connected(Instant::now()) {
                     tracing::info!(
                         event = events::ENDPOINT_BACK,
                         upstream = self.plan().name(),
@@ -320,7 +320,7 @@ impl<B: UploadBody> Upstream<B> {
                 self.count(fault.kind.code());
                 // What this machine lacks is no fault of the endpoint.
                 let ejected = (fault.kind != SendFaultKind::Exhausted)
-                    .then(|| endpoint.eject(Instant::now()))
+                    .then(|| endpoint.condition.refused(Instant::now()))
                     .flatten();
                 if let Some(pause) = ejected {
                     tracing::warn!(

@@ -8,16 +8,21 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::fault::{SendFault, SendFaultKind};
 use super::plan::Plan;
+use super::resolve::Addresses;
+use super::standing::Standing;
 use crate::config::{Endpoint, EndpointAddress, Protocol};
 use crate::telemetry::unreserved;
 use crate::tls::{Socket, Stream, UpstreamHandshakeError};
 
-/// The most addresses of one name that are tried.
-const MAX_ADDRESSES: usize = 8;
-
 /// A connection to an endpoint, TLS included, within the upstream's connect timeout.
-pub(super) async fn connect(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> {
-    match tokio::time::timeout(plan.connect_timeout(), attempt(plan, endpoint)).await {
+///
+/// `index`: that of the endpoint in the plan.
+pub(super) async fn connect(plan: &Plan, index: usize) -> Result<Stream, SendFault> {
+    let Some((endpoint, standing)) = plan.standing(index) else {
+        return Err(SendFault::unknown_endpoint());
+    };
+    let attempt = attempt(plan, endpoint, standing);
+    match tokio::time::timeout(plan.connect_timeout(), attempt).await {
         Ok(outcome) => outcome,
         Err(_) => Err(SendFault::plain(
             SendFaultKind::ConnectTimeout,
@@ -26,7 +31,11 @@ pub(super) async fn connect(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, 
     }
 }
 
-async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> {
+async fn attempt(
+    plan: &Plan,
+    endpoint: &Endpoint,
+    standing: &Standing,
+) -> Result<Stream, SendFault> {
     let refused = |e: io::Error| SendFault::of_connect(&e);
     let (socket, host) = match &endpoint.address {
         EndpointAddress::Unix(path) => (
@@ -39,7 +48,10 @@ async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> 
             "localhost",
         ),
         EndpointAddress::Tcp { host, port } => {
-            let socket = connect_tcp(host, *port, plan.connect_timeout()).await?;
+            let socket = match standing.addresses() {
+                Some(addresses) => connect_by_name(addresses, plan.connect_timeout()).await?,
+                None => connect_to_address(host, *port).await?,
+            };
             // Without it every small response waits for the delayed
             // acknowledgement of the one before. If it fails, things are slow.
             if let Err(e) = socket.set_nodelay(true) {
@@ -84,30 +96,36 @@ async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> 
     Ok(done.stream)
 }
 
-/// Tries each address of a host in turn. Each has its share of the time, so
-/// that one which answers nothing does not stand in the way of the others.
-async fn connect_tcp(host: &str, port: u16, time: Duration) -> Result<TcpStream, SendFault> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return connect_to(SocketAddr::new(address, port))
-            .await
-            .map_err(|e| SendFault::of_connect(&e));
-    }
-    let addresses: Vec<_> = tokio::net::lookup_host((host, port))
+async fn connect_to_address(host: &str, port: u16) -> Result<TcpStream, SendFault> {
+    let address = host.parse::<IpAddr>();
+    let address = address.map_err(|e| SendFault::new(SendFaultKind::Resolve, &e))?;
+    connect_to(SocketAddr::new(address, port))
         .await
-        .map_err(|e| SendFault::new(SendFaultKind::Resolve, &e))?
-        .take(MAX_ADDRESSES)
-        .collect();
-    let share = time / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-    let mut last = SendFault::plain(SendFaultKind::Resolve, format!("{host} has no address"));
-    for address in addresses {
+        .map_err(|e| SendFault::of_connect(&e))
+}
+
+/// Tries the addresses of a name in turn. Each has its share of the time, so
+/// that one which answers nothing does not stand in the way of the others.
+pub(super) async fn connect_by_name(
+    addresses: &Addresses,
+    time: Duration,
+) -> Result<TcpStream, SendFault> {
+    let to_try = addresses.to_try().await?;
+    let share = time / u32::try_from(to_try.len().max(1)).unwrap_or(u32::MAX);
+    let mut last = SendFault::plain(SendFaultKind::Resolve, "the name has no address");
+    for address in to_try {
         last = match tokio::time::timeout(share, connect_to(address)).await {
-            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Ok(socket)) => {
+                addresses.served(address);
+                return Ok(socket);
+            }
             Ok(Err(e)) => SendFault::of_connect(&e),
             Err(_) => SendFault::plain(
                 SendFaultKind::ConnectTimeout,
                 format!("no connection to {address} within {share:?}"),
             ),
         };
+        addresses.failed(address);
     }
     Err(last)
 }

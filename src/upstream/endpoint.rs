@@ -1,7 +1,8 @@
-//! One endpoint as one worker sees it: its connections, its load, its health.
+//! One endpoint as one worker sees it: its connections, its load, its condition.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::UploadBody;
 use super::body::{Tracked, Upload};
+use super::condition::Condition;
 use super::gate::{Gate, Place};
 use super::h1::H1;
 use super::h2::spawn;
@@ -24,10 +26,6 @@ const MAX_IDLE: usize = 128;
 /// How soon after a downstream connection has ended the connections that were
 /// bound to it are closed.
 const BOUND_SWEEP: Duration = Duration::from_secs(1);
-/// How long an endpoint that refused a connection is left alone, at first.
-const FIRST_EJECTION: Duration = Duration::from_secs(1);
-/// Each refusal in a row doubles it, up to this.
-const LONGEST_EJECTION: Duration = Duration::from_secs(30);
 
 /// One endpoint of an upstream, as one worker sees it.
 #[derive(Debug)]
@@ -49,8 +47,8 @@ pub(super) struct Endpoint<B: UploadBody> {
     /// Where requests wait for their turn.
     line: Line<B>,
     in_flight: Cell<usize>,
-    refusals: Cell<u32>,
-    ejected_until: Cell<Option<Instant>>,
+    /// How it does.
+    pub(super) condition: Condition,
     /// Nothing more is meant to come, so nothing is kept for it.
     retired: Cell<bool>,
 }
@@ -60,6 +58,8 @@ pub(super) struct Endpoint<B: UploadBody> {
 struct Multiplexed<B> {
     owner: Owner,
     sender: SendRequest<Tracked<B>>,
+    /// Where it leads.
+    address: Option<SocketAddr>,
     /// Held by every request on it.
     in_use: Rc<()>,
     last_use: Instant,
@@ -74,6 +74,7 @@ impl<B: UploadBody> Endpoint<B> {
         (index, text): (usize, &str),
         idle_timeout: Duration,
         gate: Option<Arc<Gate>>,
+        condition: Condition,
     ) -> Rc<Self> {
         Rc::new(Self {
             index,
@@ -85,8 +86,7 @@ impl<B: UploadBody> Endpoint<B> {
             connecting: RefCell::default(),
             line: Line::new(gate),
             in_flight: Cell::new(0),
-            refusals: Cell::new(0),
-            ejected_until: Cell::new(None),
+            condition,
             retired: Cell::new(false),
         })
     }
@@ -106,35 +106,9 @@ impl<B: UploadBody> Endpoint<B> {
         }
     }
 
-    /// Whether it is being left alone at `now`.
-    pub(super) fn is_ejected(&self, now: Instant) -> bool {
-        self.ejected_until.get().is_some_and(|until| until > now)
-    }
-
-    /// It refused a connection: it is left alone for a while, which is returned.
-    /// `None`: it is left alone already, and what was under way by then says
-    /// nothing new.
-    pub(super) fn eject(&self, now: Instant) -> Option<Duration> {
-        if self.is_ejected(now) {
-            return None;
-        }
-        let refusals = self.refusals.get();
-        let pause = FIRST_EJECTION
-            .saturating_mul(1u32.checked_shl(refusals).unwrap_or(u32::MAX))
-            .min(LONGEST_EJECTION);
-        self.refusals.set(refusals.saturating_add(1).min(16));
-        self.ejected_until.set(Some(now + pause));
-        Some(pause)
-    }
-
-    /// It accepted a connection. Whether it had been ejected.
-    pub(super) fn restore(&self) -> bool {
-        self.refusals.set(0);
-        self.ejected_until.take().is_some()
-    }
-
     /// An unused connection of this owner that is not too old, the youngest first.
     pub(super) fn take_idle(&self, owner: &Owner, now: Instant) -> Option<H1<B>> {
+        self.leave_what_has_moved();
         let mut idle = self.idle.borrow_mut();
         // Where everybody shares, it is the last one.
         let found = idle
@@ -147,6 +121,18 @@ impl<B: UploadBody> Endpoint<B> {
         // The youngest is too old: all are.
         idle.retain(|connection| connection.owner() != owner);
         None
+    }
+
+    /// Connections to addresses that its name has no more are used for nothing
+    /// else; what is under way on them is finished.
+    fn leave_what_has_moved(&self) {
+        let seen = self.condition.seen();
+        if seen.has_changed() {
+            let mut idle = self.idle.borrow_mut();
+            idle.retain(|connection| seen.has(connection.address()));
+            let mut multiplexed = self.multiplexed.borrow_mut();
+            multiplexed.retain(|kept| seen.has(kept.address));
+        }
     }
 
     /// Whether there is an unused connection of this owner.
@@ -190,7 +176,8 @@ impl<B: UploadBody> Endpoint<B> {
     }
 
     fn keep(self: &Rc<Self>, connection: H1<B>) {
-        if self.retired.get() || connection.owner().is_gone() {
+        let stays = self.condition.seen().has(connection.address());
+        if self.retired.get() || connection.owner().is_gone() || !stays {
             return;
         }
         if self.line.wanted() > 0 {
@@ -274,6 +261,7 @@ impl<B: UploadBody> Endpoint<B> {
         owner: &Owner,
         now: Instant,
     ) -> Option<(SendRequest<Tracked<B>>, Rc<()>)> {
+        self.leave_what_has_moved();
         let mut all = self.multiplexed.borrow_mut();
         let kept = all
             .iter_mut()
@@ -296,6 +284,7 @@ impl<B: UploadBody> Endpoint<B> {
         self: &Rc<Self>,
         owner: Owner,
         sender: SendRequest<Tracked<B>>,
+        address: Option<SocketAddr>,
     ) -> Rc<()> {
         let in_use = Rc::new(());
         let mut all = self.multiplexed.borrow_mut();
@@ -307,6 +296,7 @@ impl<B: UploadBody> Endpoint<B> {
         all.push(Multiplexed {
             owner,
             sender,
+            address,
             in_use: Rc::clone(&in_use),
             last_use: Instant::now(),
         });

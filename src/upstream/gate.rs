@@ -17,6 +17,7 @@
 //! look at a counter when it comes to rest.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,6 +112,11 @@ impl Placed {
             stream,
             _place: place,
         }
+    }
+
+    /// Where it leads; `None`: to a unix socket.
+    pub(super) fn peer_address(&self) -> Option<SocketAddr> {
+        self.stream.peer_address()
     }
 }
 

@@ -1,6 +1,7 @@
 //! One HTTP/1.1 connection, driven by whoever waits for its response.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -32,6 +33,8 @@ pub(super) struct H1<B: UploadBody> {
     /// that were handed to it and never looked at.
     connection: Option<Box<Connection<TokioIo<Placed>, Tracked<B>>>>,
     owner: Owner,
+    /// Where it leads. Apart, since a connection is moved about.
+    address: Option<Box<SocketAddr>>,
     /// Whether a request has been answered on it before.
     reused: bool,
     /// Whether none is to be sent on it any more.
@@ -60,8 +63,10 @@ pub(super) enum Unanswered<B> {
 impl<B: UploadBody> H1<B> {
     /// Begins HTTP/1.1 on a connection.
     pub(super) async fn begin(stream: Placed, owner: Owner) -> Result<Self, hyper::Error> {
+        let address = stream.peer_address().map(Box::new);
         let (sender, connection) = builder().handshake(TokioIo::new(stream)).await?;
         Ok(Self {
+            address,
             sender,
             connection: Some(Box::new(connection)),
             owner,
@@ -74,6 +79,11 @@ impl<B: UploadBody> H1<B> {
     /// Whose it is.
     pub(super) fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// Where it leads; `None`: to a unix socket.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.address.as_deref().copied()
     }
 
     /// Whether a request has been answered on it before.

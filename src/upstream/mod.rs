@@ -1,7 +1,8 @@
 //! Gets a connection to an endpoint and authenticates on it, in all three layers.
 //!
 //! Each worker has its own [`Upstream`]s with their own pools; workers share
-//! only the immutable [`Plan`]s. A request that comes here carries the
+//! only the [`Plan`]s, which are immutable but for what the process finds out
+//! about their endpoints. A request that comes here carries the
 //! [`Permit`](crate::policy::Permit) that allowed it.
 //!
 //! # Rules
@@ -19,14 +20,18 @@
 //!   reads the response.
 //! * An upstream that is not in the next generation is retired: what is under way
 //!   on it finishes, and its connections are used for nothing else.
-//! * An endpoint that refuses connections is left alone for a while, unless
-//!   there is no other.
+//! * An endpoint that refuses connections or fails requests is left alone for a
+//!   while, and one that probes find unwell until they find it well, unless there
+//!   is no other.
+//! * Endpoints are probed, and their names resolved, once for the whole process
+//!   ([`Lookout`]).
 
 mod answer;
 pub mod assertion;
 mod attempt;
 mod balance;
 mod body;
+mod condition;
 mod connect;
 mod credential;
 mod endpoint;
@@ -34,27 +39,34 @@ mod fault;
 mod gate;
 mod h1;
 mod h2;
+mod health;
 mod host;
 mod in_use;
+mod judgement;
+mod lookout;
 mod owner;
 mod per_caller;
 mod plan;
 mod read_ahead;
 mod renewal;
 mod request;
+mod resolve;
 mod retry;
 mod send;
 mod sessions;
+mod standing;
 #[cfg(test)]
 pub(crate) mod testing;
 mod turn;
 
 pub use answer::Answer;
+pub use balance::affinity;
 pub use body::UpstreamBody;
 pub use credential::Credential;
 pub use fault::{SendFault, SendFaultKind};
 pub use h2::Local;
 pub use in_use::Portion;
+pub use lookout::Lookout;
 pub use owner::Owner;
 pub use plan::{Plan, load};
 pub use request::UpstreamRequest;

@@ -10,13 +10,17 @@ use super::assertion::{Asserter, Role};
 use super::credential::Credential;
 use super::host::Host;
 use super::in_use::{InUse, Portion};
+use super::standing::Standing;
 use crate::config::{
-    self, Config, Files, Inputs, LayerMode, Place, PoolPer, Problem, Protocol, RunAs, UpstreamTrust,
+    self, Balance, Config, Ejection, Files, HealthCheck, Inputs, LayerMode, Place, PoolPer,
+    Problem, Protocol, RunAs, UpstreamTrust,
 };
 use crate::identity::{Encoding, Identity, PeerIdentity};
+use crate::telemetry::metrics::{EndpointHealth, Health};
 use crate::tls::{ClientTls, Material};
 
-/// One upstream, ready for use. Immutable; workers share it.
+/// One upstream, ready for use. Workers share it; it is immutable but for what
+/// the process finds out about its endpoints.
 #[derive(Debug)]
 pub struct Plan {
     config: config::Upstream,
@@ -27,6 +31,8 @@ pub struct Plan {
     /// What the credential and the keys of assertions were made of.
     inputs: Inputs,
     in_use: InUse,
+    /// One for each endpoint.
+    standings: Vec<Arc<Standing>>,
 }
 
 /// Puts the upstreams of a config together with what `tls` has loaded for them
@@ -69,6 +75,7 @@ pub fn load(
                 asserter,
                 inputs,
                 in_use: in_use(upstream, former),
+                standings: standings(upstream, former),
             })),
             Err(found) => problems.extend(found),
         }
@@ -85,6 +92,24 @@ fn in_use(upstream: &config::Upstream, former: &[Arc<Plan>]) -> InUse {
     let mut former = former.iter();
     let former = former.find(|plan| plan.config.name == upstream.name);
     InUse::new(upstream, former.map(|plan| (&plan.config, &plan.in_use)))
+}
+
+/// What is known of each endpoint, or was known of it in `former`: another
+/// credential makes an endpoint neither well nor unwell.
+fn standings(upstream: &config::Upstream, former: &[Arc<Plan>]) -> Vec<Arc<Standing>> {
+    let health = &upstream.balancing.health;
+    let same = |plan: &&Arc<Plan>| plan.name() == upstream.name && plan.health() == health.as_ref();
+    let former = former.iter().find(same);
+    let known = |endpoint: &config::Endpoint| {
+        let all = former.map(|plan| plan.endpoints().iter().zip(&plan.standings));
+        let mut all = all.into_iter().flatten();
+        all.find(|(known, _)| *known == endpoint)
+            .map(|(_, standing)| Arc::clone(standing))
+    };
+    let endpoints = upstream.endpoints.iter();
+    endpoints
+        .map(|endpoint| known(endpoint).unwrap_or_else(|| Arc::new(Standing::new(endpoint))))
+        .collect()
 }
 
 /// A problem if `own` is whom the upstream is told of, and cannot be.
@@ -212,6 +237,52 @@ impl Plan {
     /// Its endpoints.
     pub fn endpoints(&self) -> &[config::Endpoint] {
         &self.config.endpoints
+    }
+
+    /// By what an endpoint is chosen.
+    pub fn balance(&self) -> Balance {
+        self.config.balancing.method
+    }
+
+    /// For how long an endpoint that came back has less than its share.
+    pub(super) fn slow_start(&self) -> Option<Duration> {
+        self.config.balancing.slow_start
+    }
+
+    /// When an endpoint that fails is left alone.
+    pub(super) fn ejection(&self) -> &Ejection {
+        &self.config.balancing.ejection
+    }
+
+    /// How its endpoints are probed; `None`: they are not.
+    pub(super) fn health(&self) -> Option<&HealthCheck> {
+        self.config.balancing.health.as_ref()
+    }
+
+    /// How often the names of its endpoints are resolved again.
+    pub(super) fn resolve_interval(&self) -> Duration {
+        self.config.balancing.resolve_interval
+    }
+
+    /// An endpoint, and what the whole process knows of it.
+    pub(super) fn standing(&self, index: usize) -> Option<(&config::Endpoint, &Arc<Standing>)> {
+        self.endpoints().get(index).zip(self.standings.get(index))
+    }
+
+    /// What the whole process knows of each endpoint.
+    pub(super) fn standings(&self) -> &[Arc<Standing>] {
+        &self.standings
+    }
+
+    /// What probes find of its endpoints; empty: there are none.
+    pub fn probed(&self) -> impl Iterator<Item = EndpointHealth> {
+        let all = self.endpoints().iter().zip(&self.standings);
+        let all = all.filter(|_| self.health().is_some());
+        all.map(|(endpoint, standing)| EndpointHealth {
+            upstream: self.name().to_owned(),
+            endpoint: endpoint.text.clone(),
+            health: Arc::clone(standing) as Arc<dyn Health>,
+        })
     }
 
     /// The message layer.

@@ -18,6 +18,7 @@ pub struct UpstreamRequest<B> {
     upgrade: bool,
     owner: Owner,
     response_timeout: Option<Duration>,
+    affinity: u64,
 }
 
 impl<B: UploadBody> UpstreamRequest<B> {
@@ -32,7 +33,18 @@ impl<B: UploadBody> UpstreamRequest<B> {
             upgrade,
             owner: Owner::Shared,
             response_timeout: None,
+            affinity: 0,
         }
+    }
+
+    /// Goes where others of this affinity go, if the upstream is balanced so.
+    #[must_use]
+    pub fn near(self, affinity: u64) -> Self {
+        Self { affinity, ..self }
+    }
+
+    pub(super) fn affinity(&self) -> u64 {
+        self.affinity
     }
 
     /// Goes over connections of this owner alone.

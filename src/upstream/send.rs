@@ -11,6 +11,7 @@ use super::answer::Answer;
 use super::assertion::Tokens;
 use super::attempt::{Attempt, Manner, Why};
 use super::balance::Balance;
+use super::condition::Condition;
 use super::credential::Credential;
 use super::endpoint::Endpoint;
 use super::fault::{SendFault, SendFaultKind};
@@ -75,17 +76,21 @@ impl<B: UploadBody> Upstream<B> {
         let endpoints = plan
             .endpoints()
             .iter()
+            .zip(plan.standings())
             .enumerate()
-            .map(|(index, endpoint)| {
+            .map(|(index, (endpoint, standing))| {
                 let gate = plan.in_use().gate(index).cloned();
-                Endpoint::new((index, &endpoint.text), plan.idle_timeout(), gate)
+                let condition = Condition::new(&plan, standing);
+                let place = (index, endpoint.text.as_str());
+                Endpoint::new(place, plan.idle_timeout(), gate, condition)
             })
             .collect();
+        let balance = Balance::new(&plan);
         let sessions = plan.sessions().cloned().map(Sessions::new);
         Self {
             plan,
             endpoints,
-            balance: Balance::default(),
+            balance,
             tokens: Tokens::default(),
             sessions,
             renewal: Renewal::default(),
@@ -97,6 +102,11 @@ impl<B: UploadBody> Upstream<B> {
     /// What is known of it.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// Its endpoints, in the order of the plan.
+    pub(super) fn endpoints(&self) -> &[Rc<Endpoint<B>>] {
+        &self.endpoints
     }
 
     /// The signed assertions that it can be sent again.
@@ -169,6 +179,7 @@ impl<B: UploadBody> Upstream<B> {
             upgrade,
             now,
             owner: request.owner(),
+            affinity: request.affinity(),
             pooled: !upgrade,
             spoiled: None,
             waits: self.endpoints.len() == 1,
@@ -182,6 +193,7 @@ impl<B: UploadBody> Upstream<B> {
                 retrial.keep(&request);
             }
             let attempt = self.attempt(endpoint, request, &manner).await;
+            self.judge(endpoint, &attempt);
             let attempt = match &mut retrial {
                 Some(retrial) => Box::pin(retrial.judge(self, endpoint.index, attempt)).await,
                 None => attempt,
@@ -242,13 +254,16 @@ impl<B: UploadBody> Upstream<B> {
     fn choose(&self, manner: &Manner, tried: &[usize]) -> Option<&Rc<Endpoint<B>>> {
         if manner.pooled && !manner.owner.is_everybody() {
             let mut endpoints = self.endpoints.iter();
-            let theirs =
-                endpoints.find(|one| !tried.contains(&one.index) && one.knows(&manner.owner));
+            let theirs = endpoints.find(|one| {
+                let keeps = one.condition.keeps_its_own(manner.now);
+                keeps && !tried.contains(&one.index) && one.knows(&manner.owner)
+            });
             if theirs.is_some() {
                 return theirs;
             }
         }
-        self.balance.choose(&self.endpoints, tried, manner.now)
+        let whom = (manner.affinity, manner.now);
+        self.balance.choose(&self.endpoints, tried, whom)
     }
 }
 

@@ -4,8 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,7 +24,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
-use super::{Local, UploadBody};
+use super::{Local, Plan, UploadBody, load};
+use crate::config::{self, Files};
 
 /// A body that is sent piece by piece; the default is empty.
 #[derive(Debug, Default)]
@@ -215,4 +218,15 @@ pub(crate) fn on_a_worker(test: impl Future<Output = ()>) {
         .build()
         .unwrap();
     LocalSet::new().block_on(&runtime, test);
+}
+
+/// The plan of an upstream with these endpoints; `more`: further lines of its table.
+pub(crate) fn plan_of(endpoints: &[&str], more: &str) -> Arc<Plan> {
+    let text = format!(
+        "[listeners.local]\nbind = \"127.0.0.1:0\"\n[[routes]]\nupstream = \"orders\"\n\
+         [upstreams.orders]\nendpoints = {endpoints:?}\n{more}\n"
+    );
+    let config = config::parse(&text, Path::new("config.toml"));
+    let config = config.finish(Vec::new()).unwrap();
+    load(&config, &Files::new(), None, &[]).unwrap().remove(0)
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{BundleId, Delivery, Located, Outbound, OwnCertificate, Place, Protocol, TlsVersions};
+use super::{
+    Balancing, BundleId, Delivery, Located, Outbound, OwnCertificate, Place, Protocol, TlsVersions,
+};
 
 /// `[upstreams.NAME]`: a service and how to reach it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,6 +32,8 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// How requests are handed to it, and its responses taken from it.
     pub delivery: Delivery,
+    /// Which endpoint gets a request, and how its health is known.
+    pub balancing: Balancing,
     /// The three layers of outbound authentication.
     pub outbound: Outbound,
 }

@@ -5,6 +5,7 @@
 //! the registry equal to what the readers ask for.
 
 mod assertions;
+mod balancing;
 mod chain;
 mod crowd;
 mod delivery;
@@ -108,6 +109,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
         rewriting::TABLES,
         rules::TABLES,
         upstreams::TABLES,
+        balancing::TABLES,
         assertions::TABLES,
     ];
     all.into_iter().flatten()

@@ -1,6 +1,7 @@
 //! The options of upstreams.
 
 use super::Default::{Is, Required, Unset};
+use super::balancing::{BALANCE, RESOLVE_INTERVAL, SLOW_START};
 use super::{Opt, Table, delivery};
 
 pub(super) const TABLES: &[Table] = &[UPSTREAM, TLS, CERTIFICATE, OUTBOUND, IDENTITY, CREDENTIAL];
@@ -15,10 +16,15 @@ const UPSTREAM: Table = Table {
             path: "upstreams.NAME.endpoints",
             value: "a list of `\"http://HOST:PORT\"`, `\"https://HOST:PORT\"` and `\"unix:PATH\"`; ports default to 80 and 443",
             default: Required,
-            summary: "Where the service runs; the endpoint with the fewest requests gets the next one.",
-            protects: "An endpoint that takes no connection is left out for 1 s, and each time for twice as long, up to 30 s; the request is offered to others, four in all.",
+            summary: "Where the service runs; `balance` says which one gets a request.",
+            protects: "An endpoint that takes no connection is left alone for 1 s, and each time for twice as long, up to 30 s; the request is offered to others, four in all.",
             without: "requests would have nowhere to go",
-            see: &["upstreams.NAME.allow_plaintext", "upstreams.NAME.tls.trust"],
+            see: &[
+                "upstreams.NAME.allow_plaintext",
+                "upstreams.NAME.balance",
+                "upstreams.NAME.ejection.base",
+                "upstreams.NAME.tls.trust",
+            ],
             example: "[\"https://10.0.0.5:8443\"]",
         },
         Opt {
@@ -86,6 +92,9 @@ const UPSTREAM: Table = Table {
         delivery::RETRY_ON,
         delivery::RETRIES,
         delivery::RETRY_BUDGET,
+        BALANCE,
+        SLOW_START,
+        RESOLVE_INTERVAL,
     ],
 };
 

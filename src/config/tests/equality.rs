@@ -161,7 +161,11 @@ const OTHERS: &[(&str, &str)] = &[
     ("8h", "7h"),
     ("5s\"", "6s\""),
     ("8080", "8081"),
+    ("\"1s\"", "\"2s\""),
     ("8090", "8091"),
+    ("\"least_requests\"", "\"round_robin\""),
+    ("\"2xx\"", "\"3xx\""),
+    ("502, ", ""),
     ("8443", "8444"),
     ("9901", "9902"),
     ("[]", "[\"10.0.0.0/8\"]"),
@@ -250,6 +254,9 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
             vec![line(
                 &(number.parse::<u64>().expect("a number") / 2).to_string(),
             )]
+        }
+        ("consecutive_failures" | "healthy" | "unhealthy", number) => {
+            vec![line(&format!("1{number}"))]
         }
         ("retries", _) => vec![line("2")],
         ("tell_client" | "require_length" | "secure" | "http_only", _) => vec![line("true")],

@@ -27,6 +27,7 @@ impl Collector for All {
         in_force.encode_certificates(out)?;
         in_force.encode_anchors(out)?;
         in_force.encode_unenforced(out)?;
+        in_force.encode_endpoints(out)?;
         in_force.encode_generation(out)?;
         in_force.encode_reloads(out)?;
         drop(in_force);
@@ -399,6 +400,24 @@ impl State {
             MetricType::Gauge,
         )?
         .encode_gauge(&self.published)
+    }
+
+    fn encode_endpoints(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = out.encode_descriptor(
+            "countersign_upstream_endpoint_healthy",
+            "1 while the probes of an endpoint find it well, else 0, by upstream and endpoint",
+            None,
+            MetricType::Gauge,
+        )?;
+        for ((upstream, endpoint), health) in &self.endpoints {
+            let labels = [
+                ("upstream", upstream.as_str()),
+                ("endpoint", endpoint.as_str()),
+            ];
+            let well = u64::from(health.is_well());
+            family.encode_family(&labels)?.encode_gauge(&well)?;
+        }
+        Ok(())
     }
 
     fn encode_reloads(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

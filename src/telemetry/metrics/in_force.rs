@@ -72,6 +72,23 @@ pub struct UnenforcedLists {
     pub would_refuse: Arc<ReasonCounts>,
 }
 
+/// An endpoint that is probed, and what is known of it.
+#[derive(Clone, Debug)]
+pub struct EndpointHealth {
+    /// The upstream's name, from the config.
+    pub upstream: String,
+    /// The endpoint, as the config writes it.
+    pub endpoint: String,
+    /// What was found, which changes while this is held.
+    pub health: Arc<dyn Health>,
+}
+
+/// Whether something is well. A scrape asks; answers do not wait for anything.
+pub trait Health: Debug + Send + Sync {
+    /// Whether it is, as far as is known.
+    fn is_well(&self) -> bool;
+}
+
 /// What came of an attempt to put in force what is on the disk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ReloadOutcome {
@@ -104,6 +121,7 @@ pub(super) struct State {
     pub(super) revocation_lists: BTreeMap<(String, usize), i64>,
     pub(super) anchors: BTreeMap<(String, usize, String), Arc<dyn Uses>>,
     pub(super) unenforced: BTreeMap<String, Arc<ReasonCounts>>,
+    pub(super) endpoints: BTreeMap<(String, String), Arc<dyn Health>>,
 }
 
 /// How many attempts there were, by outcome.
@@ -144,6 +162,13 @@ impl InForce {
             .into_iter()
             .map(|lists| (lists.bundle, lists.would_refuse));
         self.state().unenforced = keyed.collect();
+    }
+
+    pub(super) fn endpoints(&self, endpoints: Vec<EndpointHealth>) {
+        let keyed = endpoints
+            .into_iter()
+            .map(|one| ((one.upstream, one.endpoint), one.health));
+        self.state().endpoints = keyed.collect();
     }
 
     pub(super) fn published(&self, generation: u64, at: SystemTime) {

@@ -34,8 +34,8 @@ pub use counters::ReasonCounts;
 use counters::{Count, DurationHistogram, Outcomes, Reasons};
 use in_force::InForce;
 pub use in_force::{
-    AnchorUse, CertificateExpiry, CertificateKind, ReloadOutcome, RevocationListExpiry,
-    UnenforcedLists, Uses,
+    AnchorUse, CertificateExpiry, CertificateKind, EndpointHealth, Health, ReloadOutcome,
+    RevocationListExpiry, UnenforcedLists, Uses,
 };
 pub use memory::Memory;
 use strikes::Strikes;
@@ -220,6 +220,12 @@ impl Metrics {
     /// what was given before is forgotten. They are asked at each scrape.
     pub fn unenforced_lists(&self, lists: Vec<UnenforcedLists>) {
         self.all.in_force.unenforced_lists(lists);
+    }
+
+    /// Notes the endpoints of the generation in force that are probed, all of
+    /// them: what was given before is forgotten. They are asked at each scrape.
+    pub fn endpoints(&self, endpoints: Vec<EndpointHealth>) {
+        self.all.in_force.endpoints(endpoints);
     }
 
     /// Notes which generation is in force, and since when.

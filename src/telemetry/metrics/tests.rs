@@ -58,6 +58,21 @@ fn anchor(index: usize, fingerprint: &str, uses: &Arc<Counted>) -> AnchorUse {
     }
 }
 
+impl Health for bool {
+    fn is_well(&self) -> bool {
+        *self
+    }
+}
+
+fn endpoints() -> Vec<EndpointHealth> {
+    let endpoint = |(endpoint, well): (&str, bool)| EndpointHealth {
+        upstream: "orders".to_owned(),
+        endpoint: endpoint.to_owned(),
+        health: Arc::new(well),
+    };
+    [("http://a", true), ("unix:b", false)].map(endpoint).into()
+}
+
 /// A point in time, in seconds since 1970.
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
@@ -90,9 +105,8 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
     public.handshake_accepted(true);
     public.handshake_refused("expired");
     public.not_tls("plain_http");
-    metrics
-        .route(0)
-        .request(504, Some("upstream"), Duration::from_secs(2));
+    let route = metrics.route(0);
+    route.request(504, Some("upstream"), Duration::from_secs(2));
     let rule = metrics.route(0).rule("allow[0]");
     rule.decided(Decision::Permitted);
     rule.decided(Decision::Permitted);
@@ -130,6 +144,7 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
         bundle: "partners".to_owned(),
         would_refuse,
     }]);
+    metrics.endpoints(endpoints());
     metrics.reload(ReloadOutcome::HeldBack, at(1_600_000_000));
     metrics.reload(ReloadOutcome::Success, at(1_700_000_000));
     metrics.generation_published(7, at(1_700_000_001));

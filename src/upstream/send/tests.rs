@@ -1,4 +1,5 @@
-//! What becomes of connections and requests when an upstream is retired.
+//! What becomes of connections and requests when an upstream is retired, or the
+//! address that they lead to is gone.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,8 +20,10 @@ use super::Upstream;
 use crate::config::{self, Files};
 use crate::policy::{self, Facts};
 use crate::telemetry::{MetricNames, Metrics};
-use crate::upstream::testing::{Pieces, Service, eventually, in_both_protocols, on_a_worker};
-use crate::upstream::{Answer, SendFault, UpstreamRequest, load};
+use crate::upstream::testing::{
+    Pieces, Service, eventually, in_both_protocols, on_a_worker, plan_of,
+};
+use crate::upstream::{Answer, Plan, SendFault, SendFaultKind, UpstreamRequest, load};
 
 /// An upstream whose only endpoint is `service`.
 fn upstream_at(service: &Service, protocol: &str) -> Upstream<Pieces> {
@@ -259,5 +262,59 @@ fn retired_upstream_leaves_nothing_behind() {
         })
         .await;
         assert_eq!(plan.strong_count(), 0);
+    });
+}
+
+/// An upstream whose only endpoint is a name that stands for `service`.
+fn named_upstream(service: &Service, protocol: &str) -> Upstream<Pieces> {
+    let endpoint = format!("http://localhost:{}", service.address.port());
+    let plan = plan_of(&[&endpoint], &format!("protocol = \"{protocol}\""));
+    stands_for(&plan, service.address);
+    let metrics = Metrics::new(MetricNames::default());
+    Upstream::new(plan, metrics.upstream_of(0))
+}
+
+/// As if the resolver had said so.
+fn stands_for(plan: &Plan, address: SocketAddr) {
+    let addresses = plan.standings()[0].addresses().unwrap();
+    addresses.learn(vec![address], Instant::now());
+}
+
+/// Where nothing listens.
+fn elsewhere(service: &Service) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 77], service.address.port()))
+}
+
+#[test]
+fn connection_to_an_address_that_is_gone_is_closed_at_the_next_request() {
+    in_both_protocols(|protocol| async move {
+        let service = Service::start(protocol).await;
+        let upstream = named_upstream(&service, protocol);
+        for _ in 0..2 {
+            assert_eq!(get(&upstream, "/").await, "done");
+            // The same answer again is no change.
+            stands_for(upstream.plan(), service.address);
+        }
+        assert_eq!((service.seen.opened.get(), service.seen.open.get()), (1, 1));
+        stands_for(upstream.plan(), elsewhere(&service));
+        let refused = send(&upstream, "/", Pieces::default()).await.unwrap_err();
+        assert_eq!(refused.kind, SendFaultKind::ConnectRefused);
+        service.sees_no_connection().await;
+        assert_eq!(service.seen.requests.get(), 2);
+    });
+}
+
+#[test]
+fn response_under_way_from_an_address_that_is_gone_is_finished() {
+    in_both_protocols(|protocol| async move {
+        let service = Service::start(protocol).await;
+        let upstream = named_upstream(&service, protocol);
+        let answer = send(&upstream, "/long", Pieces::default()).await;
+        stands_for(upstream.plan(), elsewhere(&service));
+        let refused = send(&upstream, "/", Pieces::default()).await.unwrap_err();
+        assert_eq!(refused.kind, SendFaultKind::ConnectRefused);
+        service.release();
+        assert_eq!(body_of(answer).await, "begun, ended");
+        service.sees_no_connection().await;
     });
 }
