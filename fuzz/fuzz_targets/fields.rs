@@ -31,10 +31,16 @@ fuzz_target!(|bytes: &[u8]| {
             let name = name.as_str();
             assert!(!IDENTITY.contains(name), "{name}");
             assert!(!IDENTITY.contains(&fold_field_name(name)), "{name}");
-            assert!(names == FieldNames::Keep || !is_folded_with_others(name), "{name}");
+            assert!(
+                names == FieldNames::Keep || !is_folded_with_others(name),
+                "{name}"
+            );
         }
         for name in ["connection", "transfer-encoding", "te", "upgrade"] {
-            assert!(left.get(name).is_none() && trailers.get(name).is_none(), "{name}");
+            assert!(
+                left.get(name).is_none() && trailers.get(name).is_none(),
+                "{name}"
+            );
         }
         let once = left.clone();
         if let Some((again, _)) = fuzzing::fields(&IDENTITY, names, &left) {
