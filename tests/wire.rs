@@ -677,6 +677,29 @@ async fn broken_chunked_body_is_refused_whether_or_not_some_of_it_has_gone_up() 
 }
 
 #[tokio::test]
+async fn line_of_a_body_that_broke_says_which_rule_it_breaks() {
+    let (proxy, client, witness) = witnessed(|setup| setup).await;
+    let mut raw = client.raw(proxy.public()).await;
+    raw.write(CHUNKED).await;
+    eventually("the request has begun", || {
+        (!witness.seen().begun.is_empty()).then_some(())
+    })
+    .await;
+    raw.write("4\r\nhello\r\n").await;
+    assert_eq!(raw.read_response().await.status, 400);
+    let line = proxy.access_line("/upload").await;
+    assert_eq!(
+        line["fault"], "downstream/request_body/body_broken",
+        "{line}"
+    );
+    let cause = line["cause"].as_str().unwrap();
+    assert!(
+        cause.contains("a chunk that is longer than it says"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
 async fn body_that_ends_before_it_should_is_refused() {
     let (proxy, client, witness) = witnessed(|setup| setup).await;
     for bytes in [

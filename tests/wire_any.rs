@@ -121,7 +121,11 @@ fn pieces(number: u64) -> Vec<Vec<u8>> {
                 let again = bytes[at..end].to_vec();
                 bytes.splice(at..at, again);
             }
-            _ => drop(bytes.splice(at..at, choices.of(&BAD).bytes())),
+            _ => {
+                let bad = choices.of(&BAD);
+                let at = place(&bytes, bad, &mut choices).unwrap_or(at);
+                drop(bytes.splice(at..at, bad.bytes()));
+            }
         }
     }
     if choices.below(10) == 0 {
@@ -132,6 +136,16 @@ fn pieces(number: u64) -> Vec<Vec<u8>> {
     let cut = choices.below(bytes.len());
     let rest = bytes.split_off(cut);
     vec![bytes, rest]
+}
+
+/// A field is mostly put where a line ends, since it would seldom be one elsewhere.
+fn place(bytes: &[u8], bad: &str, choices: &mut Choices) -> Option<usize> {
+    if !bad.starts_with("\r\n") || !bad.contains(':') || choices.below(4) == 0 {
+        return None;
+    }
+    let pairs = bytes.windows(2).enumerate();
+    let ends: Vec<_> = pairs.filter(|(_, pair)| *pair == b"\r\n").collect();
+    (!ends.is_empty()).then(|| ends[choices.below(ends.len())].0)
 }
 
 /// Sees that a request says who is calling in the one form that is meant.

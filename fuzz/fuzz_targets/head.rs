@@ -18,7 +18,9 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(whole, cut, "in pieces of {size}");
     }
     // Empty lines before a head belong to none.
-    if bytes.first().is_some_and(|first| !matches!(first, b'\r' | b'\n'))
+    if bytes
+        .first()
+        .is_some_and(|first| !matches!(first, b'\r' | b'\n'))
         && let Some(ours) = end_of_head(bytes)
     {
         let mut fields = [httparse::EMPTY_HEADER; FIELDS];

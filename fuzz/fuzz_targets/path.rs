@@ -8,7 +8,10 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|path: &str| {
     if let Some(once) = fuzzing::path(PathForm::Normalize, path) {
-        assert_eq!(fuzzing::path(PathForm::Normalize, &once), Some(once.clone()));
+        assert_eq!(
+            fuzzing::path(PathForm::Normalize, &once),
+            Some(once.clone())
+        );
         let target = once.split('?').next().unwrap_or_default();
         assert!(!target.contains("//") && !target.contains('\\'), "{once}");
         let mut segments = target.split('/');
@@ -18,7 +21,13 @@ fuzz_target!(|path: &str| {
         // What is sent as it came is not changed.
         if let Some(settled) = fuzzing::path(form, path) {
             assert_eq!(fuzzing::path(form, &settled), Some(settled.clone()));
-            assert!(!settled.split('?').next().unwrap_or_default().contains("/../"));
+            assert!(
+                !settled
+                    .split('?')
+                    .next()
+                    .unwrap_or_default()
+                    .contains("/../")
+            );
         }
     }
 });
