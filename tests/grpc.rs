@@ -73,7 +73,10 @@ async fn response_that_has_trailers_only_stays_one() {
     let (proxy, client) = proxy_to(&upstream, "").await;
     let request = call("/pkg.Service/Missing", Body::full(message(b"hello")));
     let answer = client.send(proxy.public(), request).await.unwrap();
-    assert_eq!((answer.status.as_u16(), answer.header("grpc-status")), (200, Some("12")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("grpc-status")),
+        (200, Some("12"))
+    );
     assert!(answer.trailers.is_empty());
 }
 
@@ -164,7 +167,10 @@ async fn call_that_is_given_up_ends_at_the_service() {
     upstream.received(1).await;
     drop(pending);
     let line = proxy.access_line("/slow").await;
-    assert!(line["fault"].as_str().unwrap().ends_with("client_gone"), "{line}");
+    assert!(
+        line["fault"].as_str().unwrap().ends_with("client_gone"),
+        "{line}"
+    );
     gate.open();
     let answer = session.send(call("/again", Body::empty())).await.unwrap();
     assert_eq!(answer.status, 200);

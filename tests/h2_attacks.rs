@@ -91,9 +91,8 @@ async fn until_cut_off(
     let mut reason = None;
     for round in 0..1_000 {
         let first = round * AT_ONCE;
-        let bytes: Vec<_> = (first..first + AT_ONCE).flat_map(&mut piece).collect();
-        frames.write(&bytes).await;
-        let came = frames.settle().await;
+        let bytes = (first..first + AT_ONCE).flat_map(&mut piece).collect();
+        let came = frames.settle(bytes).await;
         reason = came.iter().find_map(|frame| frame.goodbye()).or(reason);
         if came.last().is_none_or(|last| last.kind != PING) {
             return (first + AT_ONCE, reason);
@@ -114,7 +113,9 @@ async fn frames_that_cost_nothing_to_send_end_their_connection_and_no_other() {
             frame(SETTINGS, 0, 0, &[&[0, 4][..], &window].concat())
         }),
         ("PRIORITY", |_| frame(PRIORITY, 0, 5, &[0, 0, 0, 3, 1])),
-        ("WINDOW_UPDATE", |_| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
+        ("WINDOW_UPDATE", |_| {
+            frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])
+        }),
         ("an unknown type", |_| frame(0xbb, 0xff, 7, b"?")),
     ];
     for (what, piece) in floods {
@@ -143,11 +144,11 @@ async fn requests_that_are_reset_as_soon_as_they_are_begun_end_their_connection(
     let mut count = 0;
     let reason = loop {
         let stream = 2 * count + 1;
-        attacker.send(HEADERS, END_HEADERS | END_STREAM, stream, &head).await;
-        // So that the request has begun before it is reset.
-        attacker.settle().await;
-        attacker.send(RST_STREAM, 0, stream, &[0, 0, 0, 8]).await;
-        let came = attacker.settle().await;
+        // The request has begun before it is reset.
+        let begin = frame(HEADERS, END_HEADERS | END_STREAM, stream, &head);
+        let mut came = attacker.settle(begin).await;
+        let reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+        came.extend(attacker.settle(reset).await);
         if came.last().is_none_or(|last| last.kind != PING) {
             break came.iter().find_map(|frame| frame.goodbye());
         }
@@ -166,12 +167,16 @@ async fn requests_of_which_half_are_reset_are_served_for_ever() {
     let mut caller = scene.attacker().await;
     for count in 0..300 {
         let stream = 4 * count + 1;
-        caller.send(HEADERS, END_HEADERS | END_STREAM, stream, &head).await;
-        caller.send(HEADERS, END_HEADERS | END_STREAM, stream + 2, &head).await;
-        caller.settle().await;
-        caller.send(RST_STREAM, 0, stream, &[0, 0, 0, 8]).await;
-        let came = caller.settle().await;
-        assert!(came.iter().all(|frame| frame.goodbye().is_none()), "{count}");
+        let whole = END_HEADERS | END_STREAM;
+        let mut two = frame(HEADERS, whole, stream, &head);
+        two.extend(frame(HEADERS, whole, stream + 2, &head));
+        caller.settle(two).await;
+        let reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+        let came = caller.settle(reset).await;
+        assert!(
+            came.iter().all(|frame| frame.goodbye().is_none()),
+            "{count}"
+        );
     }
     scene.survives("nothing").await;
 }
@@ -230,7 +235,10 @@ async fn header_blocks_without_end_or_measure_end_their_connection() {
     let mut nothing = frame(HEADERS, END_HEADERS, 1, &head_of("POST", "/", &[]));
     nothing.extend((0..2_000).flat_map(|_| frame(DATA, 0, 1, &[])));
     for (what, bytes) in [
-        ("a table that is referred to", frame(HEADERS, whole, 1, &bomb)),
+        (
+            "a table that is referred to",
+            frame(HEADERS, whole, 1, &bomb),
+        ),
         ("fields without end", endless),
         ("pieces of nothing", empty),
         ("content of nothing", nothing),
@@ -271,7 +279,9 @@ async fn uploads_that_are_never_finished_are_bounded_and_cut() {
     let head = head_of("POST", "/slow", &[]);
     let mut statuses = 0;
     for count in 0..200 {
-        attacker.send(HEADERS, END_HEADERS, 2 * count + 1, &head).await;
+        attacker
+            .send(HEADERS, END_HEADERS, 2 * count + 1, &head)
+            .await;
         attacker.send(DATA, 0, 2 * count + 1, &[b'x'; 300]).await;
     }
     while statuses < 200 {
@@ -310,10 +320,13 @@ async fn streams_beyond_the_limit_are_refused_and_the_others_go_on() {
     for stream in [1, 3, 5, 7] {
         attacker.get(stream, "/slow").await;
     }
-    let came = attacker.settle().await;
+    let came = attacker.settle(Vec::new()).await;
     let refused: Vec<_> = came.iter().filter(|it| it.kind == RST_STREAM).collect();
     assert_eq!(refused.len(), 1, "{came:?}");
-    assert_eq!((refused[0].stream, &refused[0].payload[..]), (7, &[0, 0, 0, 7][..]));
+    assert_eq!(
+        (refused[0].stream, &refused[0].payload[..]),
+        (7, &[0, 0, 0, 7][..])
+    );
     attacker.send(RST_STREAM, 0, 3, &[0, 0, 0, 8]).await;
     attacker.get(9, "/").await;
     loop {
@@ -335,7 +348,9 @@ async fn priorities_in_all_their_forms_change_nothing_and_the_field_is_passed_on
     // With a priority in the frame itself (RFC 9113 §6.2).
     let mut head = vec![0x80, 0, 0, 0, 16];
     head.extend(head_of("GET", "/prioritised", &[("priority", "u=2")]));
-    caller.send(HEADERS, 0x20 | END_HEADERS | END_STREAM, 1, &head).await;
+    caller
+        .send(HEADERS, 0x20 | END_HEADERS | END_STREAM, 1, &head)
+        .await;
     loop {
         let frame = caller.next().await.expect("an answer");
         if frame.is_granted() == Some(true) {
@@ -343,6 +358,9 @@ async fn priorities_in_all_their_forms_change_nothing_and_the_field_is_passed_on
         }
     }
     let requests = scene.upstream.requests();
-    let mine = requests.iter().find(|it| it.path == "/prioritised").unwrap();
+    let mine = requests
+        .iter()
+        .find(|it| it.path == "/prioritised")
+        .unwrap();
     assert_eq!(mine.header("priority"), Some("u=2"));
 }

@@ -146,16 +146,22 @@ async fn fields_that_belong_to_one_connection_are_refused() {
         ("te", "gzip"),
         ("te", "trailers, deflate"),
     ] {
-        scene.refuses(&format!("{field:?}"), &request_with(&[field])).await;
+        scene
+            .refuses(&format!("{field:?}"), &request_with(&[field]))
+            .await;
     }
 }
 
 #[tokio::test]
 async fn names_and_values_that_are_none_are_refused() {
     let scene = Scene::start().await;
-    for name in ["X-Upper", "x a", "x:a", "", "x\0", "x\r\ny", "x\u{7f}", "x\u{e4}"] {
+    for name in [
+        "X-Upper", "x a", "x:a", "", "x\0", "x\r\ny", "x\u{7f}", "x\u{e4}",
+    ] {
         let what = format!("the name {name:?}");
-        scene.refuses_perhaps_all(&what, &request_with(&[(name, "a")])).await;
+        scene
+            .refuses_perhaps_all(&what, &request_with(&[(name, "a")]))
+            .await;
     }
     for field in [
         ("x", "a\r\ny: z"),
@@ -172,7 +178,9 @@ async fn names_and_values_that_are_none_are_refused() {
         ("content-length", ""),
         ("content-length", "99999999999999999999999"),
     ] {
-        scene.refuses_perhaps_all(&format!("{field:?}"), &request_with(&[field])).await;
+        scene
+            .refuses_perhaps_all(&format!("{field:?}"), &request_with(&[field]))
+            .await;
     }
 }
 
@@ -236,31 +244,50 @@ async fn pseudo_fields_that_say_nothing_or_two_things_are_refused() {
         (request("GET", "https", "", "/bad"), None),
         (request("GET", "https", "user@proxy.test", "/bad"), None),
         (request("GET", "https", "proxy.test/x", "/bad"), None),
-        (request("GET", "https", "proxy.test, other.test", "/bad"), None),
+        (
+            request("GET", "https", "proxy.test, other.test", "/bad"),
+            None,
+        ),
         (request("GET", "https", "proxy.test:99999", "/bad"), None),
         (request("GET", "https", "proxy.test ", "/bad"), None),
         (request("GET", "https", host, ""), None),
         (request("GET", "https", host, "bad"), None),
         (request("GET", "https", host, "*"), None),
-        (request("GET", "https", host, "https://proxy.test/bad"), None),
-        (request("GET", "https", host, "/bad#fragment"), None),
+        (
+            request("GET", "https", host, "https://proxy.test/bad"),
+            None,
+        ),
         (request("GET", "https", host, "/b ad"), None),
         (request("GET", "https", host, "/bad\r\n"), None),
         (request("GET", "https", host, "/bad\0"), None),
-        (request("GET", "https", host, "/bad"), Some(("host", "other.test"))),
+        (
+            request("GET", "https", host, "/bad"),
+            Some(("host", "other.test")),
+        ),
         (request("GET", "https", host, "/bad"), Some(("host", ""))),
-        (request("GET", "https", host, "/bad"), Some(("host", "proxy.test:444"))),
+        (
+            request("GET", "https", host, "/bad"),
+            Some(("host", "proxy.test:444")),
+        ),
         (request("CONNECT", "https", host, "/bad"), None),
         (request("TRACE", "https", host, "/bad"), None),
     ] {
         let mut all = bad.to_vec();
         all.extend(more);
-        scene.refuses_perhaps_all(&format!("{all:?}"), &fields(&all)).await;
+        scene
+            .refuses_perhaps_all(&format!("{all:?}"), &fields(&all))
+            .await;
     }
     let connect = [(":method", "CONNECT"), (":authority", "proxy.test:443")];
     scene.refuses("CONNECT", &fields(&connect)).await;
-    let half = [(":method", "CONNECT"), (":authority", host), (":protocol", "websocket")];
-    scene.refuses("half an extended CONNECT", &fields(&half)).await;
+    let half = [
+        (":method", "CONNECT"),
+        (":authority", host),
+        (":protocol", "websocket"),
+    ];
+    scene
+        .refuses("half an extended CONNECT", &fields(&half))
+        .await;
 }
 
 #[tokio::test]
@@ -270,7 +297,11 @@ async fn content_that_is_longer_or_shorter_than_its_length_never_completes_a_req
     let nothing = |length| vec![(HEADERS, WHOLE, head(length))];
     let content = |length, pieces: &[&str]| {
         let mut frames = vec![(HEADERS, END_HEADERS, head(length))];
-        frames.extend(pieces.iter().map(|piece| (DATA, 0, piece.as_bytes().to_vec())));
+        frames.extend(
+            pieces
+                .iter()
+                .map(|piece| (DATA, 0, piece.as_bytes().to_vec())),
+        );
         if let Some(last) = frames.last_mut() {
             last.1 = END_STREAM;
         }
@@ -310,7 +341,10 @@ async fn trailers_that_are_malformed_break_their_request_off() {
         ("a coding", ("transfer-encoding", "chunked"), WHOLE),
         ("no end", ("x", "y"), END_HEADERS),
     ] {
-        match scene.outcome(what, &with_trailers(&[trailers], flags)).await {
+        match scene
+            .outcome(what, &with_trailers(&[trailers], flags))
+            .await
+        {
             Outcome::Reset => {}
             Outcome::Ended => panic!("{what}: the connection ended"),
             Outcome::Answered(head) => assert_ne!(head[0], 0x88, "{what}"),
@@ -350,6 +384,18 @@ fn with_trailers(trailers: &[(&str, &str)], flags: u8) -> Vec<(u8, u8, Vec<u8>)>
 }
 
 #[tokio::test]
+async fn fragment_of_a_path_is_left_out_of_what_is_judged_and_of_what_goes_up() {
+    let scene = Scene::start().await;
+    let frames = vec![(HEADERS, WHOLE, head_of("GET", "/next#fragment", &[]))];
+    scene.outcome("a fragment", &frames).await;
+    let requests = scene.upstream.requests();
+    assert!(
+        requests.iter().all(|it| !it.path.contains('#')),
+        "{requests:?}"
+    );
+}
+
+#[tokio::test]
 async fn messages_that_come_near_to_being_malformed_are_served() {
     let scene = Scene::start().await;
     let good: [&[(&str, &str)]; 5] = [
@@ -367,7 +413,11 @@ async fn messages_that_come_near_to_being_malformed_are_served() {
         }
     }
     let upload = vec![
-        (HEADERS, END_HEADERS, head_of("POST", "/good", &[("content-length", "5")])),
+        (
+            HEADERS,
+            END_HEADERS,
+            head_of("POST", "/good", &[("content-length", "5")]),
+        ),
         (DATA, 0, b"wh".to_vec()),
         (DATA, 0, b"ole".to_vec()),
         (HEADERS, WHOLE, literal(&[("x-checksum", "1")])),

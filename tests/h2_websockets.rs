@@ -27,7 +27,9 @@ fn accepts(received: &Received) -> Reply {
 async fn service() -> Upstream {
     Upstream::answering(|received| match received.path.as_str() {
         "/chat" => accepts(received),
-        "/forged" => Reply::upgrade().header("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        "/forged" => {
+            Reply::upgrade().header("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+        }
         "/unable" => Reply::ok("what?"),
         "/refused" => Reply::ok("no").status(403),
         _ => Reply::ok("hello"),
@@ -77,7 +79,12 @@ async fn websocket_goes_up_over_http1_and_other_requests_go_on_beside_it() {
     let mut frames = caller(&client, &proxy).await;
     // SETTINGS_ENABLE_CONNECT_PROTOCOL = 1.
     let settings = next(&mut frames, 0, SETTINGS).await;
-    assert!(settings.payload.chunks(6).any(|one| one == [0, 8, 0, 0, 0, 1]));
+    assert!(
+        settings
+            .payload
+            .chunks(6)
+            .any(|one| one == [0, 8, 0, 0, 0, 1])
+    );
     for stream in [1, 5] {
         connect(&mut frames, stream, "/chat", "websocket").await;
         let head = next(&mut frames, stream, HEADERS).await;
@@ -105,7 +112,10 @@ async fn websocket_goes_up_over_http1_and_other_requests_go_on_beside_it() {
         others[1].header("sec-websocket-key")
     );
     let line = proxy.access_line("/chat").await;
-    assert_eq!((&line["method"], &line["status"]), (&"CONNECT".into(), &200.into()));
+    assert_eq!(
+        (&line["method"], &line["status"]),
+        (&"CONNECT".into(), &200.into())
+    );
     assert_eq!(line["bytes_received"], 3 * 4 + 3, "{line}");
     assert!(line["fault"].is_null(), "{line}");
 }
@@ -171,7 +181,9 @@ async fn websockets_of_a_peer_that_is_trusted_no_more_end_and_others_go_on() {
     std::fs::rename(setup.path("clients.pem"), folder.join("clients.pem")).unwrap();
     let proxy = setup
         .file("ca/partners.pem", &partners.pem())
-        .with("trust.clients = { ca = ['ca/'], on_withdrawal = 'drain', withdrawal_grace = '500ms' }")
+        .with(
+            "trust.clients = { ca = ['ca/'], on_withdrawal = 'drain', withdrawal_grace = '500ms' }",
+        )
         .start()
         .await;
     let leaf = partners.leaf().client().uri(CLIENT_URI).issue();
@@ -186,7 +198,9 @@ async fn websockets_of_a_peer_that_is_trusted_no_more_end_and_others_go_on() {
     std::fs::remove_file(proxy.path("ca/partners.pem")).unwrap();
     in_force(&proxy, 2).await;
     leaving.goodbye().await;
-    let line = proxy.access_line_where(|line| line["path"] == "/chat").await;
+    let line = proxy
+        .access_line_where(|line| line["path"] == "/chat")
+        .await;
     assert_eq!(line["fault"], "proxy/response_body/cut", "{line}");
     echoes(&mut staying, 1).await;
 }

@@ -122,7 +122,9 @@ impl Frames {
             }
             let before = self.has;
             let part = rest.get(..(HEAD - before).min(rest.len()))?;
-            let room = self.head.get_mut(before..before.saturating_add(part.len()))?;
+            let room = self
+                .head
+                .get_mut(before..before.saturating_add(part.len()))?;
             room.copy_from_slice(part);
             self.has = before.saturating_add(part.len());
             if self.has == HEAD {

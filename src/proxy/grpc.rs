@@ -26,7 +26,11 @@ pub(super) fn is_call(head: &request::Parts) -> bool {
 }
 
 /// A response that has trailers only. `text` says why, for people.
-pub(super) fn refusal(status: StatusCode, text: &str, body: ResponseBody) -> Response<ResponseBody> {
+pub(super) fn refusal(
+    status: StatusCode,
+    text: &str,
+    body: ResponseBody,
+) -> Response<ResponseBody> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -111,6 +115,9 @@ mod tests {
         let response = refusal(StatusCode::FORBIDDEN, "403 Forbidden\n100 % \u{e4}\n", body);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[STATUS], "7");
-        assert_eq!(response.headers()[MESSAGE], "403 Forbidden%0A100 %25 %C3%A4");
+        assert_eq!(
+            response.headers()[MESSAGE],
+            "403 Forbidden%0A100 %25 %C3%A4"
+        );
     }
 }

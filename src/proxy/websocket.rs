@@ -47,7 +47,10 @@ pub(super) fn translate(head: &mut request::Parts) -> Result<Option<WebSocket>, 
         Fault::new(Side::Proxy, Phase::RequestHead, Kind::Exhausted, cause)
     })?;
     let key = BASE64.encode(&nonce);
-    let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{SUFFIX}").as_bytes());
+    let digest = digest(
+        &SHA1_FOR_LEGACY_USE_ONLY,
+        format!("{key}{SUFFIX}").as_bytes(),
+    );
     let accept = BASE64.encode(digest.as_ref());
     head.method = Method::GET;
     let fields = &mut head.headers;
@@ -88,7 +91,9 @@ impl WebSocket {
         let mut accepted = fields.get_all(SEC_WEBSOCKET_ACCEPT).iter();
         let is_accepted = accepted.next().is_some_and(|it| *it == self.accept);
         if !is_accepted || accepted.next().is_some() {
-            return Err("a change of protocol whose Sec-WebSocket-Accept is not that of the request");
+            return Err(
+                "a change of protocol whose Sec-WebSocket-Accept is not that of the request",
+            );
         }
         headers::drop_field(fields, &SEC_WEBSOCKET_ACCEPT);
         Ok(())

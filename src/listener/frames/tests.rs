@@ -71,7 +71,10 @@ async fn payload_that_looks_like_frames_is_none() {
     let disguised = vec![ping(); 1000].concat();
     let content = frame(DATA, 0, &disguised);
     for piece in [1, 8, 9, 10, usize::MAX] {
-        assert_eq!(end(&connection(std::slice::from_ref(&content)), piece), None);
+        assert_eq!(
+            end(&connection(std::slice::from_ref(&content)), piece),
+            None
+        );
     }
 }
 
@@ -136,7 +139,10 @@ async fn farewell_continues_the_block_that_is_under_way_and_begins_one_where_the
     assert_eq!(frames.read(&frame(HEADERS, 0, &[]), || 0), None);
     let farewell = frames.farewell(0);
     assert_eq!((farewell[3], farewell[8]), (CONTINUATION, 1));
-    assert_eq!(frames.read(&frame(CONTINUATION, END_HEADERS, &[]), || 0), None);
+    assert_eq!(
+        frames.read(&frame(CONTINUATION, END_HEADERS, &[]), || 0),
+        None
+    );
     assert_eq!(frames.farewell(0)[3], HEADERS);
 }
 
