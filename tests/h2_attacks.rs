@@ -21,6 +21,9 @@ const MEMORY: u64 = 48 * 1024;
 /// and as much again for its own answers.
 const MOST_FRAMES: u32 = 5_000;
 
+/// What is sent again and again, and its name.
+type Flood = (&'static str, fn(u32) -> Vec<u8>);
+
 /// A proxy under attack, and somebody else who uses it.
 struct Scene {
     proxy: Proxy,
@@ -104,7 +107,7 @@ async fn until_cut_off(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_that_cost_nothing_to_send_end_their_connection_and_no_other() {
     let scene = Scene::start(Upstream::start().await, "").await;
-    let floods: [(&str, fn(u32) -> Vec<u8>); 7] = [
+    let floods: [Flood; 7] = [
         ("PING", |_| frame(PING, 0, 0, &[1; 8])),
         ("PING ACK", |_| frame(PING, ACK, 0, &[1; 8])),
         ("SETTINGS", |_| frame(SETTINGS, 0, 0, &[])),
@@ -190,19 +193,28 @@ async fn resets_that_the_server_is_made_to_send_end_the_connection() {
     let scene = Scene::start(upstream.await, "").await;
     let head = head_of("POST", "/slow", &[]);
     // CVE-2025-8671. The first is taken for the end at once.
-    let ways: [(&str, Option<u32>, fn(u32) -> Vec<u8>); 3] = [
-        ("a window that grows by nothing", Some(1), |stream| {
-            frame(WINDOW_UPDATE, 0, stream, &[0; 4])
-        }),
-        ("a window that grows too far", CALM, |stream| {
-            frame(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff])
-        }),
-        ("a priority over itself", CALM, |stream| {
-            let itself = [&stream.to_be_bytes()[..], &[1]].concat();
-            frame(PRIORITY, 0, stream, &itself)
-        }),
+    let ways: [(Flood, Option<u32>); 3] = [
+        (
+            ("a window that grows by nothing", |stream| {
+                frame(WINDOW_UPDATE, 0, stream, &[0; 4])
+            }),
+            Some(1),
+        ),
+        (
+            ("a window that grows too far", |stream| {
+                frame(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff])
+            }),
+            CALM,
+        ),
+        (
+            ("a priority over itself", |stream| {
+                let itself = [&stream.to_be_bytes()[..], &[1]].concat();
+                frame(PRIORITY, 0, stream, &itself)
+            }),
+            CALM,
+        ),
     ];
-    for (what, expected, way) in ways {
+    for ((what, way), expected) in ways {
         let mut attacker = scene.attacker().await;
         let (taken, reason) = until_cut_off(&mut attacker, |number| {
             let stream = 2 * number + 1;

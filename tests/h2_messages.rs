@@ -278,11 +278,16 @@ async fn pseudo_fields_that_say_nothing_or_two_things_are_refused() {
             .refuses_perhaps_all(&format!("{all:?}"), &fields(&all))
             .await;
     }
+}
+
+#[tokio::test]
+async fn connect_in_forms_that_ask_for_no_websocket_is_refused() {
+    let scene = Scene::start().await;
     let connect = [(":method", "CONNECT"), (":authority", "proxy.test:443")];
     scene.refuses("CONNECT", &fields(&connect)).await;
     let half = [
         (":method", "CONNECT"),
-        (":authority", host),
+        (":authority", "proxy.test"),
         (":protocol", "websocket"),
     ];
     scene
