@@ -259,7 +259,13 @@ async fn header_blocks_without_end_or_measure_end_their_connection() {
         attacker.write(&bytes).await;
         assert_eq!(attacker.goodbye().await, CALM, "{what}");
     }
-    scene.survives("header blocks").await;
+    let proxy = scene.survives("header blocks").await;
+    proxy
+        .metrics_where("four strikes", |metrics| {
+            let limit = "limit=\"max_control_frames\"";
+            metrics.sum("limits_struck_total", &[limit]) == 4.0
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
