@@ -21,6 +21,9 @@ const MEMORY: u64 = 48 * 1024;
 /// and as much again for its own answers.
 const MOST_FRAMES: u32 = 5_000;
 
+/// What is sent again and again, and its name.
+type Flood = (&'static str, fn(u32) -> Vec<u8>);
+
 /// A proxy under attack, and somebody else who uses it.
 struct Scene {
     proxy: Proxy,
@@ -91,9 +94,8 @@ async fn until_cut_off(
     let mut reason = None;
     for round in 0..1_000 {
         let first = round * AT_ONCE;
-        let bytes: Vec<_> = (first..first + AT_ONCE).flat_map(&mut piece).collect();
-        frames.write(&bytes).await;
-        let came = frames.settle().await;
+        let bytes = (first..first + AT_ONCE).flat_map(&mut piece).collect();
+        let came = frames.settle(bytes).await;
         reason = came.iter().find_map(|frame| frame.goodbye()).or(reason);
         if came.last().is_none_or(|last| last.kind != PING) {
             return (first + AT_ONCE, reason);
@@ -105,7 +107,7 @@ async fn until_cut_off(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_that_cost_nothing_to_send_end_their_connection_and_no_other() {
     let scene = Scene::start(Upstream::start().await, "").await;
-    let floods: [(&str, fn(u32) -> Vec<u8>); 7] = [
+    let floods: [Flood; 7] = [
         ("PING", |_| frame(PING, 0, 0, &[1; 8])),
         ("PING ACK", |_| frame(PING, ACK, 0, &[1; 8])),
         ("SETTINGS", |_| frame(SETTINGS, 0, 0, &[])),
@@ -145,13 +147,11 @@ async fn requests_that_are_reset_as_soon_as_they_are_begun_end_their_connection(
     let mut count = 0;
     let reason = loop {
         let stream = 2 * count + 1;
-        attacker
-            .send(HEADERS, END_HEADERS | END_STREAM, stream, &head)
-            .await;
-        // So that the request has begun before it is reset.
-        attacker.settle().await;
-        attacker.send(RST_STREAM, 0, stream, &[0, 0, 0, 8]).await;
-        let came = attacker.settle().await;
+        // The request has begun before it is reset.
+        let begin = frame(HEADERS, END_HEADERS | END_STREAM, stream, &head);
+        let mut came = attacker.settle(begin).await;
+        let reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+        came.extend(attacker.settle(reset).await);
         if came.last().is_none_or(|last| last.kind != PING) {
             break came.iter().find_map(|frame| frame.goodbye());
         }
@@ -170,15 +170,12 @@ async fn requests_of_which_half_are_reset_are_served_for_ever() {
     let mut caller = scene.attacker().await;
     for count in 0..300 {
         let stream = 4 * count + 1;
-        caller
-            .send(HEADERS, END_HEADERS | END_STREAM, stream, &head)
-            .await;
-        caller
-            .send(HEADERS, END_HEADERS | END_STREAM, stream + 2, &head)
-            .await;
-        caller.settle().await;
-        caller.send(RST_STREAM, 0, stream, &[0, 0, 0, 8]).await;
-        let came = caller.settle().await;
+        let whole = END_HEADERS | END_STREAM;
+        let mut two = frame(HEADERS, whole, stream, &head);
+        two.extend(frame(HEADERS, whole, stream + 2, &head));
+        caller.settle(two).await;
+        let reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+        let came = caller.settle(reset).await;
         assert!(
             came.iter().all(|frame| frame.goodbye().is_none()),
             "{count}"
@@ -196,19 +193,28 @@ async fn resets_that_the_server_is_made_to_send_end_the_connection() {
     let scene = Scene::start(upstream.await, "").await;
     let head = head_of("POST", "/slow", &[]);
     // CVE-2025-8671. The first is taken for the end at once.
-    let ways: [(&str, Option<u32>, fn(u32) -> Vec<u8>); 3] = [
-        ("a window that grows by nothing", Some(1), |stream| {
-            frame(WINDOW_UPDATE, 0, stream, &[0; 4])
-        }),
-        ("a window that grows too far", CALM, |stream| {
-            frame(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff])
-        }),
-        ("a priority over itself", CALM, |stream| {
-            let itself = [&stream.to_be_bytes()[..], &[1]].concat();
-            frame(PRIORITY, 0, stream, &itself)
-        }),
+    let ways: [(Flood, Option<u32>); 3] = [
+        (
+            ("a window that grows by nothing", |stream| {
+                frame(WINDOW_UPDATE, 0, stream, &[0; 4])
+            }),
+            Some(1),
+        ),
+        (
+            ("a window that grows too far", |stream| {
+                frame(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff])
+            }),
+            CALM,
+        ),
+        (
+            ("a priority over itself", |stream| {
+                let itself = [&stream.to_be_bytes()[..], &[1]].concat();
+                frame(PRIORITY, 0, stream, &itself)
+            }),
+            CALM,
+        ),
     ];
-    for (what, expected, way) in ways {
+    for ((what, way), expected) in ways {
         let mut attacker = scene.attacker().await;
         let (taken, reason) = until_cut_off(&mut attacker, |number| {
             let stream = 2 * number + 1;
@@ -253,7 +259,13 @@ async fn header_blocks_without_end_or_measure_end_their_connection() {
         attacker.write(&bytes).await;
         assert_eq!(attacker.goodbye().await, CALM, "{what}");
     }
-    scene.survives("header blocks").await;
+    let proxy = scene.survives("header blocks").await;
+    proxy
+        .metrics_where("four strikes", |metrics| {
+            let limit = "limit=\"max_control_frames\"";
+            metrics.sum("limits_struck_total", &[limit]) == 4.0
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -326,7 +338,7 @@ async fn streams_beyond_the_limit_are_refused_and_the_others_go_on() {
     for stream in [1, 3, 5, 7] {
         attacker.get(stream, "/slow").await;
     }
-    let came = attacker.settle().await;
+    let came = attacker.settle(Vec::new()).await;
     let refused: Vec<_> = came.iter().filter(|it| it.kind == RST_STREAM).collect();
     assert_eq!(refused.len(), 1, "{came:?}");
     assert_eq!(

@@ -257,7 +257,6 @@ async fn pseudo_fields_that_say_nothing_or_two_things_are_refused() {
             request("GET", "https", host, "https://proxy.test/bad"),
             None,
         ),
-        (request("GET", "https", host, "/bad#fragment"), None),
         (request("GET", "https", host, "/b ad"), None),
         (request("GET", "https", host, "/bad\r\n"), None),
         (request("GET", "https", host, "/bad\0"), None),
@@ -279,11 +278,16 @@ async fn pseudo_fields_that_say_nothing_or_two_things_are_refused() {
             .refuses_perhaps_all(&format!("{all:?}"), &fields(&all))
             .await;
     }
+}
+
+#[tokio::test]
+async fn connect_in_forms_that_ask_for_no_websocket_is_refused() {
+    let scene = Scene::start().await;
     let connect = [(":method", "CONNECT"), (":authority", "proxy.test:443")];
     scene.refuses("CONNECT", &fields(&connect)).await;
     let half = [
         (":method", "CONNECT"),
-        (":authority", host),
+        (":authority", "proxy.test"),
         (":protocol", "websocket"),
     ];
     scene
@@ -382,6 +386,18 @@ fn with_trailers(trailers: &[(&str, &str)], flags: u8) -> Vec<(u8, u8, Vec<u8>)>
         (DATA, 0, b"content".to_vec()),
         (HEADERS, flags, literal(trailers)),
     ]
+}
+
+#[tokio::test]
+async fn fragment_of_a_path_is_left_out_of_what_is_judged_and_of_what_goes_up() {
+    let scene = Scene::start().await;
+    let frames = vec![(HEADERS, WHOLE, head_of("GET", "/next#fragment", &[]))];
+    scene.outcome("a fragment", &frames).await;
+    let requests = scene.upstream.requests();
+    assert!(
+        requests.iter().all(|it| !it.path.contains('#')),
+        "{requests:?}"
+    );
 }
 
 #[tokio::test]

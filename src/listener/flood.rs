@@ -4,7 +4,8 @@ use super::strike::Strike;
 use super::watch::Ended;
 use crate::proxy::Caller;
 
-/// The limit that bounds floods, as metrics and the log name it.
+/// The limit that bounds floods, as metrics and the log name it. The library does
+/// not say which of its own has struck: it goes by this name, too.
 const LIMIT: &str = "max_control_frames";
 const REMEDY: &str = "see what the client does; one that needs so many frames can be given more with limits.max_control_frames of the listener";
 

@@ -149,11 +149,14 @@ impl Frames {
         self.raw.write(bytes).await;
     }
 
-    /// Waits until all that was sent has been looked at; what came until then.
+    /// Sends bytes and waits until they have been looked at; what came until then.
     /// The server has hung up where the last of it is no answer to a `PING`.
-    pub(crate) async fn settle(&mut self) -> Vec<Frame> {
+    ///
+    /// All in one piece: what the server said last is lost where a write fails.
+    pub(crate) async fn settle(&mut self, mut bytes: Vec<u8>) -> Vec<Frame> {
         const MARK: &[u8] = b"settled?";
-        self.send(PING, 0, 0, MARK).await;
+        bytes.extend(frame(PING, 0, 0, MARK));
+        self.raw.write(bytes).await;
         let mut came = Vec::new();
         while let Some(frame) = self.next().await {
             let settled = frame.kind == PING && frame.payload == MARK;
