@@ -150,7 +150,7 @@ const ODD_HOSTS: [&str; 7] = [
     "proxy.test:99999",
 ];
 
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 15] = [
     "/billing/1",
     "/team/a",
     "/team",
@@ -161,11 +161,14 @@ const PATHS: [&str; 12] = [
     "/mutual",
     "/mutual/x",
     "/billing/2/3",
+    "/moved/x",
+    "/moved/y/moved/",
+    "/below/x",
     "/anybody/x",
     "/anybody",
 ];
 
-const ODD_PATHS: [&str; 11] = [
+const ODD_PATHS: [&str; 12] = [
     "/billing",
     "/keys.json",
     "/keys.json",
@@ -176,5 +179,6 @@ const ODD_PATHS: [&str; 11] = [
     "/team/a;x=y",
     "/billing%2f1",
     "/teams",
+    "/moved//x",
     "/",
 ];
