@@ -333,6 +333,24 @@ async fn a_request_for_the_server_as_a_whole_has_no_prefix_to_be_given() {
 }
 
 #[tokio::test]
+async fn a_websocket_goes_through_the_prefix_and_its_cookie_comes_back() {
+    let cookie = "a=b; Path=/chat";
+    let reply = move |_: &Received| Reply::upgrade().header("set-cookie", cookie);
+    let scene = Scene::with(Upstream::answering(reply).await, "").await;
+    let mut raw = scene.client.raw(scene.proxy.public()).await;
+    raw.write(format!(
+        "GET /api/chat HTTP/1.1\r\nHost: {PROXY_NAME}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    ))
+    .await;
+    let answer = raw.read_response().await;
+    assert_eq!(answer.status, 101);
+    assert_eq!(answer.values("set-cookie"), ["a=b; Path=/api/chat"]);
+    assert_eq!(scene.upstream.only_request().path, "/chat");
+    raw.write("ping").await;
+    assert_eq!(raw.read_exactly(4).await, "ping");
+}
+
+#[tokio::test]
 async fn explain_shows_the_path_and_the_host_that_go_up() {
     let pki = Pki::new();
     let upstream = Upstream::unreachable().await;

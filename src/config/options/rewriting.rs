@@ -190,7 +190,7 @@ const RESPONSE_HEADERS: Table = Table {
         path: "routes[].response_headers.remove",
         value: "a list of field names",
         default: Unset,
-        summary: "Fields that do not come down.",
+        summary: "Fields that do not come down, but for trailers.",
         protects: "Callers need not know which software the service runs on.",
         without: "the service's fields come down",
         see: &["routes[].response_headers.set.FIELD"],
