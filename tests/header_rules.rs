@@ -254,7 +254,7 @@ async fn fields_that_are_countersign_s_own_are_refused_in_the_config() {
         ),
         (
             "request_headers.set = { X-HTTP-Method-Override = 'PUT' }",
-            &["another request"],
+            &["another method"],
         ),
         (
             "response_headers.remove = ['Content-Length']",

@@ -189,11 +189,7 @@ async fn redirects_lead_back_through_the_prefix() {
             "/api/login?next=/x#y".to_owned(),
         ),
         ("/api/x", "http://SELF/login", format!("{here}/api/login")),
-        (
-            "/api/x",
-            &scene.upstream.endpoint().to_owned(),
-            format!("{here}/api/"),
-        ),
+        ("/api/x", scene.upstream.endpoint(), format!("{here}/api/")),
         ("/shop/x", "/app/v1/login", "/shop/login".to_owned()),
         ("/shop/x", "//SELF/app/v1", format!("//{PROXY_NAME}/shop")),
         // These lead elsewhere, or are right as they are.
@@ -337,6 +333,24 @@ async fn a_request_for_the_server_as_a_whole_has_no_prefix_to_be_given() {
 }
 
 #[tokio::test]
+async fn a_websocket_goes_through_the_prefix_and_its_cookie_comes_back() {
+    let cookie = "a=b; Path=/chat";
+    let reply = move |_: &Received| Reply::upgrade().header("set-cookie", cookie);
+    let scene = Scene::with(Upstream::answering(reply).await, "").await;
+    let mut raw = scene.client.raw(scene.proxy.public()).await;
+    raw.write(format!(
+        "GET /api/chat HTTP/1.1\r\nHost: {PROXY_NAME}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    ))
+    .await;
+    let answer = raw.read_response().await;
+    assert_eq!(answer.status, 101);
+    assert_eq!(answer.values("set-cookie"), ["a=b; Path=/api/chat"]);
+    assert_eq!(scene.upstream.only_request().path, "/chat");
+    raw.write("ping").await;
+    assert_eq!(raw.read_exactly(4).await, "ping");
+}
+
+#[tokio::test]
 async fn explain_shows_the_path_and_the_host_that_go_up() {
     let pki = Pki::new();
     let upstream = Upstream::unreachable().await;
@@ -355,4 +369,81 @@ async fn explain_shows_the_path_and_the_host_that_go_up() {
     }
     let refused = finish(command.args(["--path", "/api//x"])).await;
     assert_ne!(refused.code, Some(0), "{refused:#?}");
+}
+
+/// The document of the manual's chapter, on the addresses and files of a test.
+fn of_the_manual(pki: &Pki, upstream: &Upstream) -> Setup {
+    let manual = include_str!("../config/README.md");
+    let (_, chapter) = manual
+        .split_once("\n## A legacy application behind a prefix\n")
+        .unwrap();
+    let (_, document) = chapter.split_once("```toml\n").unwrap();
+    let (document, _) = document.split_once("```").unwrap();
+    let document: String = document
+        .lines()
+        .filter(|line| !line.starts_with("bind ="))
+        .map(|line| format!("{}\n", line.replace("127.0.0.1:8080", "ADDRESS")))
+        .collect();
+    let address = upstream.endpoint().strip_prefix("http://").unwrap();
+    Setup::new(pki, upstream)
+        .without("routes")
+        .without("upstreams.orders")
+        .with(&document.replace("ADDRESS", address))
+        .with("upstreams.shop.outbound.identity_assertion = 'never'")
+        .folder("tls")
+        .folder("trust")
+        .file("trust/partners.pem", &pki.root().pem())
+        .certificate("tls/server", &pki.proxy())
+}
+
+#[tokio::test]
+async fn what_the_manual_says_of_a_legacy_application_holds() {
+    let pki = Pki::new();
+    let upstream = Upstream::answering(|_| {
+        Reply::ok("")
+            .status(302)
+            .header("location", "http://shop.internal/webapp/login")
+            .header("content-location", "/webapp/login?next=/cart")
+            .header("set-cookie", "SID=1; Path=/webapp; Domain=shop.internal")
+            .header("server", "old/1.0")
+    })
+    .await;
+    let proxy = of_the_manual(&pki, &upstream).start().await;
+    let leaf = pki.root().leaf().client().dns("one.partners.example");
+    let client = Client::new(&pki).presenting(&leaf.issue());
+    let asked = [("x-debug", "1"), ("x-partner", "other"), ("x-env", "test")]
+        .into_iter()
+        .fold(get("/shop/cart?x"), |asked, (name, value)| {
+            with(asked, name, value)
+        });
+    let answer = client.send(proxy.public(), asked).await.unwrap();
+
+    let received = upstream.only_request();
+    assert_eq!(received.path, "/webapp/cart?x");
+    assert_eq!(received.authority, "shop.internal");
+    for (name, value) in [
+        ("x-env", Some("prod")),
+        ("x-partner", Some("one.partners.example")),
+        ("x-debug", None),
+        ("x-forwarded-host", Some(PROXY_NAME)),
+    ] {
+        assert_eq!(received.header(name), value, "{name}");
+    }
+    let here = format!("https://{PROXY_NAME}");
+    for (name, value) in [
+        ("location", Some(&*format!("{here}/shop/login"))),
+        ("content-location", Some("/shop/login?next=/cart")),
+        (
+            "set-cookie",
+            Some("SID=1; Path=/shop; Secure; HttpOnly; SameSite=Lax"),
+        ),
+        ("strict-transport-security", Some("max-age=31536000")),
+        ("server", None),
+    ] {
+        assert_eq!(answer.header(name), value, "{name}");
+    }
+    let elsewhere = client.get(proxy.public(), "/shop//x").await.unwrap();
+    assert_eq!(elsewhere.status, 302, "behind /webapp no host is read");
+    let other = client.get(proxy.public(), "/cart").await.unwrap();
+    assert_eq!(other.status, 404);
 }

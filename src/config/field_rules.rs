@@ -171,9 +171,10 @@ fn name(text: &str, direction: Direction) -> Result<HeaderName, Problem> {
 fn is_free(field: &Field<'_>, name: &HeaderName, direction: Direction) -> Read<()> {
     let folded = fold_field_name(name.as_str());
     let is_one = |all: &[&str]| all.contains(&folded.as_str());
-    let (why, remedy) = if is_one(&FRAMING) {
+    let (why, causes, remedy) = if is_one(&FRAMING) {
         (
-            "says how long a message is or belongs to one connection",
+            "says how long a message is, or belongs to one connection",
+            "messages would break off, or be read in two ways",
             "remove it: countersign writes it as each connection needs it",
         )
     } else if direction == Direction::Down {
@@ -181,27 +182,32 @@ fn is_free(field: &Field<'_>, name: &HeaderName, direction: Direction) -> Read<(
     } else if folded == "host" {
         (
             "says for whom the request is",
+            "another service could be meant than the one that was judged",
             "write host = \"NAME\" in the table of the upstream",
         )
     } else if folded == "authorization" {
         (
             "belongs to the message layer",
+            "a credential would stand in the config, or one would be sent in place of another",
             "write basic_authentication and credential in the outbound table of the upstream",
         )
     } else if is_one(&ORIGIN) {
         (
-            "says where a request came from, which countersign itself writes",
+            "says where a request came from",
+            "the service would be told something else than what countersign knows",
             "remove it; trusted_proxies of the listener says whose are believed",
         )
     } else if is_one(&JUDGED) {
         (
-            "can make another request of the one that was permitted",
+            "names another method, path or host",
+            "the service could read another request than the one that was permitted",
             "remove it",
         )
     } else {
         return Ok(());
     };
-    Err(field.refuse(Problem::new(format!("`{name}` {why}")).remedy(remedy)))
+    let problem = Problem::new(format!("`{name}` {why}")).causes(causes);
+    Err(field.refuse(problem.remedy(remedy)))
 }
 
 /// Hop-by-hop fields (RFC 9110 §7.6.1) and those that frame a message, folded.

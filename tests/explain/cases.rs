@@ -151,7 +151,7 @@ const ODD_HOSTS: [&str; 7] = [
     "proxy.test:99999",
 ];
 
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 15] = [
     "/billing/1",
     "/team/a",
     "/team",
@@ -162,6 +162,9 @@ const PATHS: [&str; 12] = [
     "/mutual",
     "/mutual/x",
     "/billing/2/3",
+    "/moved/x",
+    "/moved/y/moved/",
+    "/below/x",
     "/anybody/x",
     "/anybody",
 ];
@@ -178,5 +181,6 @@ const ODD_PATHS: [&str; 12] = [
     "/team/a;x=y",
     "/billing%2f1",
     "/teams",
+    "/moved//x",
     "/",
 ];

@@ -59,7 +59,7 @@ pub(super) const HOST: Opt = Opt {
     value: "`\"keep\"`, `\"endpoint\"`, or a host such as `\"orders.internal\"`, with or without a port",
     default: Is("\"keep\""),
     summary: "The host that requests name (`Host`, or `:authority` over HTTP/2): the one that the caller asked for, that of the endpoint, or this one.",
-    protects: "`Forwarded` and `X-Forwarded-Host` tell the one that the caller asked for in any case. The name in the certificate is `tls.server_name`, whatever stands here.",
+    protects: "`Forwarded` and `X-Forwarded-Host` tell the one that the caller asked for in any case. The name in the certificate is `tls.server_name`, whatever stands here. Of several endpoints `countersign explain` shows the first.",
     without: "the service is told the host that the caller asked for",
     see: &[
         "upstreams.NAME.tls.server_name",
@@ -190,7 +190,7 @@ const RESPONSE_HEADERS: Table = Table {
         path: "routes[].response_headers.remove",
         value: "a list of field names",
         default: Unset,
-        summary: "Fields that do not come down.",
+        summary: "Fields that do not come down, but for trailers.",
         protects: "Callers need not know which software the service runs on.",
         without: "the service's fields come down",
         see: &["routes[].response_headers.set.FIELD"],

@@ -43,6 +43,7 @@ impl Cookies<'_> {
             match change {
                 Change::Drop => {}
                 Change::Keep => push(&mut out, piece),
+                Change::To(value) if value.as_bytes() == content => push(&mut out, piece),
                 Change::To(value) => push(&mut out, &with_content(piece, &value)),
             }
         }

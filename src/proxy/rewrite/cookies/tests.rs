@@ -111,6 +111,13 @@ fn without_a_word_about_it_nothing_is_changed() {
         changes: &changes,
         back: None,
     };
+    let (names, root) = (names(), prefix("", ""));
+    let same = Cookies {
+        changes: &changes,
+        back: Some((&names, &root, "public.example")),
+    };
+    let spaced = b"a=b; path = / ;Path=/x; SameSite = Lax";
+    assert_eq!(same.rewritten(spaced), spaced);
     let sent = b"a=\xff ;; path = /app ;Domain=orders.internal; \t";
     assert_eq!(cookies.rewritten(sent), sent);
     let cookies = Cookies {
