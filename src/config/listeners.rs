@@ -30,8 +30,7 @@ const HEADER_BYTES: (&str, &str) = ("8KiB", "1MiB");
 const SESSION_LIFETIME: (&str, &str) = ("1s", "24h");
 
 /// The words for the HTTP versions, as ALPN has them.
-const PROTOCOLS: [(&str, Protocol); 2] =
-    [("h2", Protocol::Http2), ("http/1.1", Protocol::Http1)];
+const PROTOCOLS: [(&str, Protocol); 2] = [("h2", Protocol::Http2), ("http/1.1", Protocol::Http1)];
 
 pub(super) fn listener(section: &mut Section<'_>, name: &str, bundles: &Names) -> Read<Listener> {
     let bind = section.required("bind", |field| field.bind());

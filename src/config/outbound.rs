@@ -138,17 +138,8 @@ fn can_sign_by(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
 
 /// Sees that the upstream can know that it is countersign that asserts an identity.
 fn is_believed(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) -> Read<()> {
-    let own_credential = match outbound.source {
-        CredentialSource::Forward => false,
-        CredentialSource::Basic { .. } | CredentialSource::Bearer { .. } => {
-            outbound.credential != LayerMode::Never
-        }
-        // Else requests of callers that the file does not know go up without one.
-        CredentialSource::PerCaller { .. } => outbound.credential == LayerMode::Required,
-    };
-    let established = outbound.assertion == LayerMode::Never
-        || own_credential
-        || outbound.client_certificate == LayerMode::Required;
+    let established =
+        outbound.assertion == LayerMode::Never || outbound.authenticates_countersign();
     // A signature vouches for the signed form alone.
     let unsigned = outbound.encodings.first().filter(|_| !established);
     let remote = target

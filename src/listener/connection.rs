@@ -26,7 +26,7 @@ use super::summons::{Dismissal, Summons};
 use super::watch::{Ended, Watch};
 use super::worker::{Current, Worker};
 use crate::config::{Limits, Listener, ListenerId, Protocol};
-use crate::proxy::{Caller, Downstream, Tunnel};
+use crate::proxy::{Caller, Downstream, TlsSession, Tunnel};
 use crate::telemetry::events;
 use crate::telemetry::metrics::ListenerMetrics;
 use crate::tls::{Handshaken, Refusal, Socket, Stream};
@@ -188,6 +188,9 @@ async fn shake_hands(
                 peer,
                 server_name,
                 http2,
+                version,
+                cipher,
+                resumed,
                 ..
             } = done;
             let expires = peer.as_ref().map(|peer| peer.good_until);
@@ -198,6 +201,11 @@ async fn shake_hands(
                 Some(why) => Downstream::not_served(source, (why, server_name), http2),
                 None => Downstream::tls(source, (identity, server_name), http2),
             };
+            downstream.note_session(TlsSession {
+                version,
+                cipher,
+                resumed,
+            });
             let caller = Caller::new(current.proxy(), id, downstream, anchor);
             Some(Established {
                 under: Rc::clone(&current),

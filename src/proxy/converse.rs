@@ -8,6 +8,7 @@ use http::{HeaderValue, Request, StatusCode, request};
 use hyper::body::{Body, Incoming};
 use tokio::sync::oneshot;
 
+use super::announced::announcement;
 use super::authentication::{Authentication, Refused, owner};
 use super::caller::Caller;
 use super::exchange::Exchange;
@@ -142,8 +143,10 @@ impl Proxy {
             None => Request::from_parts(*head, body),
         };
         let owner = owner((sending.caller, sending.party), upstream.plan().pool_per());
-        let request =
-            UpstreamRequest::new(way.permit.clone(), request, sending.upgrade).owned_by(owner);
+        let announcement = announcement(upstream.plan(), sending.caller, sending.party);
+        let request = UpstreamRequest::new(way.permit.clone(), request, sending.upgrade)
+            .owned_by(owner)
+            .announced_by(announcement);
         upstream
             .send(request, exchange.started())
             .await
@@ -193,7 +196,11 @@ pub(super) fn fit(
     }
     let is_measured = has_no_body || head.headers.contains_key(CONTENT_LENGTH);
     if plan.is_http10() {
-        return if is_measured { Ok(false) } else { Err(unmeasured()) };
+        return if is_measured {
+            Ok(false)
+        } else {
+            Err(unmeasured())
+        };
     }
     // Without a length a body is chunked. The library assumes that some
     // methods have none, unless they say so.

@@ -29,6 +29,7 @@
 
 mod accepted;
 mod admission;
+mod announced;
 mod assertion;
 mod authentication;
 mod body;
@@ -60,7 +61,7 @@ mod tunnel;
 pub use accepted::{Accepted, load};
 pub use body::{BodyFault, ResponseBody};
 pub use caller::Caller;
-pub use downstream::{Downstream, NotServed, Standing, Tunnel};
+pub use downstream::{Downstream, NotServed, Standing, TlsSession, Tunnel};
 pub use fault::{Fault, Kind, Phase, Side};
 pub use framing::Framing;
 pub use handle::Proxy;

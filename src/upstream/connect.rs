@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::fault::{SendFault, SendFaultKind};
@@ -14,9 +15,14 @@ use crate::tls::{Socket, Stream, UpstreamHandshakeError};
 /// The most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
 
-/// A connection to an endpoint, TLS included, within the upstream's connect timeout.
-pub(super) async fn connect(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> {
-    match tokio::time::timeout(plan.connect_timeout(), attempt(plan, endpoint)).await {
+/// A connection to an endpoint, TLS included, within the upstream's connect
+/// timeout. `first` goes over it before anything else, TLS included.
+pub(super) async fn connect(
+    plan: &Plan,
+    endpoint: &Endpoint,
+    first: Option<&[u8]>,
+) -> Result<Stream, SendFault> {
+    match tokio::time::timeout(plan.connect_timeout(), attempt(plan, endpoint, first)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(SendFault::plain(
             SendFaultKind::ConnectTimeout,
@@ -25,9 +31,13 @@ pub(super) async fn connect(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, 
     }
 }
 
-async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> {
+async fn attempt(
+    plan: &Plan,
+    endpoint: &Endpoint,
+    first: Option<&[u8]>,
+) -> Result<Stream, SendFault> {
     let refused = |e: io::Error| SendFault::of_connect(&e);
-    let (socket, host) = match &endpoint.address {
+    let (mut socket, host) = match &endpoint.address {
         EndpointAddress::Unix(path) => (
             Socket::Unix(UnixStream::connect(path).await.map_err(refused)?),
             "localhost",
@@ -42,6 +52,9 @@ async fn attempt(plan: &Plan, endpoint: &Endpoint) -> Result<Stream, SendFault> 
             (Socket::Tcp(socket), host.as_str())
         }
     };
+    if let Some(first) = first {
+        socket.write_all(first).await.map_err(refused)?;
+    }
     if !endpoint.tls {
         return Ok(Stream::Plain(socket));
     }

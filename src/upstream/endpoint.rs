@@ -18,6 +18,9 @@ use super::owner::Owner;
 
 /// The most unused connections that one worker keeps to one endpoint.
 const MAX_IDLE: usize = 128;
+/// From how long a rest a connection is looked at before it is used: a close
+/// that has arrived meanwhile is then seen, and nothing is lost on it.
+const LOOK_AFTER: Duration = Duration::from_millis(50);
 /// How soon after a downstream connection has ended the connections that were
 /// bound to it are closed.
 const BOUND_SWEEP: Duration = Duration::from_secs(1);
@@ -122,7 +125,7 @@ impl<B: UploadBody> Endpoint<B> {
     }
 
     /// An unused connection of this owner that is not too old, the youngest first.
-    pub(super) fn take_idle(&self, owner: &Owner, now: Instant) -> Option<H1<B>> {
+    fn take_idle(&self, owner: &Owner, now: Instant) -> Option<H1<B>> {
         let mut idle = self.idle.borrow_mut();
         // Where everybody shares, it is the last one.
         let found = idle
@@ -135,6 +138,30 @@ impl<B: UploadBody> Endpoint<B> {
         // The youngest is too old: all are.
         idle.retain(|connection| connection.owner() != owner);
         None
+    }
+
+    /// A connection from the pool. One that has rested for a while is looked at
+    /// first, and any one for a request that could not be sent again (unless it
+    /// is `repeatable`): the turn of the runtime lets a close that has arrived
+    /// be seen.
+    pub(super) async fn rested(
+        &self,
+        owner: &Owner,
+        now: Instant,
+        repeatable: bool,
+    ) -> Option<H1<B>> {
+        loop {
+            let mut connection = self.take_idle(owner, now)?;
+            let rest = now.saturating_duration_since(connection.idle_since());
+            if rest < LOOK_AFTER && repeatable {
+                return Some(connection);
+            }
+            tokio::task::yield_now().await;
+            let alive = poll_fn(|cx| Poll::Ready(connection.drive(cx))).await;
+            if alive {
+                return Some(connection);
+            }
+        }
     }
 
     /// Whether there is an unused connection of this owner.

@@ -19,6 +19,7 @@
 //! * An endpoint that refuses connections is left alone for a while, unless
 //!   there is no other.
 
+mod announcement;
 mod answer;
 pub mod assertion;
 mod balance;
@@ -39,6 +40,7 @@ mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use announcement::{Announcement, Announces};
 pub use answer::Answer;
 pub use body::UpstreamBody;
 pub use credential::Credential;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use http::{Method, Request};
 
 use super::UploadBody;
+use super::announcement::Announcement;
 use super::body::{Tracked, Upload};
 use super::owner::Owner;
 use crate::policy::Permit;
@@ -18,6 +19,7 @@ pub struct UpstreamRequest<B> {
     upload: Option<Rc<Upload>>,
     upgrade: bool,
     owner: Owner,
+    announcement: Option<Announcement>,
 }
 
 impl<B: UploadBody> UpstreamRequest<B> {
@@ -33,6 +35,17 @@ impl<B: UploadBody> UpstreamRequest<B> {
             upload,
             upgrade,
             owner: Owner::Shared,
+            announcement: None,
+        }
+    }
+
+    /// Goes over connections that begin with this, if the upstream wants that
+    /// said. They must be its owner's alone.
+    #[must_use]
+    pub fn announced_by(self, announcement: Option<Announcement>) -> Self {
+        Self {
+            announcement,
+            ..self
         }
     }
 
@@ -42,8 +55,8 @@ impl<B: UploadBody> UpstreamRequest<B> {
         Self { owner, ..self }
     }
 
-    pub(super) fn owner(&self) -> Owner {
-        self.owner.clone()
+    pub(super) fn owner(&self) -> (Owner, Option<Announcement>) {
+        (self.owner.clone(), self.announcement.clone())
     }
 
     /// The permit it goes under.

@@ -11,6 +11,7 @@ use hyper::body::Body;
 use hyper::client::conn::http2::SendRequest;
 use tokio::time::Instant;
 
+use super::announcement::{Announcement, header};
 use super::answer::Answer;
 use super::assertion::Tokens;
 use super::balance::Balance;
@@ -30,12 +31,10 @@ use crate::config::Protocol;
 use crate::identity::PeerIdentity;
 use crate::telemetry::events;
 use crate::telemetry::metrics::UpstreamMetrics;
+use crate::tls::Stream;
 
 /// The most endpoints that one request is offered to.
 const MAX_ATTEMPTS: usize = 4;
-/// From how long a rest a connection is looked at before it is used: a close
-/// that has arrived meanwhile is then seen, and nothing is lost on it.
-const LOOK_AFTER: Duration = Duration::from_millis(50);
 
 /// One upstream, as one worker reaches it.
 #[derive(Debug)]
@@ -72,8 +71,9 @@ struct Manner<'a> {
     idempotent: bool,
     upgrade: bool,
     now: Instant,
-    /// Whose connections it may go over.
+    /// Whose connections it may go over, and what new ones begin with.
     owner: Owner,
+    announcement: Option<Announcement>,
     /// Whether a connection from the pool may be used.
     pooled: bool,
     /// How long the response head may take.
@@ -165,7 +165,7 @@ impl<B: UploadBody> Upstream<B> {
         let upgrade = request.is_upgrade();
         let copyable = !upgrade && request.is_copyable();
         let idempotent = request.is_idempotent();
-        let owner = request.owner();
+        let (owner, announcement) = request.owner();
         let (mut request, upload) = request.into_parts();
         let mut manner = Manner {
             upload: upload.as_ref(),
@@ -174,6 +174,7 @@ impl<B: UploadBody> Upstream<B> {
             upgrade,
             now,
             owner,
+            announcement,
             pooled: !upgrade,
             limit: self.plan.response_timeout(),
         };
@@ -238,7 +239,13 @@ impl<B: UploadBody> Upstream<B> {
             return self.attempt_h2(in_flight, request, manner).await;
         }
         if manner.pooled
-            && let Some(connection) = rested(endpoint, manner).await
+            && let Some(connection) = endpoint
+                .rested(
+                    &manner.owner,
+                    manner.now,
+                    manner.copyable && manner.idempotent,
+                )
+                .await
         {
             self.count("reused");
             return self
@@ -247,7 +254,7 @@ impl<B: UploadBody> Upstream<B> {
         }
         // Apart, as all that is rare here: the path of a request is short, and
         // its state is moved about with it.
-        let stream = match Box::pin(self.connect(endpoint)).await {
+        let stream = match Box::pin(self.connect(endpoint, manner)).await {
             Ok(stream) => stream,
             Err(fault) => {
                 return Attempt::Again {
@@ -384,7 +391,7 @@ impl<B: UploadBody> Upstream<B> {
         {
             return Ok(sender);
         }
-        let stream = self.connect(endpoint).await?;
+        let stream = self.connect(endpoint, manner).await?;
         let sender = h2::begin(stream).await.map_err(SendFault::of_http)?;
         let in_use = endpoint.set_multiplexed(manner.owner.clone(), sender.clone());
         Ok((sender, in_use))
@@ -396,11 +403,15 @@ impl<B: UploadBody> Upstream<B> {
     }
 
     /// A new connection; the endpoint's health follows from it.
-    async fn connect(&self, endpoint: &Rc<Endpoint<B>>) -> Result<crate::tls::Stream, SendFault> {
-        let Some(config) = self.plan.endpoints().get(endpoint.index) else {
-            return Err(SendFault::unknown_endpoint());
-        };
-        match connect(&self.plan, config).await {
+    async fn connect(
+        &self,
+        endpoint: &Rc<Endpoint<B>>,
+        manner: &Manner<'_>,
+    ) -> Result<Stream, SendFault> {
+        let config = self.plan.endpoints().get(endpoint.index);
+        let config = config.ok_or_else(SendFault::unknown_endpoint)?;
+        let header = header(&self.plan, manner.announcement.as_ref(), &self.metrics);
+        match connect(&self.plan, config, header.as_deref()).await {
             Ok(stream) => {
                 self.count("opened");
                 if endpoint.restore() {
@@ -473,26 +484,6 @@ fn lost(error: hyper::Error, manner: &Manner<'_>) -> SendFault {
         fault.kind = SendFaultKind::Body;
     }
     fault
-}
-
-/// A connection from the pool. One that has rested for a while is looked at
-/// first, and any one for a request that could not be sent again: the turn of
-/// the runtime lets a close that has arrived be seen.
-async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, manner: &Manner<'_>) -> Option<H1<B>> {
-    loop {
-        let mut connection = endpoint.take_idle(&manner.owner, manner.now)?;
-        let rest = manner
-            .now
-            .saturating_duration_since(connection.idle_since());
-        if rest < LOOK_AFTER && manner.copyable && manner.idempotent {
-            return Some(connection);
-        }
-        tokio::task::yield_now().await;
-        let alive = poll_fn(|cx| Poll::Ready(connection.drive(cx))).await;
-        if alive {
-            return Some(connection);
-        }
-    }
 }
 
 #[cfg(test)]

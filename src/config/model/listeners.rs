@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    AcceptedAssertions, Announcers, Bind, BundleId, Located, NamedPolicy, Outcomes, Place, Redirect,
-    UnknownSni,
+    AcceptedAssertions, Announcers, Bind, BundleId, Located, NamedPolicy, Outcomes, Place,
+    Redirect, UnknownSni,
 };
 
 /// `[listeners.NAME]`: one address where clients connect.

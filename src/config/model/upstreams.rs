@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::identity::proxy_header::Version;
+
 use super::{BundleId, Located, Outbound, OwnCertificate, Place, Protocol, TlsVersions};
 
 /// `[upstreams.NAME]`: a service and how to reach it.
@@ -18,6 +20,8 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// Whether it is HTTP/1.0 that is spoken; `protocol` is HTTP/1.1 then.
     pub http10: bool,
+    /// The header of the PROXY protocol that its connections begin with.
+    pub proxy_protocol: Option<Version>,
     /// TLS to the `https://` endpoints; present when there is one.
     pub tls: Option<UpstreamTls>,
     /// To set up a connection, TLS included.
