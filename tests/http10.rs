@@ -61,10 +61,10 @@ async fn sent(client: &Client, proxy: &Proxy, requests: &[&str]) -> Vec<(u16, St
     answers
 }
 
-const GET: &str = "GET /x?y HTTP/1.1\r\nHost: localhost\r\nTE: trailers\r\nConnection: te\r\n\r\n";
-const POST: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\nbody";
-const CHUNKED: &str =
-    "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n";
+const GET: &str = "GET /x?y HTTP/1.1\r\nHost: proxy.test\r\nTE: trailers\r\nConnection: te\r\n\r\n";
+const POST: &str =
+    "POST / HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\nbody";
+const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: proxy.test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n";
 
 #[tokio::test]
 async fn requests_go_up_as_http_1_0_and_the_end_of_the_connection_is_the_end_of_the_response() {
@@ -78,7 +78,7 @@ async fn requests_go_up_as_http_1_0_and_the_end_of_the_connection_is_the_end_of_
     assert_ne!(seen[0].0, seen[1].0, "one connection for each");
     let head = seen[0].1.to_ascii_lowercase();
     assert!(head.starts_with("get /x?y http/1.0\r\n"), "{head}");
-    assert!(head.contains("\r\nhost: localhost\r\n"), "{head}");
+    assert!(head.contains("\r\nhost: proxy.test\r\n"), "{head}");
     assert!(head.contains("\r\nconnection: keep-alive\r\n"), "{head}");
     for newer in ["transfer-encoding", "\r\nte:", "upgrade", "expect"] {
         assert!(!head.contains(newer), "{newer}: {head}");
@@ -92,17 +92,27 @@ async fn connection_serves_again_only_where_the_service_says_so() {
         ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", true, 3),
         // Newer than what it was asked in, it still has not said so.
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", true, 3),
-        ("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello", true, 1),
+        (
+            "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello",
+            true,
+            1,
+        ),
     ] {
         let (upstream, seen) = old(reply, stays).await;
         let (client, proxy) = start(&upstream, "http/1.0").await;
         let answers = sent(&client, &proxy, &[GET, GET, GET]).await;
-        assert!(answers.iter().all(|(status, body)| (*status, body.as_str()) == (200, "hello")));
+        assert!(
+            answers
+                .iter()
+                .all(|(status, body)| (*status, body.as_str()) == (200, "hello"))
+        );
         let seen = seen.lock().unwrap().clone();
         let mut numbers: Vec<_> = seen.iter().map(|(number, _)| *number).collect();
         numbers.dedup();
         assert_eq!(numbers.len(), connections, "{reply}");
-        let all_old = seen.iter().all(|(_, head)| head.starts_with("GET /x?y HTTP/1.0\r\n"));
+        let all_old = seen
+            .iter()
+            .all(|(_, head)| head.starts_with("GET /x?y HTTP/1.0\r\n"));
         assert!(all_old, "{seen:?}");
     }
 }
@@ -115,7 +125,10 @@ async fn body_with_a_length_goes_up_and_one_without_gets_411() {
     assert_eq!(answers[1], (200, "hello".to_owned()));
     let request = seen.lock().unwrap()[1].1.clone();
     assert!(request.ends_with("\r\n\r\nbody"), "{request}");
-    assert!(!request.to_ascii_lowercase().contains("expect"), "{request}");
+    assert!(
+        !request.to_ascii_lowercase().contains("expect"),
+        "{request}"
+    );
 
     let answers = sent(&client, &proxy, &[CHUNKED]).await;
     assert_eq!(answers[0].0, 411);
@@ -145,5 +158,8 @@ async fn body_without_a_length_goes_up_whole_after_a_response_of_http_1_0() {
     .await;
     let (client, proxy) = start(&upstream, "http/1.1").await;
     let answers = sent(&client, &proxy, &[CHUNKED, CHUNKED, CHUNKED]).await;
-    assert!(answers.iter().all(|(_, body)| body == "body"), "{answers:?}");
+    assert!(
+        answers.iter().all(|(_, body)| body == "body"),
+        "{answers:?}"
+    );
 }

@@ -31,25 +31,43 @@ fn get(target: &str, host: &str) -> String {
 async fn every_request_is_led_to_the_same_host_and_path_and_none_goes_up() {
     let (proxy, upstream) = scene("true", "").await;
     for (request, location) in [
-        (get("/a/b?c=d&e", "localhost"), "https://localhost/a/b?c=d&e"),
-        (get("/", "LocalHost:8080"), "https://localhost/"),
-        (get("//evil.example/", "localhost"), "https://localhost//evil.example/"),
-        (get("http://localhost/x?y", "localhost"), "https://localhost/x?y"),
-        ("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), "https://localhost/"),
         (
-            "POST /form HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody".to_owned(),
-            "https://localhost/form",
+            get("/a/b?c=d&e", "proxy.test"),
+            "https://proxy.test/a/b?c=d&e",
+        ),
+        (get("/", "Proxy.Test:8080"), "https://proxy.test/"),
+        (
+            get("//evil.example/", "proxy.test"),
+            "https://proxy.test//evil.example/",
+        ),
+        (
+            get("http://proxy.test/x?y", "proxy.test"),
+            "https://proxy.test/x?y",
+        ),
+        (
+            "OPTIONS * HTTP/1.1\r\nHost: proxy.test\r\n\r\n".to_owned(),
+            "https://proxy.test/",
+        ),
+        (
+            "POST /form HTTP/1.1\r\nHost: proxy.test\r\nContent-Length: 4\r\n\r\nbody".to_owned(),
+            "https://proxy.test/form",
         ),
     ] {
         let (led, mut raw) = answer(&proxy, &request).await;
-        assert_eq!((led.status, led.values("location")), (308, vec![location.to_owned()]));
+        assert_eq!(
+            (led.status, led.values("location")),
+            (308, vec![location.to_owned()])
+        );
         assert_eq!(led.body, "");
         // The connection goes on.
-        raw.write(get("/next", "localhost")).await;
+        raw.write(get("/next", "proxy.test")).await;
         assert_eq!(raw.read_response().await.status, 308, "{request:?}");
     }
     let line = proxy.access_line("/a/b?c=d&e").await;
-    assert_eq!((&line["status"], &line["fault"]), (&308.into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&line["status"], &line["fault"]),
+        (&308.into(), &serde_json::Value::Null)
+    );
     assert!(upstream.requests().is_empty());
 }
 
@@ -59,26 +77,28 @@ async fn nobody_is_led_to_a_host_that_only_the_client_names() {
     let (proxy, _) = scene("true", route).await;
     for (host, status) in [
         ("evil.example", 421),
-        ("localhost.evil.example", 421),
+        ("proxy.test.evil.example", 421),
         ("192.0.2.7", 421),
-        ("localhost", 308),
+        ("proxy.test", 308),
         ("shop.example", 308),
-        ("user@localhost", 400),
-        ("localhost/x", 400),
-        ("localhost, evil.example", 400),
+        ("user@proxy.test", 400),
+        ("proxy.test/x", 400),
+        ("proxy.test, evil.example", 400),
         ("", 400),
     ] {
         let (led, _) = answer(&proxy, &get("/", host)).await;
         assert_eq!(led.status, status, "{host:?}");
         assert_eq!(led.values("location").is_empty(), status != 308, "{host:?}");
     }
-    let line = proxy.access_line_where(|line| line["host"] == "evil.example").await;
+    let line = proxy
+        .access_line_where(|line| line["host"] == "evil.example")
+        .await;
     assert_eq!(line["fault"], "proxy/route/authority_not_served");
     for request in [
         "GET / HTTP/1.1\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
-        "GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        "GET /../x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\nHost: proxy.test\r\n\r\n",
+        "GET http://evil.example/ HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
+        "GET /../x HTTP/1.1\r\nHost: proxy.test\r\n\r\n",
     ] {
         let (led, _) = answer(&proxy, request).await;
         assert_eq!(led.status, 400, "{request:?}");
@@ -87,7 +107,11 @@ async fn nobody_is_led_to_a_host_that_only_the_client_names() {
 
 #[tokio::test]
 async fn host_port_and_status_can_be_chosen() {
-    let (proxy, _) = scene("{ host = 'www.example.com', port = 8443, status = 301 }", "").await;
+    let (proxy, _) = scene(
+        "{ host = 'www.example.com', port = 8443, status = 301 }",
+        "",
+    )
+    .await;
     let (led, _) = answer(&proxy, &get("/x", "anything.example")).await;
     assert_eq!(led.status, 301);
     assert_eq!(led.values("location"), ["https://www.example.com:8443/x"]);
@@ -106,8 +130,14 @@ async fn listener_that_redirects_may_be_reached_by_others_and_may_serve_nothing_
     assert_eq!(code, Some(0), "{said}");
     for (rest, words) in [
         ("redirect_to_https = false", "redirect_to_https = true"),
-        ("redirect_to_https = true\njwks_path = '/keys'", "the keys would never be served"),
-        ("redirect_to_https = { status = 200 }", "no status of a redirect"),
+        (
+            "redirect_to_https = true\njwks_path = '/keys'",
+            "the keys would never be served",
+        ),
+        (
+            "redirect_to_https = { status = 200 }",
+            "no status of a redirect",
+        ),
         ("redirect_to_https = { host = 'a/b' }", "is not a host name"),
         ("redirect_to_https = { port = 0 }", "port"),
     ] {
@@ -120,5 +150,8 @@ async fn listener_that_redirects_may_be_reached_by_others_and_may_serve_nothing_
         "{plain}redirect_to_https = true\n[[routes]]\nlistener = 'plain'\nupstream = 'orders'\n[[routes]]\nupstream = 'orders'"
     );
     let (code, said) = check(&routed).await;
-    assert!(code == Some(2) && said.contains("no request would ever take it"), "{said}");
+    assert!(
+        code == Some(2) && said.contains("no request would ever take it"),
+        "{said}"
+    );
 }
