@@ -55,7 +55,10 @@ async fn sent(client: &Client, proxy: &Proxy, requests: &[&str]) -> Vec<(u16, St
     let mut answers = Vec::new();
     for request in requests {
         raw.write(request).await;
-        let answer = raw.read_response().await;
+        let mut answer = raw.read_response().await;
+        while answer.status == 100 {
+            answer = raw.read_response().await;
+        }
         answers.push((answer.status, answer.body));
     }
     answers

@@ -1,5 +1,6 @@
 //! A listener that serves nothing and leads to https://.
 
+use crate::support::command::countersign;
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::{Raw, RawAnswer};
@@ -9,10 +10,8 @@ use crate::support::upstream::Upstream;
 async fn scene(redirect: &str, change: &str) -> (Proxy, Upstream) {
     let pki = Pki::new();
     let upstream = Upstream::unreachable().await;
-    let plain = format!(
-        "[listeners.plain]\nbind = '127.0.0.1:0'\nredirect_to_https = {redirect}\n{change}"
-    );
-    let setup = Setup::new(&pki, &upstream).with(&plain);
+    let plain = format!("[listeners.plain]\nbind = '127.0.0.1:0'\nredirect_to_https = {redirect}");
+    let setup = Setup::new(&pki, &upstream).with(&plain).with(change);
     (setup.start().await, upstream)
 }
 
@@ -154,4 +153,24 @@ async fn listener_that_redirects_may_be_reached_by_others_and_may_serve_nothing_
         code == Some(2) && said.contains("no request would ever take it"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn explain_says_where_a_request_is_led_to_or_why_it_is_not() {
+    let pki = Pki::new();
+    let upstream = Upstream::unreachable().await;
+    let setup = Setup::new(&pki, &upstream)
+        .with("[listeners.plain]\nbind = '127.0.0.1:0'\nredirect_to_https = true");
+    let config = setup.write();
+    let explain = async |host: &str| {
+        let arguments = ["explain", "--config", config.to_str().unwrap()];
+        let asked = ["--listener", "plain", "--host", host, "--path", "/a?b"];
+        countersign(&[&arguments[..], &asked].concat()).await
+    };
+    let led = explain("proxy.test").await;
+    assert_eq!(led.code, Some(0), "{}{}", led.stdout, led.stderr);
+    led.expect_words(&["308", "https://proxy.test/a?b", "redirect_to_https"]);
+    let refused = explain("evil.example").await;
+    refused.expect_words(&["421", "authority_not_served"]);
+    assert_ne!(refused.code, Some(0));
 }
