@@ -169,8 +169,12 @@ async fn explain_says_where_a_request_is_led_to_or_why_it_is_not() {
     };
     let led = explain("proxy.test").await;
     assert_eq!(led.code, Some(0), "{}{}", led.stdout, led.stderr);
-    led.expect_words(&["308", "https://proxy.test/a?b", "redirect_to_https"]);
+    for word in ["308", "https://proxy.test/a?b", "redirect_to_https"] {
+        assert!(led.stdout.contains(word), "{word}: {}", led.stdout);
+    }
     let refused = explain("evil.example").await;
-    refused.expect_words(&["421", "authority_not_served"]);
-    assert_ne!(refused.code, Some(0));
+    assert_eq!(refused.code, Some(4), "{}", refused.stderr);
+    for word in ["421", "authority_not_served"] {
+        assert!(refused.stdout.contains(word), "{word}: {}", refused.stdout);
+    }
 }
