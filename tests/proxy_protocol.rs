@@ -1,9 +1,12 @@
 //! The header of the PROXY protocol, from those in front and to those behind.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
 use serde_json::Value;
 
 use crate::support::Target;
-use crate::support::client::Client;
+use crate::support::client::{Client, get};
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
@@ -303,5 +306,336 @@ async fn senders_that_cannot_connect_are_a_mistake() {
             format!("[listeners.public]\nbind = '{bind}'\nproxy_protocol_from = ['{listed}']");
         let finished = Setup::new(&pki, &upstream).with(&change).run("check").await;
         assert!(finished.stderr.contains(said), "{}", finished.stderr);
+    }
+}
+
+/// A header as the service behind reads it, by a reader of its own.
+#[derive(Clone, Debug, Default)]
+struct Header {
+    /// The line of version 1, or the fixed part of version 2 in hex.
+    text: String,
+    source: String,
+    destination: String,
+    values: BTreeMap<u8, Vec<u8>>,
+    /// Of `PP2_TYPE_SSL`: the flags, `verify`, and the values in it.
+    ssl: Option<(u8, u32, BTreeMap<u8, Vec<u8>>)>,
+}
+
+/// CRC-32C the other way about: from the highest bit, with what goes in and
+/// what comes out reflected.
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(byte.reverse_bits()) << 24;
+        for _ in 0..8 {
+            let carry = crc & 0x8000_0000 != 0;
+            crc <<= 1;
+            if carry {
+                crc ^= 0x1edc_6f41;
+            }
+        }
+    }
+    !crc.reverse_bits()
+}
+
+fn values(mut bytes: &[u8]) -> BTreeMap<u8, Vec<u8>> {
+    let mut values = BTreeMap::new();
+    while let [kind, high, low, rest @ ..] = bytes {
+        let (value, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        assert!(
+            values.insert(*kind, value.to_vec()).is_none(),
+            "{kind} twice"
+        );
+        bytes = rest;
+    }
+    assert!(bytes.is_empty(), "cut short: {bytes:?}");
+    values
+}
+
+async fn read_header(raw: &mut Raw, version: &str) -> Header {
+    let mut header = Header::default();
+    if version == "v1" {
+        header.text = raw.read_until("\r\n").await;
+        return header;
+    }
+    let fixed = raw.read_bytes(16).await.unwrap();
+    assert_eq!(&fixed[..12], SIGNATURE);
+    let length = u16::from_be_bytes([fixed[14], fixed[15]]);
+    let rest = raw.read_bytes(length.into()).await.unwrap();
+    header.text = format!("{:02x}{:02x}", fixed[12], fixed[13]);
+    let end = |ip: &[u8], port: &[u8]| {
+        let ip: [u8; 4] = ip.try_into().unwrap();
+        let port = u16::from_be_bytes(port.try_into().unwrap());
+        std::net::SocketAddr::from((ip, port)).to_string()
+    };
+    let rest_of_it = match fixed[13] {
+        0x11 => {
+            header.source = end(&rest[..4], &rest[8..10]);
+            header.destination = end(&rest[4..8], &rest[10..12]);
+            &rest[12..]
+        }
+        0 => &rest[..],
+        other => panic!("{other:#x} is not wanted here"),
+    };
+    header.values = values(rest_of_it);
+    if let Some(sum) = header.values.get(&0x03) {
+        let mut whole = [fixed.as_slice(), &rest].concat();
+        let at = whole.len() - 4;
+        assert_eq!(&whole[at..], &sum[..], "it stands at the end");
+        whole[at..].fill(0);
+        assert_eq!(checksum(&whole).to_be_bytes(), sum[..]);
+    }
+    header.ssl = header.values.get(&0x20).map(|ssl| {
+        let verify = u32::from_be_bytes(ssl[1..5].try_into().unwrap());
+        (ssl[0], verify, values(&ssl[5..]))
+    });
+    header
+}
+
+/// By connection: the header, and the requests that came behind it.
+type Told = Arc<Mutex<Vec<(Header, Vec<String>)>>>;
+
+/// A service that reads the header, and then answers requests.
+async fn told(version: &'static str) -> (Upstream, Told) {
+    let told = Told::default();
+    let kept = Arc::clone(&told);
+    let script = move |mut raw: Raw, _| {
+        let told = Arc::clone(&kept);
+        async move {
+            let header = read_header(&mut raw, version).await;
+            let place = {
+                let mut told = told.lock().unwrap();
+                told.push((header, Vec::new()));
+                told.len() - 1
+            };
+            loop {
+                let head = raw.read_until("\r\n\r\n").await;
+                let path = head.split(' ').nth(1).unwrap().to_owned();
+                told.lock().unwrap()[place].1.push(path);
+                raw.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    .await;
+            }
+        }
+    };
+    (Upstream::scripted(script).await, told)
+}
+
+/// A proxy before such a service, for callers that may be anonymous.
+async fn telling(version: &'static str, change: &str) -> (Pki, Proxy, Told, Upstream) {
+    let (upstream, told) = told(version).await;
+    let pki = Pki::new();
+    let tells = format!("upstreams.orders.proxy_protocol = '{version}'");
+    let setup = Setup::new(&pki, &upstream)
+        .with("server.workers = 1")
+        .with("listeners.public.tls.client_auth = 'want'")
+        .with(&tells)
+        .with(change);
+    let proxy = setup.start().await;
+    (pki, proxy, told, upstream)
+}
+
+#[tokio::test]
+async fn line_tells_the_service_both_ends_and_nothing_else() {
+    let (pki, proxy, told, _upstream) = telling("v1", "").await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    assert_eq!(client.get(proxy.public(), "/a").await.unwrap().status, 200);
+    let client = proxy.access_line("/a").await["client"].clone();
+    let (ip, port) = client.as_str().unwrap().rsplit_once(':').unwrap();
+    let to = proxy.public().port();
+    let (header, paths) = told.lock().unwrap()[0].clone();
+    assert_eq!(
+        header.text,
+        format!("PROXY TCP4 {ip} 127.0.0.1 {port} {to}\r\n")
+    );
+    assert_eq!(paths, ["/a"]);
+}
+
+#[tokio::test]
+async fn binary_header_tells_the_service_of_tls_and_of_the_certificate() {
+    let (pki, proxy, told, _upstream) = telling("v2", "").await;
+    let leaf = pki.client();
+    let client = Client::new(&pki).presenting(&leaf).h2().resuming();
+    for path in ["/full", "/resumed"] {
+        let mut session = client.connect(proxy.public()).await.unwrap();
+        session.send(get(path)).await.unwrap();
+    }
+    let anonymous = Client::new(&pki);
+    anonymous.get(proxy.public(), "/anonymous").await.unwrap();
+    let told = told.lock().unwrap().clone();
+    let of = |path: &str| {
+        let found = told
+            .iter()
+            .find(|(_, paths)| paths.iter().any(|one| one == path));
+        found.unwrap().0.clone()
+    };
+    let full = of("/full");
+    assert_eq!(full.text, "2111");
+    assert!(full.source.starts_with("127.0.0.1:"), "{full:?}");
+    assert_eq!(full.destination, proxy.public().to_string());
+    assert_eq!(full.values[&0x01], b"h2");
+    assert_eq!(full.values[&0x02], b"proxy.test");
+    let (flags, verify, ssl) = full.ssl.unwrap();
+    assert_eq!((flags, verify), (0x07, 0));
+    assert_eq!(ssl[&0x21], b"TLSv1.3");
+    assert!(ssl[&0x23].starts_with(b"TLS_"), "{ssl:?}");
+    assert_eq!(ssl[&0x28], leaf.chain()[0].as_ref());
+
+    let (flags, verify, ssl) = of("/resumed").ssl.unwrap();
+    assert_eq!(
+        (flags, verify),
+        (0x05, 0),
+        "presented in an earlier connection"
+    );
+    assert_eq!(ssl[&0x28], leaf.chain()[0].as_ref());
+
+    let (flags, verify, ssl) = of("/anonymous").ssl.unwrap();
+    assert_eq!(flags, 0x01);
+    assert_ne!(verify, 0);
+    assert!(
+        !ssl.contains_key(&0x28) && !ssl.contains_key(&0x22),
+        "{ssl:?}"
+    );
+}
+
+#[tokio::test]
+async fn certificate_is_told_only_where_identities_are() {
+    for change in [
+        "upstreams.orders.outbound.identity_assertion = 'never'",
+        "upstreams.orders.outbound.run_as = 'specified'\n\
+         upstreams.orders.outbound.identity.uri = 'spiffe://prod.example/gateway'",
+    ] {
+        let (pki, proxy, told, _upstream) = telling("v2", change).await;
+        let client = Client::new(&pki).presenting(&pki.client());
+        assert_eq!(client.get(proxy.public(), "/").await.unwrap().status, 200);
+        let (flags, verify, ssl) = told.lock().unwrap()[0].0.ssl.clone().unwrap();
+        assert!(flags == 0x01 && verify != 0, "{flags} {verify}");
+        assert_eq!(ssl.keys().collect::<Vec<_>>(), [&0x21, &0x23], "{change}");
+    }
+}
+
+#[tokio::test]
+async fn connection_with_the_header_of_one_client_never_serves_another() {
+    for version in ["v1", "v2"] {
+        let (pki, proxy, told, _upstream) = telling(version, "").await;
+        let client = Client::new(&pki).presenting(&pki.client());
+        for whose in ["first", "second"] {
+            let mut session = client.connect(proxy.public()).await.unwrap();
+            for _ in 0..2 {
+                let answer = session.send(get(&format!("/{whose}"))).await;
+                assert_eq!(answer.unwrap().status, 200);
+            }
+        }
+        let told = told.lock().unwrap().clone();
+        let paths: Vec<_> = told.iter().map(|(_, paths)| paths.clone()).collect();
+        assert_eq!(paths, [["/first", "/first"], ["/second", "/second"]]);
+    }
+}
+
+#[tokio::test]
+async fn header_that_came_in_is_passed_on() {
+    let listed = "listeners.public.proxy_protocol_from = ['127.0.0.1']";
+    let (pki, proxy, told, _upstream) = telling("v2", listed).await;
+    let client = Client::new(&pki);
+    for (path, header) in [("/told", LINE), ("/unknown", "PROXY UNKNOWN\r\n")] {
+        let target = Target::from(proxy.public()).after(header);
+        assert_eq!(client.get(target, path).await.unwrap().status, 200);
+    }
+    let told = told.lock().unwrap().clone();
+    let (known, unknown) = (&told[0].0, &told[1].0);
+    assert_eq!(
+        (&*known.source, &*known.destination),
+        ("203.0.113.7:56324", "198.51.100.1:443")
+    );
+    assert_eq!(unknown.text, "2100", "of no family");
+    assert_eq!(unknown.values[&0x02], b"proxy.test");
+}
+
+#[tokio::test]
+async fn header_comes_before_tls_and_before_http_2() {
+    for (endpoint, protocol, next) in [
+        ("https", "http/1.1", b"\x16\x03".as_slice()),
+        ("http", "h2", b"PRI * HTTP/2.0\r\n"),
+    ] {
+        let first = Arc::new(Mutex::new(None));
+        let kept = Arc::clone(&first);
+        let upstream = Upstream::scripted(move |mut raw: Raw, _| {
+            let first = Arc::clone(&kept);
+            async move {
+                read_header(&mut raw, "v2").await;
+                let bytes = raw.read_bytes(next.len()).await;
+                first.lock().unwrap().get_or_insert(bytes);
+            }
+        })
+        .await;
+        let pki = Pki::new();
+        let address = upstream.endpoint().strip_prefix("http://").unwrap();
+        let mut change = format!(
+            "[upstreams.orders]\nendpoints = ['{endpoint}://{address}']\n\
+             protocol = '{protocol}'\nproxy_protocol = 'v2'\n"
+        );
+        if endpoint == "https" {
+            change += "[upstreams.orders.tls]\ntrust = 'system'\nserver_name = 'orders.internal'\n";
+        }
+        let proxy = Setup::new(&pki, &upstream).with(&change).start().await;
+        let client = Client::new(&pki).presenting(&pki.client());
+        let answer = client.get(proxy.public(), "/").await.unwrap();
+        assert_eq!(answer.status, 502, "this service says nothing");
+        let first = first.lock().unwrap().clone().unwrap().unwrap();
+        assert_eq!(first, next, "{endpoint} {protocol}");
+    }
+}
+
+#[tokio::test]
+async fn certificates_are_told_to_other_machines_only_by_word_and_where_they_are_believed() {
+    let pki = Pki::new();
+    let upstream = Upstream::start().await;
+    let remote = "[upstreams.orders]\nendpoints = ['https://192.0.2.1:1']\n\
+         [upstreams.orders.tls]\ntrust = 'clients'\n";
+    let signed = "[upstreams.orders.outbound.assertion]\nencode = ['jwt']\n\
+         [upstreams.orders.outbound.assertion.jwt]\nkeys = ['proxy.key']\nissuer = 'x'\n";
+    let credential =
+        "[upstreams.orders.outbound.credential]\nsource = 'bearer'\ntoken_file = 'token'\n";
+    for (version, rest, first, said) in [
+        (
+            "v2",
+            signed,
+            "",
+            Some("could not know that the certificates"),
+        ),
+        (
+            "v2",
+            credential,
+            "",
+            Some("in the clear to another machine"),
+        ),
+        (
+            "v2",
+            credential,
+            "upstreams.orders.allow_plaintext = true",
+            None,
+        ),
+        ("v1", credential, "", None),
+        (
+            "v2",
+            "[upstreams.orders.outbound]\nidentity_assertion = 'never'\n",
+            "",
+            None,
+        ),
+    ] {
+        let version = format!("upstreams.orders.proxy_protocol = '{version}'");
+        let setup = Setup::new(&pki, &upstream).file("token", "secret");
+        let setup = setup
+            .with(&format!("{remote}{rest}"))
+            .with(&version)
+            .with(first);
+        let finished = setup.run("check").await;
+        match said {
+            Some(said) => assert!(finished.stderr.contains(said), "{}", finished.stderr),
+            None => assert!(
+                !finished.stderr.contains("proxy_protocol"),
+                "{}",
+                finished.stderr
+            ),
+        }
     }
 }

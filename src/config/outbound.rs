@@ -136,29 +136,17 @@ fn can_sign_by(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) 
     Err(section.refuse(problem))
 }
 
-/// Whether every request that goes up proves by a layer below the attribute
-/// layer that it is countersign's.
-fn has_own_proof(outbound: &Outbound) -> bool {
-    let own_credential = match outbound.source {
-        CredentialSource::Forward => false,
-        CredentialSource::Basic { .. } | CredentialSource::Bearer { .. } => {
-            outbound.credential != LayerMode::Never
-        }
-        // Else requests of callers that the file does not know go up without one.
-        CredentialSource::PerCaller { .. } => outbound.credential == LayerMode::Required,
-    };
-    own_credential || outbound.client_certificate == LayerMode::Required
-}
-
 /// An endpoint that others reach too, and that could not tell countersign from them.
 pub(super) fn stranger<'u>(outbound: &Outbound, endpoints: &'u [Endpoint]) -> Option<&'u Endpoint> {
     let mut remote = endpoints.iter().filter(|one| !is_local(one));
-    remote.next().filter(|_| !has_own_proof(outbound))
+    let known = outbound.authenticates_countersign();
+    remote.next().filter(|_| !known)
 }
 
 /// Sees that the upstream can know that it is countersign that asserts an identity.
 fn is_believed(section: &Section<'_>, outbound: &Outbound, target: &Target<'_>) -> Read<()> {
-    let established = outbound.assertion == LayerMode::Never || has_own_proof(outbound);
+    let established =
+        outbound.assertion == LayerMode::Never || outbound.authenticates_countersign();
     // A signature vouches for the signed form alone.
     let unsigned = outbound.encodings.first().filter(|_| !established);
     let remote = target

@@ -8,8 +8,8 @@ use super::defaults;
 use super::delivery::delivery;
 use super::listeners::own_certificate;
 use super::model::{
-    BundleId, Endpoint, EndpointAddress, Protocol, Upstream, UpstreamHost, UpstreamTls,
-    UpstreamTrust,
+    BundleId, Endpoint, EndpointAddress, LayerMode, Protocol, RunAs, Upstream, UpstreamHost,
+    UpstreamTls, UpstreamTrust,
 };
 use super::names::Names;
 use super::outbound::{Target, outbound};
@@ -18,6 +18,7 @@ use super::rewriting::{has_hosts, upstream_host};
 use super::section::{Field, Read, Section};
 use super::units::quoted;
 use super::values::host_name;
+use crate::identity::proxy_header::Version;
 
 /// The words for the HTTP versions, and whether it is HTTP/1.0.
 const UPSTREAM_PROTOCOLS: [(&str, (Protocol, bool)); 3] = [
@@ -27,7 +28,11 @@ const UPSTREAM_PROTOCOLS: [(&str, (Protocol, bool)); 3] = [
 ];
 
 pub(super) fn upstream(section: &mut Section<'_>, name: &str, bundles: &Names) -> Read<Upstream> {
-    let endpoints = endpoints(section);
+    let allowed = section.defaulted("allow_plaintext", false, |field| field.boolean());
+    let endpoints = endpoints(section, &allowed);
+    let proxy_protocol = section.optional("proxy_protocol", |field| {
+        field.choice(&[("v1", Version::V1), ("v2", Version::V2)])
+    });
     let protocol = section.defaulted("protocol", (Protocol::Http1, false), |field| {
         field.choice(&UPSTREAM_PROTOCOLS)
     });
@@ -62,13 +67,50 @@ pub(super) fn upstream(section: &mut Section<'_>, name: &str, bundles: &Names) -
         balancing: balancing?,
         outbound: outbound?,
         host: host?,
+        proxy_protocol: proxy_protocol?,
     };
     has_hosts(section, &upstream)?;
+    may_announce(section, &upstream, allowed?)?;
     Ok(upstream)
 }
 
-fn endpoints(section: &mut Section<'_>) -> Read<Vec<Endpoint>> {
-    let allowed = section.defaulted("allow_plaintext", false, |field| field.boolean());
+/// Sees that certificates are told before TLS only where that is believed, and
+/// cannot be changed on the way, or the config takes that upon itself.
+fn may_announce(section: &Section<'_>, upstream: &Upstream, allowed: bool) -> Read<()> {
+    let outbound = &upstream.outbound;
+    let tells = upstream.proxy_protocol == Some(Version::V2)
+        && outbound.assertion != LayerMode::Never
+        && outbound.run_as == RunAs::Client;
+    let remote = upstream.endpoints.iter().find(|one| !is_local(one));
+    let Some(endpoint) = remote.filter(|_| tells) else {
+        return Ok(());
+    };
+    let problem = if !outbound.authenticates_countersign() {
+        Problem::new(format!(
+            "{} could not know that the certificates it is told of come from countersign",
+            quoted(&endpoint.text)
+        ))
+        .causes("whoever else can connect to it could claim to be anybody")
+        .remedy(
+            "write client_certificate_authentication = \"required\" or a credential of countersign's own in the table `outbound`,\n\
+             or endpoints on loopback or a unix socket, or identity_assertion = \"never\", or proxy_protocol = \"v1\"",
+        )
+    } else if !allowed {
+        Problem::new(format!(
+            "certificates in the clear to another machine: {}",
+            quoted(&endpoint.text)
+        ))
+        .causes("the header comes before TLS, and whoever is on the way could read it and write another")
+        .remedy(
+            "write identity_assertion = \"never\" (addresses alone are told), or allow_plaintext = true where nobody is on the way",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(section.refuse_key("proxy_protocol", problem))
+}
+
+fn endpoints(section: &mut Section<'_>, allowed: &Read<bool>) -> Read<Vec<Endpoint>> {
     section.required("endpoints", |field| {
         field.list(|member| {
             let endpoint = member.endpoint()?;

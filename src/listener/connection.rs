@@ -36,7 +36,7 @@ use super::watch::{Ended, Watch};
 use super::worker::{Current, Worker};
 use crate::config::{Limits, Listener, ListenerId, Protocol};
 use crate::identity::PeerIdentity;
-use crate::proxy::{Caller, Downstream, Tunnel};
+use crate::proxy::{Caller, Downstream, TlsSession, Tunnel};
 use crate::telemetry::metrics::ListenerMetrics;
 use crate::tls::{Handshaken, Peer, Socket, Stream};
 use crate::upstream::Local;
@@ -207,6 +207,9 @@ async fn shake_hands(
                 peer,
                 server_name,
                 http2,
+                version,
+                cipher,
+                resumed,
                 ..
             } = done;
             let Ok(place) = identified(&post, slot, peer.as_ref()) else {
@@ -221,6 +224,11 @@ async fn shake_hands(
                 Some(why) => Downstream::not_served(source, (why, server_name), http2),
                 None => Downstream::tls(source, (identity, server_name), http2),
             };
+            downstream.note_session(TlsSession {
+                version,
+                cipher,
+                resumed,
+            });
             let caller = Caller::new(current.proxy(), id, downstream, anchor);
             Some(Established {
                 under: Rc::clone(&current),

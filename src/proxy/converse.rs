@@ -9,6 +9,7 @@ use hyper::body::{Body, Incoming};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::announced::announcement;
 use super::authentication::{Authentication, Refused, owner};
 use super::body::BodyFault;
 use super::caller::Caller;
@@ -158,8 +159,10 @@ impl Proxy {
         };
         let owner = owner((sending.caller, sending.party), upstream.plan().pool_per());
         let affinity = affinity::of((sending.caller, sending.party), upstream.plan());
+        let announcement = announcement(upstream.plan(), sending.caller, sending.party);
         let request = UpstreamRequest::new(way.permit.clone(), request, sending.upgrade)
             .owned_by(owner)
+            .announced_by(announcement)
             .answered_within(self.limits_of(exchange).and_then(|it| it.response_timeout))
             .near(affinity);
         upstream

@@ -1,6 +1,6 @@
 //! One downstream connection, for as long as it lasts.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -30,9 +30,21 @@ pub struct Downstream {
     server_name: Option<Box<str>>,
     not_served: Option<NotServed>,
     tls: bool,
+    session: OnceCell<TlsSession>,
     http2: bool,
     standing: RefCell<Standing>,
     tunnel: RefCell<Option<Tunnel>>,
+}
+
+/// What was agreed on in the handshake of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct TlsSession {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite.
+    pub cipher: &'static str,
+    /// Whether it goes on with an earlier session.
+    pub resumed: bool,
 }
 
 /// Why nothing is served on a connection: its client is not accepted, and was
@@ -130,6 +142,7 @@ impl Downstream {
             server_name: None,
             not_served: None,
             tls: false,
+            session: OnceCell::new(),
             http2,
             standing: RefCell::default(),
             tunnel: RefCell::default(),
@@ -182,6 +195,16 @@ impl Downstream {
     /// Whether it speaks HTTP/2.
     pub fn is_http2(&self) -> bool {
         self.http2
+    }
+
+    /// What was agreed on in its handshake. The first word counts.
+    pub fn note_session(&self, session: TlsSession) {
+        self.session.get_or_init(|| session);
+    }
+
+    /// What was agreed on in its handshake, as far as it was noted.
+    pub(super) fn session(&self) -> Option<TlsSession> {
+        self.session.get().copied()
     }
 
     /// Whether it came over TLS.

@@ -30,6 +30,7 @@
 mod accepted;
 mod admission;
 mod affinity;
+mod announced;
 mod assertion;
 mod authentication;
 mod body;
@@ -73,7 +74,7 @@ mod websocket;
 pub use accepted::{Accepted, load};
 pub use body::{BodyFault, ResponseBody};
 pub use caller::Caller;
-pub use downstream::{Downstream, NotServed, Standing, Tunnel};
+pub use downstream::{Downstream, NotServed, Standing, TlsSession, Tunnel};
 pub use fault::{Fault, Kind, Phase, Side};
 pub use framing::{Ambiguity, Framing};
 pub use handle::Proxy;

@@ -79,6 +79,8 @@ pub struct Handshaken {
     pub http2: bool,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
+    /// The cipher suite, as OpenSSL calls it.
+    pub cipher: &'static str,
 }
 
 /// A client that was let in although its certificate is missing or not

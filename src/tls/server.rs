@@ -244,7 +244,10 @@ fn handshaken(
         Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
     };
+    let suite = session.negotiated_cipher_suite();
+    let cipher = suite.map_or("", |suite| words::of_suite(suite.suite()));
     Ok(Handshaken {
+        cipher,
         stream: Stream::Server(Box::new(stream)),
         peer,
         not_accepted,

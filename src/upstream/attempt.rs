@@ -10,6 +10,7 @@ use hyper::body::Body;
 use hyper::client::conn::http2::SendRequest;
 use tokio::time::Instant;
 
+use super::announcement::{Announcement, header};
 use super::body::{Arriving, Tracked, Upload, UpstreamBody};
 use super::connect::connect;
 use super::endpoint::{Endpoint, InFlight};
@@ -24,6 +25,7 @@ use super::turn::{Full, Turn};
 use super::{UploadBody, h2};
 use crate::config::Protocol;
 use crate::telemetry::events;
+use crate::tls::Stream;
 
 /// From how long a rest a connection is looked at before it is used: a close
 /// that has arrived meanwhile is then seen, and nothing is lost on it.
@@ -62,8 +64,10 @@ pub(super) struct Manner {
     pub(super) idempotent: bool,
     pub(super) upgrade: bool,
     pub(super) now: Instant,
-    /// Whose connections it may go over.
+    /// Whose connections it may go over …
     pub(super) owner: Owner,
+    /// … and what new ones begin with.
+    pub(super) announcement: Option<Announcement>,
     /// What its endpoint is chosen by, where callers have theirs.
     pub(super) affinity: u64,
     /// Whether a connection from the pool may be used.
@@ -140,7 +144,7 @@ impl<B: UploadBody> Upstream<B> {
         request: Box<Request<Tracked<B>>>,
         manner: &Manner,
     ) -> Attempt<B> {
-        let stream = match self.connect(in_flight.endpoint()).await {
+        let stream = match self.connect(in_flight.endpoint(), manner).await {
             Ok(stream) => Placed::new(stream, place),
             Err(fault) => {
                 return Attempt::Again {
@@ -289,7 +293,7 @@ impl<B: UploadBody> Upstream<B> {
         {
             return Ok(sender);
         }
-        let stream = self.connect(endpoint).await?;
+        let stream = self.connect(endpoint, manner).await?;
         let address = stream.peer_address();
         let sender = h2::begin(stream).await.map_err(SendFault::of_http)?;
         let in_use = endpoint.set_multiplexed(manner.owner.clone(), sender.clone(), address);
@@ -302,8 +306,13 @@ impl<B: UploadBody> Upstream<B> {
     }
 
     /// A new connection; the endpoint's health follows from it.
-    async fn connect(&self, endpoint: &Rc<Endpoint<B>>) -> Result<crate::tls::Stream, SendFault> {
-        match connect(self.plan(), endpoint.index).await {
+    async fn connect(
+        &self,
+        endpoint: &Rc<Endpoint<B>>,
+        manner: &Manner,
+    ) -> Result<Stream, SendFault> {
+        let header = header(self.plan(), manner.announcement.as_ref(), self.metrics());
+        match connect(self.plan(), endpoint.index, header.as_deref()).await {
             Ok(stream) => {
                 self.count("opened");
                 if endpoint.condition.connected(Instant::now()) {

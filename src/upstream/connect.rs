@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::fault::{SendFault, SendFaultKind};
@@ -14,14 +15,19 @@ use crate::config::{Endpoint, EndpointAddress, Protocol};
 use crate::telemetry::unreserved;
 use crate::tls::{Socket, Stream, UpstreamHandshakeError};
 
-/// A connection to an endpoint, TLS included, within the upstream's connect timeout.
+/// A connection to an endpoint, TLS included, within the upstream's connect
+/// timeout. `first` goes over it before anything else, TLS included.
 ///
 /// `index`: that of the endpoint in the plan.
-pub(super) async fn connect(plan: &Plan, index: usize) -> Result<Stream, SendFault> {
+pub(super) async fn connect(
+    plan: &Plan,
+    index: usize,
+    first: Option<&[u8]>,
+) -> Result<Stream, SendFault> {
     let Some((endpoint, standing)) = plan.standing(index) else {
         return Err(SendFault::unknown_endpoint());
     };
-    let attempt = attempt(plan, endpoint, standing);
+    let attempt = attempt(plan, (endpoint, standing), first);
     match tokio::time::timeout(plan.connect_timeout(), attempt).await {
         Ok(outcome) => outcome,
         Err(_) => Err(SendFault::plain(
@@ -33,11 +39,11 @@ pub(super) async fn connect(plan: &Plan, index: usize) -> Result<Stream, SendFau
 
 async fn attempt(
     plan: &Plan,
-    endpoint: &Endpoint,
-    standing: &Standing,
+    (endpoint, standing): (&Endpoint, &Standing),
+    first: Option<&[u8]>,
 ) -> Result<Stream, SendFault> {
     let refused = |e: io::Error| SendFault::of_connect(&e);
-    let (socket, host) = match &endpoint.address {
+    let (mut socket, host) = match &endpoint.address {
         EndpointAddress::Unix(path) => (
             Socket::Unix(
                 UnixStream::connect(path)
@@ -60,6 +66,9 @@ async fn attempt(
             (Socket::Tcp(socket), host.as_str())
         }
     };
+    if let Some(first) = first {
+        socket.write_all(first).await.map_err(refused)?;
+    }
     if !endpoint.tls {
         return Ok(Stream::Plain(socket));
     }

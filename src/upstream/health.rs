@@ -23,6 +23,7 @@ use http_body_util::Empty;
 use tokio::time::Instant;
 
 use super::UploadBody;
+use super::announcement::own_header;
 use super::body::Tracked;
 use super::connect::connect;
 use super::fault::{SendFault, SendFaultKind};
@@ -109,7 +110,8 @@ async fn probe(
     (index, endpoint): (usize, &Endpoint),
     check: &HealthCheck,
 ) -> Result<(), SendFault> {
-    let stream = connect(plan, index).await?;
+    let first = own_header(plan);
+    let stream = connect(plan, index, first.as_deref()).await?;
     let request = Box::new(request(plan.protocol(), endpoint, check)?);
     let response = match plan.protocol() {
         Protocol::Http1 => {

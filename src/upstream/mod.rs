@@ -26,6 +26,7 @@
 //! * Endpoints are probed, and their names resolved, once for the whole process
 //!   ([`Lookout`]).
 
+mod announcement;
 mod answer;
 pub mod assertion;
 mod attempt;
@@ -59,6 +60,7 @@ mod standing;
 pub(crate) mod testing;
 mod turn;
 
+pub use announcement::{Announcement, Announces};
 pub use answer::Answer;
 pub use balance::affinity;
 pub use body::UpstreamBody;

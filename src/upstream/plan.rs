@@ -15,6 +15,7 @@ use crate::config::{
     self, Balance, Config, Ejection, Files, HealthCheck, Inputs, LayerMode, Place, PoolPer,
     Problem, Protocol, RunAs, UpstreamTrust,
 };
+use crate::identity::proxy_header::Version;
 use crate::identity::{Encoding, Identity, PeerIdentity};
 use crate::telemetry::metrics::{EndpointHealth, Health};
 use crate::tls::{ClientTls, Material};
@@ -319,7 +320,22 @@ impl Plan {
 
     /// Who may share a connection to it.
     pub fn pool_per(&self) -> PoolPer {
-        self.config.outbound.pool_per
+        match self.config.proxy_protocol {
+            // What a connection begins with says whose it is.
+            Some(_) => PoolPer::Connection,
+            None => self.config.outbound.pool_per,
+        }
+    }
+
+    /// The header that its connections begin with; `None`: none.
+    pub fn proxy_protocol(&self) -> Option<Version> {
+        self.config.proxy_protocol
+    }
+
+    /// Whether that header may say whose certificate was verified.
+    pub(super) fn tells_certificates(&self) -> bool {
+        let outbound = &self.config.outbound;
+        outbound.assertion != LayerMode::Never && outbound.run_as == RunAs::Client
     }
 
     /// The attribute layer's mode.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{Method, Request};
 
 use super::UploadBody;
+use super::announcement::Announcement;
 use super::body::Tracked;
 use super::owner::Owner;
 use crate::policy::Permit;
@@ -19,6 +20,7 @@ pub struct UpstreamRequest<B> {
     owner: Owner,
     response_timeout: Option<Duration>,
     affinity: u64,
+    announcement: Option<Announcement>,
 }
 
 impl<B: UploadBody> UpstreamRequest<B> {
@@ -34,6 +36,17 @@ impl<B: UploadBody> UpstreamRequest<B> {
             owner: Owner::Shared,
             response_timeout: None,
             affinity: 0,
+            announcement: None,
+        }
+    }
+
+    /// Goes over connections that begin with this, if the upstream wants that
+    /// said. They must be its owner's alone.
+    #[must_use]
+    pub fn announced_by(self, announcement: Option<Announcement>) -> Self {
+        Self {
+            announcement,
+            ..self
         }
     }
 
@@ -69,6 +82,10 @@ impl<B: UploadBody> UpstreamRequest<B> {
 
     pub(super) fn owner(&self) -> Owner {
         self.owner.clone()
+    }
+
+    pub(super) fn announcement(&self) -> Option<Announcement> {
+        self.announcement.clone()
     }
 
     /// The permit it goes under.

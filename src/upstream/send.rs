@@ -179,6 +179,7 @@ impl<B: UploadBody> Upstream<B> {
             upgrade,
             now,
             owner: request.owner(),
+            announcement: request.announcement(),
             affinity: request.affinity(),
             pooled: !upgrade,
             spoiled: None,

@@ -43,6 +43,7 @@ pub(super) fn request_line(sent: &Sent) -> String {
     let head = &sent.head;
     let (version, target) = match head.version {
         Version::HTTP_2 => ("HTTP/2", head.uri.to_string()),
+        Version::HTTP_10 => ("HTTP/1.0", target(&head.uri)),
         _ => ("HTTP/1.1", target(&head.uri)),
     };
     format!("{} {target} {version}", head.method)

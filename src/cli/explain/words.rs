@@ -10,6 +10,7 @@ use crate::config::{
     Upstream, UpstreamTls, UpstreamTrust,
 };
 use crate::generation::moment;
+use crate::identity::proxy_header::Version;
 use crate::identity::{CertificateNames, Names};
 use crate::tls::{ListStatus, Lookup, RevocationListFacts, describe};
 use crate::upstream::Plan;
@@ -208,10 +209,17 @@ pub(super) fn entries(route: &Route) -> Vec<String> {
 pub(super) fn upstream(config: &Config, upstream: &Upstream) -> String {
     let endpoints: Vec<_> = upstream.endpoints.iter().map(|e| e.text.as_str()).collect();
     let protocol = match upstream.protocol {
+        Protocol::Http1 if upstream.http10 => "HTTP/1.0",
         Protocol::Http1 => "HTTP/1.1",
         Protocol::Http2 => "HTTP/2",
     };
-    let way = format!("{}, {protocol}, {}", upstream.name, endpoints.join(" or "));
+    let header = match upstream.proxy_protocol {
+        None => "",
+        Some(Version::V1) => ", after a PROXY header of version 1",
+        Some(Version::V2) => ", after a PROXY header of version 2",
+    };
+    let (name, endpoints) = (&upstream.name, endpoints.join(" or "));
+    let way = format!("{name}, {protocol}, {endpoints}{header}");
     match &upstream.tls {
         None => way,
         Some(tls) => format!("{way}; {}", demanded(config, tls)),

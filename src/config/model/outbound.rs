@@ -48,6 +48,20 @@ pub struct Outbound {
 }
 
 impl Outbound {
+    /// Whether the upstream knows by a credential or certificate of
+    /// countersign's own who is speaking, in every request.
+    pub fn authenticates_countersign(&self) -> bool {
+        let own_credential = match self.source {
+            CredentialSource::Forward => false,
+            CredentialSource::Basic { .. } | CredentialSource::Bearer { .. } => {
+                self.credential != LayerMode::Never
+            }
+            // Else requests of callers that the file does not know go up without one.
+            CredentialSource::PerCaller { .. } => self.credential == LayerMode::Required,
+        };
+        own_credential || self.client_certificate == LayerMode::Required
+    }
+
     /// Why this identity cannot be said in all of the forms that are wanted, if
     /// it cannot. `own`: who countersign itself is to the upstream.
     pub fn inexpressible(&self, identity: &Identity, own: Option<&Identity>) -> Option<String> {

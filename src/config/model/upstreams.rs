@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{
     Balancing, BundleId, Delivery, Located, Outbound, OwnCertificate, Place, Protocol, TlsVersions,
 };
+use crate::identity::proxy_header::Version;
 
 /// `[upstreams.NAME]`: a service and how to reach it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Upstream {
     pub http10: bool,
     /// The host that its requests name.
     pub host: UpstreamHost,
+    /// The header of the PROXY protocol that its connections begin with.
+    pub proxy_protocol: Option<Version>,
     /// TLS to the `https://` endpoints; present when there is one.
     pub tls: Option<UpstreamTls>,
     /// To set up a connection, TLS included.

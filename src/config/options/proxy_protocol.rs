@@ -1,6 +1,6 @@
 //! The options of the PROXY protocol.
 
-use super::Default::Is;
+use super::Default::{Is, Unset};
 use super::Opt;
 
 pub(super) const FROM: Opt = Opt {
@@ -15,4 +15,19 @@ pub(super) const FROM: Opt = Opt {
         "listeners.NAME.limits.handshake_timeout",
     ],
     example: "[]",
+};
+
+pub(super) const TO: Opt = Opt {
+    path: "upstreams.NAME.proxy_protocol",
+    value: "`\"v1\"` or `\"v2\"`",
+    default: Unset,
+    summary: "Has each connection to it begin with a header of the PROXY protocol, before TLS: the addresses of the client and of what it connected to; with `\"v2\"` also TLS version, cipher suite, ALPN and SNI, the client certificate (`PP2_SUBTYPE_SSL_CLIENT_CERT`) and its common name, and a checksum. Such a connection carries requests of one downstream connection alone, as with `pool_per = \"connection\"`.",
+    protects: "Certificates are told as `identity_assertion` and `run_as` say: with `\"never\"`, or where another peer speaks for the caller, none. The service must take the header from countersign alone. A certificate that does not fit (64 KiB) is left out; the log says so (`limit.struck`).",
+    without: "connections begin with no header, and are shared",
+    see: &[
+        "upstreams.NAME.outbound.identity_assertion",
+        "upstreams.NAME.outbound.pool_per",
+        "upstreams.NAME.allow_plaintext",
+    ],
+    example: "\"v1\"",
 };

@@ -2,7 +2,7 @@
 
 use super::Default::{Is, Required, Unset};
 use super::balancing::{BALANCE, RESOLVE_INTERVAL, SLOW_START};
-use super::{Opt, Table, delivery};
+use super::{Opt, Table, delivery, proxy_protocol};
 
 pub(super) const TABLES: &[Table] = &[UPSTREAM, TLS, CERTIFICATE, OUTBOUND, IDENTITY, CREDENTIAL];
 
@@ -29,15 +29,16 @@ const UPSTREAM: Table = Table {
         },
         Opt {
             path: "upstreams.NAME.protocol",
-            value: "`\"http/1.1\"` or `\"h2\"`",
+            value: "`\"http/1.1\"`, `\"h2\"` or `\"http/1.0\"`",
             default: Is("\"http/1.1\""),
-            summary: "The HTTP version spoken to it; over plaintext `h2` is by prior knowledge.",
-            protects: "gRPC needs `\"h2\"`.",
+            summary: "The HTTP version spoken to it; over plaintext `h2` is by prior knowledge. To `\"http/1.0\"` no body is chunked (one without a length is refused with 411), nothing is upgraded, and a connection is used again only where the service answers `Connection: keep-alive`.",
+            protects: "gRPC needs `\"h2\"`. A service of HTTP/1.0 that is sent a chunked body may take its chunks for a request.",
             without: "HTTP/1.1 is spoken, which every service understands",
             see: &["listeners.NAME.protocols"],
             example: "\"http/1.1\"",
         },
         super::rewriting::HOST,
+        proxy_protocol::TO,
         Opt {
             path: "upstreams.NAME.allow_plaintext",
             value: "`true` or `false`",

@@ -263,6 +263,7 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         ("max_version", _) => vec![line("\"1.2\"")],
         ("path", "\"reject\"") => vec![line("\"normalize\""), line("\"raw\"")],
         ("path", path) => vec![line(&path.replace('/', "/x"))],
+        ("proxy_protocol", _) if !is_on => vec![String::new()],
         ("protocol", _) => vec![line("\"h2\"")],
         ("port", _) => vec![line("444")],
         ("status", _) => vec![line("301")],
