@@ -14,7 +14,6 @@ use super::exchange::Exchange;
 use super::fault::Fault;
 use super::handle::{Passing, Proxy, Way};
 use super::outbound;
-use super::pace::Excess;
 use super::party::Party;
 use super::request_body::{Kept, RequestBody};
 use super::tunnel;
@@ -71,17 +70,12 @@ impl Proxy {
         let now = exchange.started();
         let mut authentication =
             Authentication::of(party.peer(), upstream, (&head, &way.authority), now);
-        let limits = self.body_limits(caller);
-        // Before anything of it goes up, if its length is told.
-        if ready.incoming.size_hint().lower() > limits.most {
-            return Err(Excess::TooLarge.into());
-        }
         let mut body = RequestBody::new(
             ready.incoming,
             self.site().identity_fields(),
-            limits,
+            self.body_limits(caller),
             exchange.received(),
-        );
+        )?;
         let upgrade = fit(
             &mut head,
             plan,

@@ -58,22 +58,29 @@ pub(super) struct Kept(Option<Rc<RefCell<Tape>>>);
 
 impl RequestBody {
     /// A body within `limits`. `received` counts its bytes.
+    ///
+    /// # Errors
+    ///
+    /// It says by its length that it is larger: nothing of it goes up.
     pub(super) fn new(
         incoming: Incoming,
         identity_fields: &Arc<IdentityFields>,
         limits: BodyLimits,
         received: &Rc<Received>,
-    ) -> Self {
+    ) -> Result<Self, Excess> {
         if incoming.is_end_stream() {
-            return Self::default();
+            return Ok(Self::default());
         }
-        Self::of(Source::Client(ClientBody {
+        if incoming.size_hint().lower() > limits.most {
+            return Err(Excess::TooLarge);
+        }
+        Ok(Self::of(Source::Client(ClientBody {
             incoming,
             patience: Patience::with_rate(limits.timeout, limits.rate),
             most: limits.most,
             identity_fields: Arc::clone(identity_fields),
             received: Rc::clone(received),
-        }))
+        })))
     }
 
     fn of(source: Source) -> Self {
