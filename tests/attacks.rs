@@ -26,8 +26,7 @@ struct Siege {
 }
 
 impl Siege {
-    /// `limits` are those of the listener. The bystander has one of its own,
-    /// with the same limits, only where `apart`.
+    /// `limits` are those of the listener, which the bystander uses, too.
     async fn begin(upstream: &Upstream, limits: &str) -> Self {
         let pki = Pki::new();
         let proxy = Setup::new(&pki, upstream)

@@ -48,7 +48,7 @@ pub(super) const LIMITS: Limits = Limits {
     // The shares of one client follow from what all may have.
     crowd: CrowdLimits {
         handshakes: MAX_HANDSHAKES,
-        handshakes_per_source: NonZeroUsize::MIN.saturating_add(499),
+        handshakes_per_source: NonZeroUsize::MIN.saturating_add(1_999),
         connections_per_source: NonZeroUsize::MIN.saturating_add(4_999),
         connections_per_identity: NonZeroUsize::MIN.saturating_add(4_999),
     },
@@ -70,9 +70,9 @@ pub(super) const CHAIN: ChainLimits = ChainLimits {
     signature_checks: nonzero(30),
 };
 
-/// A core makes about a thousand handshakes a second, so those that are ready wait a
-/// second at most; a client that is silent has 10 s.
-pub(super) const MAX_HANDSHAKES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
+/// A core makes about a thousand handshakes a second, so each is made well within its
+/// deadline; and those that are not gone on with take 80 MB at most, 20 KiB each.
+pub(super) const MAX_HANDSHAKES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3_999);
 
 /// The bounds on what a single client may send.
 pub(super) const TRAFFIC: TrafficLimits = TrafficLimits {

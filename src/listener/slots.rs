@@ -30,16 +30,18 @@ pub(super) enum Full {
 /// The place of one connection, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
-    _permit: OwnedSemaphorePermit,
+    // Given back first: whoever takes the permit finds the place free.
     source: Option<Place>,
     crowd: Crowd,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The turn of one connection to make its handshake, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
-    _permit: OwnedSemaphorePermit,
+    // As that of a slot.
     source: Option<Place>,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Hears of it when there may be more, or fewer.

@@ -169,7 +169,7 @@ const PATHS: [&str; 15] = [
     "/anybody",
 ];
 
-const ODD_PATHS: [&str; 12] = [
+const ODD_PATHS: [&str; 13] = [
     "/billing",
     "/keys.json",
     "/keys.json",

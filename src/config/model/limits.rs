@@ -29,7 +29,7 @@ pub struct ChainLimits {
     pub signature_checks: NonZeroU32,
 }
 
-/// What a client may send before it has asked for anything that costs more.
+/// What a single client may send, and how slowly.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TrafficLimits {
     /// Fields in a request head.

@@ -31,15 +31,15 @@ pub(super) const MAX_CONNECTIONS_PER_IDENTITY: Opt = Opt {
 pub(super) const MAX_HANDSHAKES: Opt = Opt {
     path: "listeners.NAME.limits.max_handshakes",
     value: "a whole number from 1 to 10000000",
-    default: Is("1000"),
+    default: Is("4000"),
     summary: "Handshakes under way at one time, from the accepted connection to Finished; the next connections wait in the system's queue, and their deadline has not begun.",
     protects: "Processor time for those that are connected: when everybody comes back at one time, after a restart, they come in one after the other, and nobody is turned away. Clients that are silent leave after `handshake_timeout`.",
-    without: "1000 may be under way",
+    without: "4000 may be under way",
     see: &[
         "listeners.NAME.limits.max_handshakes_per_source",
         "listeners.NAME.limits.handshake_timeout",
     ],
-    example: "1000",
+    example: "4000",
 };
 
 pub(super) const MAX_HANDSHAKES_PER_SOURCE: Opt = Opt {
@@ -50,7 +50,7 @@ pub(super) const MAX_HANDSHAKES_PER_SOURCE: Opt = Opt {
     protects: "The turns of all others: one source that begins handshakes and does not go on with them cannot have all of them.",
     without: "one source may have half of `max_handshakes`, and 64 at least",
     see: &["listeners.NAME.limits.max_connections_per_source"],
-    example: "500",
+    example: "2000",
 };
 
 pub(super) const MAX_FIELDS: Opt = Opt {
