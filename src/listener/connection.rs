@@ -14,53 +14,34 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::accept::{enter, tell};
-use super::activity::{Activity, Overdue};
+use super::activity::Activity;
 use super::closing::{log_dismissal, record_end};
-use super::crowd::Place;
 use super::deal::{Arrival, ArrivedSocket};
+use super::establish::{Established, establish};
 use super::flood;
 use super::io::{Counted, Watched};
-use super::linger::Linger;
 use super::open::{Due, Open};
 use super::origin::Origin;
-use super::refusal::{self, Post};
-use super::slots::{Slot, Turn};
 use super::strike::Strike;
 use super::summons::Summons;
 use super::tunnels::Tunnels;
-use super::watch::{Ended, Watch};
-use super::worker::{Current, Worker};
-use crate::config::{Limits, Listener, ListenerId, Protocol};
+use super::watch::Watch;
+use super::worker::Worker;
+use crate::config::Limits;
 use crate::identity::PeerIdentity;
-use crate::proxy::{Caller, Downstream, TlsSession, Tunnel};
+use crate::proxy::{Caller, Tunnel};
 use crate::telemetry::metrics::ListenerMetrics;
-use crate::tls::{Handshaken, Peer, Socket, Stream};
+use crate::tls::{Socket, Stream};
 use crate::upstream::Local;
 
-/// The first bytes of an HTTP/2 connection.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Streams that an HTTP/2 client may have had reset before it is cut off.
 const MAX_RESETS: usize = 256;
 /// How long an HTTP/2 client may be silent before it is asked whether it is
 /// still there, and how long it may take to say so.
 const PING_AFTER: Duration = Duration::from_secs(30);
 pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// A connection that is ready for HTTP.
-struct Established {
-    /// The generation that it was established under.
-    under: Rc<Current>,
-    stream: Stream,
-    http2: bool,
-    /// What was read to tell which protocol this is.
-    ahead: Vec<u8>,
-    open: Open,
-    /// Its place among the connections of its identity.
-    place: Option<Place>,
-}
 
 /// Serves an accepted connection until it has ended.
 pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
@@ -130,221 +111,6 @@ fn register(socket: ArrivedSocket) -> std::io::Result<Socket> {
     })
 }
 
-/// The handshake, where there is one.
-async fn establish(
-    worker: &Worker,
-    arrived: Rc<Current>,
-    (id, origin): (ListenerId, Origin),
-    (slot, mut turn): (&mut Slot, Turn),
-    mut socket: Socket,
-) -> Option<Established> {
-    let listener = arrived.site().config().listener(id)?;
-    let announced = origin.announced((worker, &arrived), (id, listener), &mut socket);
-    let origin = announced.await?;
-    if origin.source.via().is_some() {
-        let client = origin.source.address();
-        if let Err(limit) = enter(listener, client, (slot, &mut turn)) {
-            tell(&arrived, id, client, limit);
-            return None;
-        }
-    }
-    if arrived.site().server(id).is_some() {
-        let deadline = Instant::now() + listener.limits.handshake_timeout;
-        if !has_begun(worker, &socket, deadline).await {
-            return None;
-        }
-        return shake_hands(worker.current(), (origin, slot), socket, deadline).await;
-    }
-    drop(turn);
-    let known = prior_knowledge(worker, listener, socket).await;
-    let http2 = known.as_ref().is_ok_and(|(_, http2, _)| *http2);
-    if let Ok((_, _, ahead)) = &known
-        && !origin.writes_none(&arrived, (id, listener), ahead)
-    {
-        return None;
-    }
-    let downstream = Downstream::plaintext(origin.source, http2);
-    let caller = Caller::new(arrived.proxy(), id, downstream, None);
-    let (socket, http2, ahead) = known.map_err(|ended| record_end(&caller, ended)).ok()?;
-    Some(Established {
-        under: arrived,
-        stream: Stream::Plain(socket),
-        http2,
-        ahead,
-        open: Open::new(origin.socket, caller, (None, None), None),
-        place: None,
-    })
-}
-
-/// A handshake under `current`, the generation of its first byte: clients may
-/// have connected long before. `None`: it was refused, or its listener has gone
-/// or speaks no TLS any more.
-async fn shake_hands(
-    current: Rc<Current>,
-    (origin, slot): (Origin, &Slot),
-    socket: Socket,
-    deadline: Instant,
-) -> Option<Established> {
-    let site = current.site();
-    let id = current.listener_of(origin.socket)?;
-    let listener = site.config().listener(id)?;
-    let post = Post {
-        current: &current,
-        listener: (id, listener),
-        source: origin.source,
-    };
-    match site.server(id)?.accept(socket, deadline).await {
-        Ok(mut done) => {
-            let not_accepted = done.not_accepted.take();
-            let let_in = not_accepted.as_ref().map(|known| known.let_in);
-            let why = not_accepted.and_then(|known| post.let_in(known, &done));
-            if let_in.is_none() {
-                let resumed = done.resumed;
-                site.metrics().listener(id.0).handshake_accepted(resumed);
-            }
-            let Handshaken {
-                mut stream,
-                peer,
-                server_name,
-                http2,
-                version,
-                cipher,
-                resumed,
-                ..
-            } = done;
-            let Ok(place) = identified(&post, slot, peer.as_ref()) else {
-                part(&mut stream, deadline).await;
-                return None;
-            };
-            let expires = peer.as_ref().map(|peer| peer.good_until);
-            let (identity, known) = peer.map(|peer| (peer.identity, peer.known)).unzip();
-            let anchor = known.as_ref().map(|known| known.anchor_name());
-            let source = origin.source;
-            let downstream = match why {
-                Some(why) => Downstream::not_served(source, (why, server_name), http2),
-                None => Downstream::tls(source, (identity, server_name), http2),
-            };
-            downstream.note_session(TlsSession {
-                version,
-                cipher,
-                resumed,
-            });
-            let caller = Caller::new(current.proxy(), id, downstream, anchor);
-            Some(Established {
-                under: Rc::clone(&current),
-                stream,
-                http2,
-                ahead: Vec::new(),
-                open: Open::new(origin.socket, caller, (known, let_in), expires),
-                place,
-            })
-        }
-        Err(refused) => {
-            post.refused(&refused);
-            refusal::explain(refused, deadline).await;
-            None
-        }
-    }
-}
-
-/// A place among the connections of an identity; `None`: the client is nobody.
-///
-/// # Errors
-///
-/// It has as many as it may have.
-fn identified(post: &Post<'_>, slot: &Slot, peer: Option<&Peer>) -> Result<Option<Place>, Full> {
-    let Some(peer) = peer else { return Ok(None) };
-    let (id, listener) = post.listener;
-    let name = peer.identity.primary();
-    let place = slot.identified(name, &listener.limits.crowd);
-    place.map(Some).ok_or_else(|| {
-        let cause = format!("{name} has as many connections as one identity may have; the newest was closed after its handshake");
-        Strike {
-            limit: "max_connections_per_identity",
-            client: post.source.address(),
-            peer: Some(name),
-            cause: &cause,
-            remedy: "see why it opens so many; raise the limit where many instances share a certificate",
-        }
-        .tell(post.current.site(), id);
-        Full
-    })
-}
-
-/// An identity has as many connections as it may have.
-struct Full;
-
-/// Ends a connection on which nothing was asked for, in order: the client reads
-/// that it has ended, and no error.
-async fn part(stream: &mut Stream, deadline: Instant) {
-    let farewell = async {
-        if stream.shutdown().await.is_ok() {
-            Linger::begin().finish(stream).await;
-        }
-    };
-    if tokio::time::timeout_at(deadline, farewell).await.is_err() {
-        tracing::trace!("a client did not take its farewell");
-    }
-}
-
-/// Waits for the client's first byte. False: the drain began before it came,
-/// so nobody needs to wait for it. At the deadline it may as well begin, for
-/// whatever waits next to find that it is too late.
-pub(super) async fn has_begun(worker: &Worker, socket: &Socket, deadline: Instant) -> bool {
-    let readable = async {
-        // A broken socket is found out by reading from it.
-        let ready = match socket {
-            Socket::Tcp(socket) => socket.readable().await,
-            Socket::Unix(socket) => socket.readable().await,
-        };
-        ready.is_ok()
-    };
-    tokio::select! {
-        biased;
-        _ = readable => true,
-        () = worker.life().wait_for_end() => false,
-        () = tokio::time::sleep_until(deadline) => true,
-    }
-}
-
-/// Without ALPN the first bytes tell the protocol: an HTTP/2 client with prior
-/// knowledge begins with its preface (RFC 9113 §3.4), which no request does.
-async fn prior_knowledge(
-    worker: &Worker,
-    listener: &Listener,
-    mut socket: Socket,
-) -> Result<(Socket, bool, Vec<u8>), Ended> {
-    if !listener.protocols.contains(&Protocol::Http2) {
-        return Ok((socket, false, Vec::new()));
-    }
-    if !listener.protocols.contains(&Protocol::Http1) {
-        return Ok((socket, true, Vec::new()));
-    }
-    let deadline = Instant::now() + listener.limits.header_timeout;
-    if !has_begun(worker, &socket, deadline).await {
-        return Err(Ended::Well);
-    }
-    let mut ahead = Vec::with_capacity(PREFACE.len());
-    let read = async {
-        while ahead.len() < PREFACE.len() && PREFACE.starts_with(&ahead) {
-            let left = PREFACE.len().saturating_sub(ahead.len());
-            let mut bounded = AsyncReadExt::take(&mut socket, left as u64);
-            if bounded.read_buf(&mut ahead).await? == 0 {
-                break;
-            }
-        }
-        Ok::<_, std::io::Error>(())
-    };
-    match tokio::time::timeout_at(deadline, read).await {
-        Ok(Ok(())) => {}
-        // It went away.
-        Ok(Err(_)) => return Err(Ended::Well),
-        Err(_) => return Err(Ended::Overdue(Overdue::Head)),
-    }
-    let http2 = ahead == PREFACE;
-    Ok((socket, http2, ahead))
-}
-
 /// HTTP on an established connection, until it has ended.
 async fn carry_http(
     worker: &Worker,
@@ -376,17 +142,10 @@ async fn carry_http(
             }
             let handling = caller.handle(request, ambiguity);
             let tunnels = tunnels.clone();
+            let closes = is_last && !http2;
             async move {
-                let mut response: Response<Counted> =
-                    handling.await.map(|body| Counted::new(body, under_way));
-                if let Some(tunnels) = tunnels {
-                    tunnels.carry();
-                }
-                if is_last && !http2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    let close = HeaderValue::from_static("close");
-                    response.headers_mut().insert(CONNECTION, close);
-                }
-                Ok::<_, Infallible>(response)
+                let response = handling.await.map(|body| Counted::new(body, under_way));
+                Ok::<_, Infallible>(finish(response, tunnels, closes))
             }
         }
     });
@@ -412,6 +171,22 @@ async fn carry_http(
         flood::note(&open.caller(), &outcome, activity.is_flooded());
     }
     record_end(&open.caller(), outcome);
+}
+
+/// The last touch on a response. `closes`: its connection ends with it.
+fn finish(
+    mut response: Response<Counted>,
+    tunnels: Option<Rc<Tunnels>>,
+    closes: bool,
+) -> Response<Counted> {
+    if let Some(tunnels) = tunnels {
+        tunnels.carry();
+    }
+    if closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
 }
 
 /// A connection has had as many requests as it may have.
@@ -494,10 +269,13 @@ impl Drop for Counting {
 
 #[cfg(test)]
 mod tests {
-    use super::super::activity::tests::limits;
-    use super::*;
     use bytes::Bytes;
     use http_body_util::Empty;
+    use tokio::io::AsyncWriteExt;
+
+    use super::super::activity::tests::limits;
+    use super::super::establish::PREFACE;
+    use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn http2_client_that_has_vanished_is_found_out() {

@@ -27,6 +27,7 @@ mod closing;
 mod connection;
 mod crowd;
 mod deal;
+mod establish;
 mod flood;
 mod frames;
 mod io;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
-use super::connection::has_begun;
+use super::establish::has_begun;
 use super::refusal::Post;
 use super::sockets::SocketId;
 use super::worker::{Current, Worker};

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, request};
+use http::{HeaderValue, Request, Response, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
@@ -15,26 +13,25 @@ use super::assertion::Told;
 use super::body::ResponseBody;
 use super::caller::Caller;
 use super::converse::Ready;
-use super::downstream::Downstream;
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
 use super::ledger::Ledger;
 use super::outbound::{Outbound, Written};
-use super::pace::BodyLimits;
 use super::party::Party;
 use super::redirect::{self, Redirected};
 use super::request_body::RequestBody;
+use super::respond::{Awaited, refusal};
 use super::rewrite::Asked;
 use super::site::Site;
 use super::target::{self, Target};
 use super::websocket::{self, WebSocket};
-use super::{field_names, grpc, headers, keys, paths, readings, tunnel};
+use super::{field_names, keys, paths, readings};
 use crate::config::{Route, UpstreamId};
 use crate::policy::Permit;
 use crate::telemetry::ReferenceId;
 use crate::telemetry::access::AccessLog;
 use crate::tls::Misdirected;
-use crate::upstream::{Answer, Plan, Upstream, UpstreamBody};
+use crate::upstream::{Plan, Upstream};
 
 /// One worker's side of a generation: what handles its requests.
 #[derive(Debug)]
@@ -79,16 +76,6 @@ pub(super) struct Way {
     pub(super) permit: Permit,
     /// The host it is for, as it goes up.
     pub(super) authority: HeaderValue,
-}
-
-/// What the response to a request has to know of it.
-struct Awaited {
-    /// The way to another protocol, if it was asked for over HTTP/1.1 …
-    changed: Option<OnUpgrade>,
-    /// … or over HTTP/2.
-    web_socket: Option<WebSocket>,
-    /// What is rewritten back, where its route rewrites.
-    asked: Option<Asked>,
 }
 
 impl Proxy {
@@ -318,58 +305,9 @@ impl Proxy {
         }))
     }
 
-    /// Makes the upstream's response into the one that goes down.
-    fn respond(
-        &self,
-        caller: &Caller,
-        answer: Answer<RequestBody>,
-        awaited: Awaited,
-        mut exchange: Box<Exchange>,
-    ) -> Response<ResponseBody> {
-        let Awaited {
-            changed,
-            web_socket,
-            asked,
-        } = awaited;
-        exchange.answered(answer.endpoint);
-        let mut response = answer.response;
-        let status = response.status();
-        exchange.status(status);
-        if status == StatusCode::SWITCHING_PROTOCOLS {
-            let limits = self.body_limits(caller, &exchange);
-            self.rewrite_back(response.headers_mut(), asked.as_ref(), &exchange);
-            let response = (response, web_socket);
-            return switch(caller.downstream(), (response, changed), limits, exchange);
-        }
-        if web_socket.is_some() && status.is_success() {
-            // It would be taken for the beginning of a tunnel.
-            return refusal(unreadable("neither a WebSocket nor a refusal"), exchange);
-        }
-        if let Err(rule) = headers::settle_length(response.headers_mut()) {
-            return refusal(unreadable(rule), exchange);
-        }
-        headers::strip_response(response.headers_mut());
-        self.rewrite_back(response.headers_mut(), asked.as_ref(), &exchange);
-        headers::settle_vary(response.headers_mut(), caller.site().identity_fields());
-        let limit = self.body_limits(caller, &exchange).timeout;
-        let (mut head, body) = response.into_parts();
-        // What came with the response for that side of the connection stays there.
-        head.extensions.clear();
-        head.version = Version::default();
-        Response::from_parts(head, ResponseBody::upstream(body, limit, exchange))
-    }
-
     fn can_carry(&self, asked: &WebSocket, ready: &Ready) -> Result<(), Fault> {
         let upstream = self.upstream(ready.passing.way.upstream)?;
         asked.can_go_to(upstream.plan())
-    }
-
-    /// Makes the changes of the request's route in its response.
-    fn rewrite_back(&self, head: &mut HeaderMap, asked: Option<&Asked>, exchange: &Exchange) {
-        let rewriting = self.site.rewriting(exchange.route());
-        if let (Some(rewriting), Some(asked), Some(party)) = (rewriting, asked, exchange.party()) {
-            rewriting.write_back((party.peer(), party.filled()), asked, head);
-        }
     }
 
     pub(super) fn upstream(&self, id: UpstreamId) -> Result<&Upstream<RequestBody>, Fault> {
@@ -436,96 +374,6 @@ fn no_route(target: &Target<'_>) -> Fault {
             target.host, target.path
         ),
     )
-}
-
-/// A change of protocol, and the WebSocket that was asked for over HTTP/2.
-type Switched = (Response<UpstreamBody<RequestBody>>, Option<WebSocket>);
-
-/// Passes on the upstream's change of protocol.
-fn switch(
-    downstream: &Downstream,
-    ((response, web_socket), changed): (Switched, Option<OnUpgrade>),
-    limits: BodyLimits,
-    mut exchange: Box<Exchange>,
-) -> Response<ResponseBody> {
-    let Some(changed) = changed else {
-        let what = "a change of protocol (101) that the request did not ask for";
-        return refusal(unreadable(what), exchange);
-    };
-    let protocol = response.headers().get(http::header::UPGRADE).cloned();
-    let mut answer = Response::new(ResponseBody::own(Bytes::new(), None));
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *answer.headers_mut() = response.headers().clone();
-    headers::strip_response(answer.headers_mut());
-    if let Some(asked) = web_socket {
-        if let Err(rule) = asked.settle(answer.headers_mut()) {
-            return refusal(unreadable(rule), exchange);
-        }
-        *answer.status_mut() = StatusCode::OK;
-        exchange.status(StatusCode::OK);
-    } else if let Some(protocol) = protocol {
-        tunnel::request(answer.headers_mut(), protocol);
-    }
-    downstream.set_tunnel(Box::pin(tunnel::carry(changed, response, limits, exchange)));
-    answer
-}
-
-/// A response that cannot be passed on.
-fn unreadable(what: &str) -> Fault {
-    Fault::new(
-        Side::Upstream,
-        Phase::ResponseHead,
-        Kind::UpstreamMalformed,
-        what,
-    )
-}
-
-/// What a caller is told whose request failed: the status, and a reference
-/// under which the log has the cause.
-fn refusal(fault: Fault, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
-    let status = fault.status().unwrap_or(StatusCode::BAD_GATEWAY);
-    let told = exchange.explanation().or(fault.told.as_deref());
-    let text = format!(
-        "{} {}\nreference: {}\n{}{}",
-        status.as_u16(),
-        status.canonical_reason().unwrap_or_default(),
-        exchange.id(),
-        told.unwrap_or_default(),
-        fault.told.as_ref().map_or("", |_| "\n"),
-    );
-    let retry_after = fault.retry_after();
-    // HTTP/2 has no such field; its streams end one by one.
-    let close = fault.ends_connection() && !exchange.is_http2();
-    exchange.status(status);
-    exchange.note(fault);
-    exchange.complete();
-    if exchange.is_grpc() {
-        let nothing = ResponseBody::own(Bytes::new(), Some(exchange));
-        return grpc::refusal(status, &text, nothing);
-    }
-    let length = text.len();
-    // Over HTTP/2 the library would send what nobody reads after a HEAD, and
-    // the client would reset the stream.
-    let text = if exchange.is_head() {
-        Bytes::new()
-    } else {
-        Bytes::from(text)
-    };
-    let mut response = Response::new(ResponseBody::own(text, Some(exchange)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_LENGTH, length.into());
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    if let Some(seconds) = retry_after {
-        headers.insert(RETRY_AFTER, seconds.get().into());
-    }
-    if close {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 #[cfg(test)]

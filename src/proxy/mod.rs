@@ -61,6 +61,7 @@ mod redirect;
 mod rehearsal;
 mod remedy;
 mod request_body;
+mod respond;
 mod rewrite;
 mod route;
 mod route_limits;

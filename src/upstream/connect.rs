@@ -78,24 +78,7 @@ async fn attempt(
             "the upstream has no tls table",
         ));
     };
-    let done = tls.connect(socket, host).await.map_err(|e| {
-        let kind = match e {
-            UpstreamHandshakeError::NotAsked | UpstreamHandshakeError::NotPresented => {
-                SendFaultKind::NotAsked
-            }
-            UpstreamHandshakeError::Failed(_)
-            | UpstreamHandshakeError::Name(_)
-            | UpstreamHandshakeError::Refused(_) => SendFaultKind::Handshake,
-        };
-        let fault = SendFault::new(kind, &e);
-        match e {
-            UpstreamHandshakeError::Refused(refused) => SendFault {
-                remedy: Some(refused.remedy),
-                ..fault
-            },
-            _ => fault,
-        }
-    })?;
+    let done = tls.connect(socket, host).await.map_err(of_handshake)?;
     if plan.protocol() == Protocol::Http2 && !done.http2 {
         return Err(SendFault::plain(
             SendFaultKind::Handshake,
@@ -103,6 +86,26 @@ async fn attempt(
         ));
     }
     Ok(done.stream)
+}
+
+/// Sorts why a handshake came to nothing.
+fn of_handshake(e: UpstreamHandshakeError) -> SendFault {
+    let kind = match e {
+        UpstreamHandshakeError::NotAsked | UpstreamHandshakeError::NotPresented => {
+            SendFaultKind::NotAsked
+        }
+        UpstreamHandshakeError::Failed(_)
+        | UpstreamHandshakeError::Name(_)
+        | UpstreamHandshakeError::Refused(_) => SendFaultKind::Handshake,
+    };
+    let fault = SendFault::new(kind, &e);
+    match e {
+        UpstreamHandshakeError::Refused(refused) => SendFault {
+            remedy: Some(refused.remedy),
+            ..fault
+        },
+        _ => fault,
+    }
 }
 
 async fn connect_to_address(host: &str, port: u16) -> Result<TcpStream, SendFault> {
