@@ -262,7 +262,7 @@ async fn body_that_is_said_to_be_too_large_is_refused_before_anything_goes_up() 
         assert_eq!(large.await.unwrap().status, 413);
     }
     let line = siege.proxy.access_line("/large").await;
-    assert_eq!(line["fault"], "downstream/request_body/body_too_large");
+    assert_eq!(line["fault"], "downstream/request_head/body_too_large");
     siege.counted("max_body_bytes").await;
     assert!(upstream.requests().iter().all(|got| got.path != "/large"));
 }

@@ -117,9 +117,13 @@ const PATHS: [(&str, &str); 10] = [
 
 #[tokio::test]
 async fn the_service_sees_the_path_without_the_route_s_prefix_and_behind_its_own() {
-    let plain = Scene::start("").await;
+    let plain = Scene::start("listeners.public.path = 'raw'").await;
     let h2 = Upstream::build(says).h2().start().await;
-    let h2 = Scene::with(h2, "upstreams.orders.protocol = 'h2'").await;
+    let h2 = Scene::with(
+        h2,
+        "upstreams.orders.protocol = 'h2'\nlisteners.public.path = 'raw'",
+    )
+    .await;
     for scene in [plain, h2] {
         for client in scene.client.in_both_protocols() {
             for (asked, sent) in PATHS {
@@ -140,7 +144,7 @@ async fn the_service_sees_the_path_without_the_route_s_prefix_and_behind_its_own
 
 #[tokio::test]
 async fn no_spelling_makes_another_prefix_fall_and_what_is_doubtful_is_refused() {
-    let scene = Scene::start("").await;
+    let scene = Scene::start("listeners.public.path = 'raw'").await;
     for client in scene.client.in_both_protocols() {
         for (path, status) in [
             // Without the prefix a host would stand where the path begins.

@@ -123,7 +123,10 @@ impl ResponseBody {
                 _ => Kind::UpstreamLost,
             };
             // The response ends with a request that goes up beside it.
-            let broken = exchange.received().excess().map(Fault::from);
+            let broken = exchange.received().excess().map(|excess| Fault {
+                phase: Phase::ResponseBody,
+                ..excess.into()
+            });
             exchange.note(broken.unwrap_or_else(|| {
                 Fault::new(Side::Upstream, Phase::ResponseBody, kind, fault.to_string())
             }));

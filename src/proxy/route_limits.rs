@@ -47,7 +47,10 @@ impl Proxy {
         let length = head.headers.get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > most) {
-            return Err(Excess::TooLarge.into());
+            return Err(Fault {
+                phase: Phase::RequestHead,
+                ..Excess::TooLarge.into()
+            });
         }
         Ok(())
     }

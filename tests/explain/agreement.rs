@@ -19,7 +19,7 @@ use crate::support::upstream::{Received, Reply, Upstream};
 
 /// How many cases; the first that fails names its number, and is the same in
 /// every run.
-const CASES: u64 = 450;
+const CASES: u64 = 500;
 
 /// Listeners, routes and upstreams.
 const CONFIG: &str = include_str!("agreement.toml");
