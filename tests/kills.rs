@@ -211,6 +211,30 @@ async fn upstream_that_dies_in_an_upgrade_ends_the_tunnel_and_its_line_is_writte
 }
 
 #[tokio::test]
+async fn upstream_that_breaks_a_tunnel_off_is_whose_fault_it_was() {
+    let pki = Pki::new();
+    // It leaves most of what it is sent unread, so its end is a reset.
+    let upstream = Upstream::scripted(|mut raw, _| async move {
+        raw.read_until("\r\n\r\n").await;
+        raw.write(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )
+        .await;
+        raw.read_exactly(1).await;
+    })
+    .await;
+    let proxy = Setup::new(&pki, &upstream).start().await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    let mut raw = client.raw(proxy.public()).await;
+    raw.write(UPGRADE).await;
+    assert_eq!(raw.read_head().await.status, 101);
+    raw.write("x".repeat(64 * 1024)).await;
+    let line = proxy.access_line("/chat").await;
+    assert_eq!(line["fault"], "upstream/response_body/upstream_lost");
+    drop(raw);
+}
+
+#[tokio::test]
 async fn upstream_that_dies_before_it_changes_its_protocol_is_502_and_the_connection_goes_on() {
     let pki = Pki::new();
     let upstream = Upstream::scripted(|mut raw, _| async move {

@@ -181,6 +181,11 @@ impl<'r> Field<'r> {
             Some(option) if ["FIELD", "NAME"].contains(&option.key()) => {
                 Some(format!("write {}", option.example))
             }
+            // Whoever writes something here wants something else than the default.
+            Some(option) if option.example == "false" => {
+                let key = option.key();
+                Some(format!("write {key} = true or {key} = false"))
+            }
             Some(option) => Some(format!("write {} = {}", option.key(), option.example)),
             None => None,
         });

@@ -344,7 +344,7 @@ fn authority(text: &str, rest: &str, default_port: u16) -> Result<EndpointAddres
     if rest.contains(['/', '?', '#']) {
         return Err(refuse("has a path")
             .causes("an endpoint takes the path of the request")
-            .remedy("write only the scheme, the host and the port"));
+            .remedy("write only the scheme, the host and the port; what goes before every path is add_prefix of the route"));
     }
     let (host, port) = match rest.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),

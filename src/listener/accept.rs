@@ -156,7 +156,7 @@ pub(super) fn tell(
         limit,
         client,
         peer: None,
-        cause: "its source has as many as one may have; the connection was closed before its handshake",
+        cause: "its source has as many connections, or handshakes under way, as this limit gives to one; the connection was closed before its handshake",
         remedy: "find out who that is; raise the limit where many clients share an address",
     }
     .tell(current.site(), id);

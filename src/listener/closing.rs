@@ -67,7 +67,14 @@ pub(super) fn record_end(caller: &Caller, ended: Ended) {
     let address = caller.downstream().address().map(|address| address.ip());
     let per_minute = site.config().log().refusals_per_minute;
     if site.refusals().is_told(address, closing.fault, per_minute) {
-        log_fault(caller, closing.fault, &closing.cause, closing.status);
+        let remedy = remedy(closing.fault);
+        log_fault(
+            caller,
+            closing.fault,
+            &closing.cause,
+            remedy,
+            closing.status,
+        );
     }
 }
 
@@ -108,18 +115,45 @@ pub(super) fn log_dismissal(caller: &Caller, dismissal: &Dismissal) {
         Refusal::Expired => "downstream/connection/certificate_expired",
         _ => "downstream/connection/withdrawn",
     };
-    log_fault(caller, fault, &dismissal.cause, 0);
+    log_fault(
+        caller,
+        fault,
+        &dismissal.cause,
+        dismissal.reason.remedy(),
+        0,
+    );
 }
 
-fn log_fault(caller: &Caller, fault: &str, cause: &str, status: u16) {
+/// What the operator, or the client's owner, can do about it.
+fn remedy(fault: &str) -> &'static str {
+    match fault {
+        "downstream/request_head/header_timeout" => {
+            "see why the client sends so slowly, or opens connections that it does not use; one that does so on purpose is bounded by limits.max_connections_per_source"
+        }
+        "downstream/request_head/malformed" => {
+            "see what it is that connects: it does not speak HTTP/1.1"
+        }
+        "downstream/request_head/too_large" => {
+            "have the client send less in its head (cookies, tokens), or raise the limit"
+        }
+        "downstream/response_body/body_timeout" | "downstream/response_body/body_too_slow" => {
+            "see what holds the client up, or raise the limit that the cause names"
+        }
+        _ => "see the client's own log, and the network",
+    }
+}
+
+fn log_fault(caller: &Caller, fault: &str, cause: &str, remedy: &str, status: u16) {
     let listener = caller.site().config().listener(caller.listener());
     tracing::info!(
         event = events::CONNECTION_FAULT,
         listener = listener.map(|listener| listener.name.as_str()),
         client = %caller.downstream(),
+        via = caller.downstream().source().via().map(tracing::field::display),
         peer = caller.peer().map(PeerIdentity::primary),
         fault,
         cause,
+        remedy,
         status,
     );
 }

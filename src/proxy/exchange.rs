@@ -246,12 +246,19 @@ impl Exchange {
         if let Some(cause) = self.downstream.cut_cause() {
             return cut(&cause);
         }
-        Some(Fault::new(
-            Side::Downstream,
-            phase,
-            Kind::ClientGone,
-            "the connection ended before the response was complete",
-        ))
+        let gone = |cause: &str| Fault::new(Side::Downstream, phase, Kind::ClientGone, cause);
+        if self.status != 0 {
+            return Some(gone(
+                "the client gave the request up, or its connection ended, before the response was complete",
+            ));
+        }
+        let remedy = "if it had waited long (duration_ms), see why the service is slow; else see the client's own log, and its timeouts";
+        Some(Fault {
+            own_remedy: Some(remedy.to_owned()),
+            ..gone(
+                "the client gave the request up, or its connection ended, before there was an answer",
+            )
+        })
     }
 
     /// Without an access log a fault is a diagnostic: the caller was told a

@@ -114,7 +114,9 @@ impl Kind {
             Self::UpstreamHandshake => {
                 "compare the service's certificate with trust and server_name in the tls table of the upstream"
             }
-            Self::UpstreamLost => "see the service's own log: it closed the connection",
+            Self::UpstreamLost => {
+                "see the service's own log: it closed the connection; see also whether it speaks what endpoints, protocol and proxy_protocol of the upstream say"
+            }
             Self::UpstreamMalformed => {
                 "compare endpoints and protocol of the upstream with what the service speaks"
             }

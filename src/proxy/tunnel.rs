@@ -40,8 +40,13 @@ pub(super) async fn carry(
     downstream: OnUpgrade,
     response: Response<UpstreamBody<RequestBody>>,
     limits: BodyLimits,
-    mut exchange: Box<Exchange>,
+    exchange: Box<Exchange>,
 ) {
+    let mut tunnel = Tunnel {
+        exchange,
+        received: Cell::new(0),
+        sent: Cell::new(0),
+    };
     // The body counts the request as under way at its endpoint: it stays.
     let (mut head, _under_way) = response.into_parts();
     let mut promise = Response::new(());
@@ -50,7 +55,7 @@ pub(super) async fn carry(
     let (downstream, upstream) = match tokio::try_join!(downstream, upstream) {
         Ok((downstream, upstream)) => (downstream, upstream),
         Err(cause) => {
-            exchange.note(Fault::new(
+            tunnel.exchange.note(Fault::new(
                 Side::Proxy,
                 Phase::ResponseBody,
                 Kind::ClientGone,
@@ -61,10 +66,11 @@ pub(super) async fn carry(
     };
     let (from_client, to_client) = tokio::io::split(TokioIo::new(downstream));
     let (from_service, to_service) = tokio::io::split(TokioIo::new(upstream));
-    let (received, sent) = (Cell::new(0), Cell::new(0));
     let outcome = {
-        let mut up: Way<'_> = pin!(pass(from_client, to_service, &received));
-        let mut down: Way<'_> = pin!(pass(from_service, to_client, &sent));
+        let (received, sent) = (&tunnel.received, &tunnel.sent);
+        let (client, service) = (End::Client, End::Service);
+        let mut up: Way<'_> = pin!(pass((from_client, client), (to_service, service), received));
+        let mut down: Way<'_> = pin!(pass((from_service, service), (to_client, client), sent));
         let bytes = || received.get().wrapping_add(sent.get());
         let ended = tokio::select! {
             ended = &mut up => Some((ended, down)),
@@ -77,22 +83,49 @@ pub(super) async fn carry(
             None => None,
         }
     };
-    exchange.received().add(received.get());
-    exchange.sent(sent.get());
     match outcome {
-        Some(Ok(())) => exchange.complete(),
-        None => exchange.note(Fault::new(
+        Some(Ok(())) => tunnel.exchange.complete(),
+        Some(Err((end, cause))) => tunnel.exchange.note(end.broke_off(&cause)),
+        None => tunnel.exchange.note(Fault::new(
             Side::Proxy,
             Phase::ResponseBody,
             Kind::TunnelIdle,
             "both sides were silent for limits.tunnel_idle_timeout",
         )),
-        Some(Err(cause)) => exchange.note(Fault::new(
-            Side::Downstream,
-            Phase::ResponseBody,
-            Kind::ClientGone,
-            format!("the tunnel broke off: {cause}"),
-        )),
+    }
+}
+
+/// What is accounted for at the end of a tunnel, however it ends: with the
+/// client's connection, it is dropped.
+struct Tunnel {
+    exchange: Box<Exchange>,
+    received: Cell<u64>,
+    sent: Cell<u64>,
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.exchange.received().add(self.received.get());
+        self.exchange.sent(self.sent.get());
+    }
+}
+
+/// One of the two ends of a tunnel.
+#[derive(Clone, Copy)]
+enum End {
+    Client,
+    Service,
+}
+
+impl End {
+    /// The tunnel broke off here.
+    fn broke_off(self, cause: &io::Error) -> Fault {
+        let (side, kind, whose) = match self {
+            Self::Client => (Side::Downstream, Kind::ClientGone, "client"),
+            Self::Service => (Side::Upstream, Kind::UpstreamLost, "service"),
+        };
+        let cause = format!("the tunnel broke off at the {whose}'s end: {cause}");
+        Fault::new(side, Phase::ResponseBody, kind, cause)
     }
 }
 
@@ -109,20 +142,22 @@ async fn silence(bytes: impl Fn() -> u64, limit: Duration) {
 }
 
 /// One of the two ways through a tunnel.
-type Way<'a> = Pin<&'a mut dyn Future<Output = io::Result<()>>>;
+type Way<'a> = Pin<&'a mut dyn Future<Output = Result<(), (End, io::Error)>>>;
 
-/// Carries bytes one way to their end, and counts them.
+/// Carries bytes one way to their end, and counts them. `Err`: at which end it
+/// broke off.
 async fn pass(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
+    (mut from, source): (impl AsyncRead + Unpin, End),
+    (mut to, target): (impl AsyncWrite + Unpin, End),
     count: &Cell<u64>,
-) -> io::Result<()> {
+) -> Result<(), (End, io::Error)> {
+    let at = |end: End| move |cause: io::Error| (end, cause);
     let mut buffer = Vec::with_capacity(PIECE);
-    while from.read_buf(&mut buffer).await? > 0 {
-        to.write_all(&buffer).await?;
-        to.flush().await?;
+    while from.read_buf(&mut buffer).await.map_err(at(source))? > 0 {
+        to.write_all(&buffer).await.map_err(at(target))?;
+        to.flush().await.map_err(at(target))?;
         count.set(count.get().saturating_add(buffer.len() as u64));
         buffer.clear();
     }
-    to.shutdown().await
+    to.shutdown().await.map_err(at(target))
 }

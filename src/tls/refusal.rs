@@ -174,7 +174,7 @@ impl Refusal {
                 "have the client send its certificate and its intermediates alone, or raise the limit that is named"
             }
             Self::ClientGone => {
-                "see the client's own log; it may not trust this listener's certificate"
+                "see the client's own log; it may not trust this listener's certificate, or not have waited for its turn (listener.full)"
             }
             Self::Expired => "renew the certificate, or check the clock of this machine",
             Self::HttpOnTlsPort => "use https:// for this port",
@@ -188,7 +188,7 @@ impl Refusal {
             Self::Probe => "nothing to do",
             Self::Protocol => "compare what the client offers with the listener's tls table",
             Self::ProxyProtocol => {
-                "list in proxy_protocol_from those senders that write the header, and no others"
+                "list in proxy_protocol_from those senders that write the header, and no others; or have the sender write it"
             }
             Self::Revoked => "issue another certificate to this client",
             Self::RevocationUnknown => {
