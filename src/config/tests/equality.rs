@@ -266,7 +266,8 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         ("proxy_protocol", _) if !is_on => vec![String::new()],
         ("protocol", _) => vec![line("\"h2\"")],
         ("port", _) => vec![line("444")],
-        ("status", _) => vec![line("301")],
+        ("status", "308") => vec![line("301")],
+        ("status", _) => vec![line("[\"3xx\"]")],
         ("user", _) => vec![line("\"other\"")],
         ("client_certificate_authentication", _) => vec![line("\"supported\"")],
         _ => OTHERS
