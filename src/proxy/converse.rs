@@ -293,7 +293,7 @@ fn not_held(gap: Gap, upstream: &Upstream<RequestBody>) -> Fault {
     let (side, kind) = (Side::Downstream, Kind::BodyBroken);
     if let Gap::NoRoom = gap {
         // The line of the request says it.
-        let _told = upstream.metrics().limit_struck("buffer_memory");
+        upstream.metrics().count_limit("buffer_memory");
     }
     match gap {
         Gap::Broken(BodyFault::Limit(excess)) => excess.into(),
