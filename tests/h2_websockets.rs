@@ -156,19 +156,18 @@ async fn websocket_that_policy_or_the_service_refuses_is_none() {
 }
 
 #[tokio::test]
-async fn websocket_to_an_upstream_of_http2_is_refused() {
-    let pki = Pki::new();
-    let upstream = Upstream::build(|_| Reply::ok("never")).h2().start().await;
-    let proxy = Setup::new(&pki, &upstream)
-        .with("upstreams.orders.protocol = 'h2'")
-        .start()
-        .await;
-    let client = Client::new(&pki).presenting(&pki.client());
-    let mut frames = caller(&client, &proxy).await;
-    connect(&mut frames, 1, "/chat", "websocket").await;
-    next(&mut frames, 1, HEADERS).await;
-    assert_eq!(proxy.access_line("/chat").await["status"], 501);
-    assert!(upstream.requests().is_empty());
+async fn websocket_to_an_upstream_of_another_protocol_is_refused() {
+    for protocol in ["h2", "http/1.0"] {
+        let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+        let protocol = format!("upstreams.orders.protocol = '{protocol}'");
+        let proxy = Setup::new(&pki, &upstream).with(&protocol).start().await;
+        let client = Client::new(&pki).presenting(&pki.client());
+        let mut frames = caller(&client, &proxy).await;
+        connect(&mut frames, 1, "/chat", "websocket").await;
+        next(&mut frames, 1, HEADERS).await;
+        let line = proxy.access_line("/chat").await;
+        assert_eq!(line["status"], 501, "{protocol}");
+    }
 }
 
 #[tokio::test]

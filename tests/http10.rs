@@ -1,6 +1,7 @@
 //! A service that speaks HTTP/1.0 and nothing newer.
 
 use crate::support::client::Client;
+use crate::support::eventually;
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
@@ -165,4 +166,41 @@ async fn body_without_a_length_goes_up_whole_after_a_response_of_http_1_0() {
         answers.iter().all(|(_, body)| body == "body"),
         "{answers:?}"
     );
+}
+
+#[tokio::test]
+async fn body_that_is_held_whole_goes_up_with_its_length_and_without_its_trailers() {
+    let (upstream, seen) = old(STAYS, true).await;
+    let pki = Pki::new();
+    let proxy = Setup::new(&pki, &upstream)
+        .with("upstreams.orders.protocol = 'http/1.0'")
+        .with("upstreams.orders.buffer_request = '1MiB'")
+        .start()
+        .await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    let trailed = CHUNKED.replace("0\r\n\r\n", "0\r\nX-Sum: 1\r\n\r\n");
+    for (index, request) in [CHUNKED, &trailed].into_iter().enumerate() {
+        let answers = sent(&client, &proxy, &[request]).await;
+        assert_eq!(answers[0].0, 200, "{request}");
+        let seen = seen.lock().unwrap()[index].1.to_ascii_lowercase();
+        assert!(seen.contains("\r\ncontent-length: 4\r\n"), "{seen}");
+        assert!(seen.ends_with("\r\n\r\nbody"), "{seen}");
+        assert!(
+            !seen.contains("chunked") && !seen.contains("x-sum"),
+            "{seen}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn probes_are_requests_of_http_1_0_too() {
+    let (upstream, seen) = old(ENDS_BY_CLOSE, false).await;
+    let pki = Pki::new();
+    let _proxy = Setup::new(&pki, &upstream)
+        .with("upstreams.orders.protocol = 'http/1.0'")
+        .with("upstreams.orders.health = { path = '/well', interval = '200ms' }")
+        .start()
+        .await;
+    let probe = eventually("a probe came", || seen.lock().unwrap().first().cloned()).await;
+    assert!(probe.1.starts_with("GET /well HTTP/1.0\r\n"), "{}", probe.1);
 }

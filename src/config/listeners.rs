@@ -93,7 +93,8 @@ fn stays_on_this_machine(section: &Section<'_>, bind: &Located<Bind>) -> Read<()
             let problem = Problem::new(format!("plaintext on {address}, which others can reach"))
                 .causes("requests and the identities in them could be read and changed on the way")
                 .remedy(format!(
-                    "write a table [{}.tls], bind to 127.0.0.1 or a unix socket, write redirect_to_https = true,\n                     or allow_plaintext = true",
+                    "write a table [{}.tls], bind to 127.0.0.1 or a unix socket, write redirect_to_https = true,\n\
+                     or allow_plaintext = true",
                     section.own_path()
                 ));
             let path = section.shown("bind");

@@ -103,7 +103,7 @@ pub(super) fn report_dead_ends(reader: &Reader<'_>, listeners: &[Listener], rout
             reader.report(problem.of_key(listener.place, &path));
         }
         let starts_here = |route: &&Route| route.listener == Some(ListenerId(index));
-        if let Some(route) = routes.iter().find(starts_here) {
+        for route in routes.iter().filter(starts_here) {
             let problem = Problem::new(format!(
                 "a route of listeners.{}, which redirects every request",
                 listener.name

@@ -11,6 +11,8 @@
 //!   turn to make a handshake, which is held until that is over.
 //! * One source, and one identity, has a part of the slots at most. It is seen
 //!   to before anything is read of the client, or done for it.
+//! * Whom a listed sender announces is the client, for every limit and every
+//!   line; of others no announcement is read.
 //! * The accept loop does not end before the drain. When the system refuses
 //!   (`EMFILE` and the like), it pauses, longer each time, and tries again.
 //! * A handshake, like a request, is judged by one generation from its

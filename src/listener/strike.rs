@@ -42,5 +42,5 @@ impl Strike<'_> {
 
 /// Counts a limit that struck somebody of whom another line tells.
 pub(super) fn count(site: &Site, id: ListenerId, limit: &'static str) {
-    let _said_elsewhere = site.metrics().listener(id.0).limit_struck(limit);
+    site.metrics().listener(id.0).count_limit(limit);
 }

@@ -270,8 +270,10 @@ async fn hold(
             .map_err(|gap| not_held(gap, upstream))?;
     }
     let with_trailers = body.has_trailers() && plan.protocol() == Protocol::Http1;
+    // HTTP/1.0 has no trailers, and no end but the length.
+    let needs_length = buffering.require_length || plan.is_http10();
     match body.size_hint().exact() {
-        Some(length) if buffering.require_length || !with_trailers => {
+        Some(length) if needs_length || !with_trailers => {
             head.headers.insert(CONTENT_LENGTH, length.into());
         }
         None if buffering.require_length => {
@@ -291,7 +293,7 @@ fn not_held(gap: Gap, upstream: &Upstream<RequestBody>) -> Fault {
     let (side, kind) = (Side::Downstream, Kind::BodyBroken);
     if let Gap::NoRoom = gap {
         // The line of the request says it.
-        let _told = upstream.metrics().limit_struck("buffer_memory");
+        upstream.metrics().count_limit("buffer_memory");
     }
     match gap {
         Gap::Broken(BodyFault::Limit(excess)) => excess.into(),

@@ -292,7 +292,7 @@ impl Exchange {
     /// A limit ended it that its kind of fault does not tell. Its line says it.
     pub(super) fn struck(&self, limit: &'static str) {
         let metrics = &self.ledger.metrics;
-        let _left_out = metrics.listener(self.listener.0).limit_struck(limit);
+        metrics.listener(self.listener.0).count_limit(limit);
     }
 
     /// The place of its route in the config, once it has one.
@@ -430,7 +430,7 @@ impl Drop for Exchange {
         let metrics = &self.ledger.metrics;
         if let Some(limit) = self.fault.as_ref().and_then(|fault| fault.kind.limit()) {
             // The request's own line says it.
-            let _said = metrics.listener(self.listener.0).limit_struck(limit);
+            metrics.listener(self.listener.0).count_limit(limit);
         }
         self.route
             .map_or_else(|| metrics.no_route(), |index| metrics.route(index))

@@ -75,7 +75,7 @@ pub enum Kind {
     AuthorityNotServed,
     /// The body broke off.
     BodyBroken,
-    /// The body is larger than the listener takes.
+    /// The body is larger than the route, or the listener, takes.
     BodyTooLarge,
     /// The body comes, but more slowly than the listener waits for.
     BodyTooSlow,
@@ -262,7 +262,7 @@ impl Fault {
 }
 
 impl Kind {
-    /// The option of the listener that struck, if it is one.
+    /// The option of the listener or the route that struck, if one did.
     pub(super) fn limit(self) -> Option<&'static str> {
         match self {
             Self::BodyTimeout => Some("body_timeout"),

@@ -6,22 +6,27 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::{FORWARDED, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::identity::folds_to;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Whether a field says where a request came from, in any spelling that a
-/// server folds to the same name (case, `-`, `_`, `.`).
+/// server folds to the same name (case, `-`, `_`, `.`), as CGI and its kin do (RFC
+/// 3875 §4.1.18).
 pub(super) fn is_forwarding_field(name: &str) -> bool {
     // Nearly no field begins so; the comparison ends at the first letter.
-    folds_to(name, "forwarded", false)
-        || folds_to(name, "x-forwarded-", true)
+    folds_to(name, "forwarded")
+        || name
+            .get(..X_FORWARDED.len())
+            .is_some_and(|start| folds_to(start, X_FORWARDED))
         || CLIENT_ADDRESS_FIELDS
             .iter()
-            .any(|field| folds_to(name, field, false))
-        || folds_to(name, "x-original-host", false)
-        || folds_to(name, "x-original-url", false)
-        || folds_to(name, "x-rewrite-url", false)
+            .any(|field| folds_to(name, field))
+        || folds_to(name, "x-original-host")
+        || folds_to(name, "x-original-url")
+        || folds_to(name, "x-rewrite-url")
 }
 
 /// Other fields in which proxies and content networks tell a service the
@@ -35,18 +40,8 @@ const CLIENT_ADDRESS_FIELDS: [&str; 6] = [
     "fastly-client-ip",
 ];
 
-/// Whether `name` is `wanted`, or begins with it, when all that is neither letter
-/// nor digit counts as `-`, as it does for CGI and its kin (RFC 3875 §4.1.18).
-pub(super) fn folds_to(name: &str, wanted: &str, prefix: bool) -> bool {
-    let (name, wanted) = (name.as_bytes(), wanted.as_bytes());
-    if name.len() < wanted.len() || (!prefix && name.len() != wanted.len()) {
-        return false;
-    }
-    name.iter().zip(wanted).all(|(byte, wanted)| match byte {
-        byte if byte.is_ascii_alphanumeric() => byte.to_ascii_lowercase() == *wanted,
-        _ => *wanted == b'-',
-    })
-}
+/// What fields begin with in which proxies say where a request came from.
+const X_FORWARDED: &str = "x-forwarded-";
 
 /// What is said of the origin of every request of one connection, made once.
 #[derive(Debug)]

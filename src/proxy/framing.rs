@@ -140,13 +140,15 @@ impl Framing {
             return Err("a fragment in the request target (RFC 9112 section 3.2)");
         }
         self.length = self.length.saturating_add(part.len());
-        if self.wanted {
+        let here = if self.wanted {
             let room = MAX_LINE.saturating_sub(self.line.len());
-            let kept = part.get(..part.len().min(room)).unwrap_or_default();
-            self.line.extend_from_slice(kept);
-        }
+            part.get(..part.len().min(room)).unwrap_or_default()
+        } else {
+            &[]
+        };
         let last = part.last().copied().unwrap_or(self.last);
         let Some(end) = end else {
+            self.line.extend_from_slice(here);
             self.last = last;
             return Ok(&[]);
         };
@@ -154,10 +156,16 @@ impl Framing {
             return Err("a line that does not end in CR LF (RFC 9112 section 2.2)");
         }
         let empty = self.length == 1;
-        let line = std::mem::take(&mut self.line);
         self.length = 0;
         self.last = 0;
-        self.end_line(&line, empty)?;
+        // Most lines come in one piece: then nothing is copied.
+        let mut begun = std::mem::take(&mut self.line);
+        if begun.is_empty() {
+            self.end_line(here, empty)?;
+        } else {
+            begun.extend_from_slice(here);
+            self.end_line(&begun, empty)?;
+        }
         Ok(bytes.get(end + 1..).unwrap_or_default())
     }
 

@@ -1,7 +1,7 @@
 //! What of HTTP/2's rules for messages its library leaves to whoever uses it
 //! (RFC 9113 §8.2.1, §8.3.1).
 
-use http::{Method, request};
+use http::request;
 
 use super::fault::Fault;
 
@@ -14,11 +14,6 @@ pub(super) fn check(head: &request::Parts) -> Result<(), Fault> {
     if !matches!(head.uri.scheme_str(), Some("http" | "https") | None) {
         return Err(Fault::malformed(
             ":scheme is neither http nor https (RFC 9113 section 8.3.1)",
-        ));
-    }
-    if head.uri.path() == "*" && head.method != Method::OPTIONS {
-        return Err(Fault::malformed(
-            "`*` is no path but for OPTIONS (RFC 9113 section 8.3.1)",
         ));
     }
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));

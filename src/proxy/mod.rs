@@ -1,9 +1,10 @@
 //! Carries one permitted request to one upstream and its response back.
 //!
 //! [`Caller::handle`] is the path, read from top to bottom: one reading of the
-//! request's target, its route, the policy's decision, the fields that go up,
-//! the upstream's answer, the fields that come down. Whatever fails on the way
-//! is a [`Fault`], and every request, however it ends, ends in one line.
+//! request's fields and target, its route, the policy's decision, what the route
+//! demands beside it, the fields that go up, the upstream's answer, the fields
+//! that come down. Whatever fails on the way is a [`Fault`], and every request,
+//! however it ends, ends in one line.
 //!
 //! # Rules
 //!
@@ -13,8 +14,11 @@
 //!   folds to the same name, in heads and in trailers, on every listener.
 //! * Hop-by-hop fields end here: those of RFC 9110 §7.6.1 and every field that
 //!   any `Connection` line names, before countersign's own are added.
-//! * Bodies pass piece by piece and are never gathered, but for what
-//!   `replay_limit` keeps where a request may have to be sent again.
+//! * What is decided is decided on the request as its caller wrote it; what a
+//!   route rewrites is rewritten afterwards (`rewrite`).
+//! * Bodies pass piece by piece and are not gathered, but for what `replay_limit`
+//!   keeps where a request may have to be sent again, and what the upstream has
+//!   held (`buffer_request`, `buffer_response`).
 //!
 //! # Generations
 //!
@@ -25,7 +29,8 @@
 //!
 //! # Sources
 //!
-//! RFC 9110, RFC 9112 (HTTP/1.1), RFC 9113 (HTTP/2), RFC 7239 (Forwarded).
+//! RFC 9110, RFC 9112 (HTTP/1.1), RFC 9113 (HTTP/2), RFC 8441 (WebSockets over
+//! HTTP/2), RFC 7239 (Forwarded).
 
 mod accepted;
 mod admission;

@@ -1,5 +1,6 @@
 //! For whom a request is made.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use super::assertion::Assertions;
@@ -14,6 +15,7 @@ pub(super) struct Party {
     peer: Option<Rc<PeerIdentity>>,
     assertions: Assertions,
     filled: Filled,
+    key_of_names: OnceCell<[u8; 32]>,
     token: Rc<()>,
 }
 
@@ -24,6 +26,7 @@ impl Party {
             peer,
             assertions: Assertions::new(upstreams),
             filled: Filled::default(),
+            key_of_names: OnceCell::new(),
             token: Rc::default(),
         })
     }
@@ -43,6 +46,12 @@ impl Party {
     /// that peer speaks, and is gone when it is.
     pub(super) fn token(&self) -> Option<&Rc<()>> {
         self.spoken_for().map(|_| &self.token)
+    }
+
+    /// [`PeerIdentity::key_of_names`]; `None`: it is anonymous.
+    pub(super) fn key_of_names(&self) -> Option<&[u8; 32]> {
+        let peer = self.peer()?;
+        Some(self.key_of_names.get_or_init(|| peer.key_of_names()))
     }
 
     /// What the fields that routes set hold for it.

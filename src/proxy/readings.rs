@@ -34,8 +34,7 @@ pub(super) const MAX_DECODINGS: usize = 3;
 
 /// What servers that undo percent-encoding, merge slashes, take a backslash for
 /// a slash, drop parameters (`;x`) or end at an encoded `?`, `#` or NUL would
-/// make of a path. Most paths can be
-/// read in one way only, and then this is empty.
+/// make of a path. Most paths can be read in one way only, and then this is empty.
 pub(super) fn other_readings(path: &str) -> Vec<String> {
     let plain =
         !path.contains("//") && !path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'\\'));

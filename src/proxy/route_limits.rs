@@ -67,9 +67,10 @@ impl Proxy {
             return Ok(());
         };
         let rate = quota.rate();
-        let peer = party.peer().filter(|_| rate.per == RatePer::Identity);
-        let (counted, whose) = match peer {
-            Some(peer) => (Counted::Identity(peer.key_of_names()), "identity"),
+        let by_identity = rate.per == RatePer::Identity;
+        let identity = by_identity.then(|| party.key_of_names()).flatten();
+        let (counted, whose) = match identity {
+            Some(key) => (Counted::Identity(*key), "identity"),
             None => {
                 let address = caller.downstream().address();
                 let source = Source::of(address.map(|address| address.ip()));

@@ -40,7 +40,7 @@ pub(super) fn read(head: &request::Parts, tls: bool) -> Result<Target<'_>, Fault
     let path = head.uri.path();
     if path == "*" && head.method != Method::OPTIONS {
         return Err(Fault::malformed(
-            "the target `*` with another method than OPTIONS (RFC 9112 section 3.2.4)",
+            "the target `*` with another method than OPTIONS (RFC 9112 section 3.2.4, RFC 9113 section 8.3.1)",
         ));
     }
     check_path(path)?;

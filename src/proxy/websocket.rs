@@ -67,13 +67,13 @@ impl WebSocket {
     ///
     /// # Errors
     ///
-    /// The upstream is spoken to in HTTP/2.
+    /// The upstream is not spoken to in HTTP/1.1.
     pub(super) fn can_go_to(&self, plan: &Plan) -> Result<(), Fault> {
-        if plan.protocol() == config::Protocol::Http1 {
+        if plan.protocol() == config::Protocol::Http1 && !plan.is_http10() {
             return Ok(());
         }
         let (side, phase) = (Side::Proxy, Phase::Outbound);
-        let cause = "WebSockets go up over HTTP/1.1 alone, and the upstream is spoken to in HTTP/2";
+        let cause = "WebSockets go up over HTTP/1.1 alone, and the upstream has another `protocol`";
         let remedy = "give the route an upstream with protocol = \"http/1.1\"";
         Err(Fault {
             own_remedy: Some(remedy.to_owned()),

@@ -30,9 +30,10 @@ use super::fault::{SendFault, SendFaultKind};
 use super::gate::Placed;
 use super::h1::{H1, Unanswered};
 use super::h2;
+use super::host;
 use super::owner::Owner;
 use super::plan::Plan;
-use crate::config::{Endpoint, EndpointAddress, HealthCheck, Protocol};
+use crate::config::{Endpoint, HealthCheck, Protocol};
 use crate::telemetry::events;
 use crate::telemetry::metrics::Health;
 
@@ -112,7 +113,10 @@ async fn probe(
 ) -> Result<(), SendFault> {
     let first = own_header(plan);
     let stream = connect(plan, index, first.as_deref()).await?;
-    let request = Box::new(request(plan.protocol(), endpoint, check)?);
+    let mut request = Box::new(request(plan.protocol(), endpoint, check)?);
+    if plan.is_http10() {
+        *request.version_mut() = Version::HTTP_10;
+    }
     let response = match plan.protocol() {
         Protocol::Http1 => {
             let mut connection = H1::<Nothing>::begin(Placed::new(stream, None), Owner::Shared)
@@ -173,14 +177,12 @@ fn request(
     Ok(request)
 }
 
-/// The endpoint's own host and port.
+/// The endpoint's own; a unix socket has none.
 fn authority_of(endpoint: &Endpoint) -> Result<Authority, http::Error> {
-    let text = match &endpoint.address {
-        EndpointAddress::Unix(_) => "localhost".to_owned(),
-        EndpointAddress::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-        EndpointAddress::Tcp { host, port } => format!("{host}:{port}"),
-    };
-    Ok(Authority::try_from(text)?)
+    let own = host::authority(endpoint);
+    Ok(Authority::try_from(
+        own.unwrap_or_else(|| "localhost".to_owned()),
+    )?)
 }
 
 fn late(check: &HealthCheck) -> SendFault {

@@ -67,7 +67,7 @@ impl Host {
 }
 
 /// An endpoint as a request names it: its port only where it is not the usual one.
-fn authority(endpoint: &Endpoint) -> Option<String> {
+pub(super) fn authority(endpoint: &Endpoint) -> Option<String> {
     let EndpointAddress::Tcp { host, port } = &endpoint.address else {
         return None;
     };

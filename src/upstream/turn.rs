@@ -187,7 +187,7 @@ impl<B: UploadBody> Upstream<B> {
 
     fn overloaded(&self, limit: &'static str, cause: String) -> SendFault {
         // The line of the request says it.
-        let _told = self.metrics().limit_struck(limit);
+        self.metrics().count_limit(limit);
         self.metrics().connection(SendFaultKind::Overloaded.code());
         SendFault::plain(SendFaultKind::Overloaded, cause)
     }

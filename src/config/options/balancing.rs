@@ -60,7 +60,7 @@ const HEALTH: Table = Table {
             default: Unset,
             summary: "The `Host` of the probe.",
             protects: "Services that serve several hosts answer others with an error.",
-            without: "the endpoint's own host and port are sent",
+            without: "the endpoint's own host is sent, with its port where that is not the usual one",
             see: &["upstreams.NAME.health.path"],
             example: "\"orders.internal\"",
         },
@@ -171,7 +171,7 @@ const EJECTION: Table = Table {
         },
         Opt {
             path: "upstreams.NAME.ejection.max_share",
-            value: "a whole number from `\"0%\"` to `\"100%\"`",
+            value: "a share from `\"0%\"` to `\"100%\"`",
             default: Is("\"50%\""),
             summary: "No endpoint is left alone for failed requests where more than this share of them would be.",
             protects: "A fault that all have does not put all load on the last one; `\"0%\"` leaves none alone for failed requests. Endpoints that take no connection are left alone in any case, and count.",

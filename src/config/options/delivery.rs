@@ -6,7 +6,7 @@ use super::Opt;
 
 pub(super) const MAX_CONNECTIONS: Opt = Opt {
     path: "upstreams.NAME.max_connections",
-    value: "a whole number from 1 to 1000000; with `protocol = \"http/1.1\"` only",
+    value: "a whole number from 1 to 1000000; not with `protocol = \"h2\"`",
     default: Is("1024"),
     summary: "Connections open at one time to each endpoint, by all workers together, WebSockets among them.",
     protects: "A service with few threads sees no more connections than it has threads for: further requests wait, first come, first served.",
@@ -23,7 +23,7 @@ pub(super) const MAX_REQUESTS: Opt = Opt {
     path: "upstreams.NAME.max_requests",
     value: "a whole number from 1 to 1000000",
     default: Unset,
-    summary: "Requests under way at one time at each endpoint, by all workers together. Over HTTP/2 many share a connection, so this is what bounds them; over HTTP/1.1 it is the same as `max_connections`, and the lower one counts.",
+    summary: "Requests under way at one time at each endpoint, by all workers together. Over HTTP/2 many share a connection, so this is what bounds them; else it is the same as `max_connections`, and the lower one counts.",
     protects: "As `max_connections` does: further requests wait.",
     without: "requests over HTTP/2 are bounded by what the service allows on a connection",
     see: &[
@@ -78,7 +78,7 @@ pub(super) const BUFFER_REQUEST: Opt = Opt {
 
 pub(super) const REQUIRE_LENGTH: Opt = Opt {
     path: "upstreams.NAME.require_length",
-    value: "`true` or `false`; with `protocol = \"http/1.1\"` only",
+    value: "`true` or `false`; not with `protocol = \"h2\"`",
     default: Is("false"),
     summary: "For services that do not understand chunked bodies: a body without a length that does not fit into `buffer_request` is refused with 411. Trailers are left out then.",
     protects: "A service that takes a chunked body for an empty one would read the body as the next request.",
@@ -116,7 +116,7 @@ pub(super) const RETRY_ON: Opt = Opt {
     path: "upstreams.NAME.retry_on",
     value: "a list of `\"502\"`, `\"503\"`, `\"504\"` (the service answers so) and `\"lost\"` (a connection ends without an answer)",
     default: Unset,
-    summary: "After what a request is sent again, to another endpoint if there is one: GET, HEAD, OPTIONS, PUT, DELETE and TRACE alone, without a body or with one that `buffer_request` holds whole.",
+    summary: "After what a request is sent again, to another endpoint if there is one: GET, HEAD, OPTIONS, PUT and DELETE alone, without a body or with one that `buffer_request` holds whole.",
     protects: "A request can be processed twice; these methods mean the same then.",
     without: "a request is sent again only if it cannot have been processed, or if a connection that had been kept was closed under it",
     see: &["upstreams.NAME.retries", "upstreams.NAME.retry_budget"],

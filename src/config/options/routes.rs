@@ -137,7 +137,7 @@ const ROUTES: Table = Table {
             value: "a duration",
             default: Unset,
             summary: "How long may pass on this route between two pieces of a body, either way, in place of `limits.body_timeout` of the listener.",
-            protects: "Streams with long silences (server-sent events, gRPC) are cut after the 30 s of the listener; a long one here holds for them alone.",
+            protects: "Streams with long silences (server-sent events, gRPC) are cut after the 30 s of the listener; a long one here holds for them alone. How long a client may take nothing of a response stays the listener's to say.",
             without: "that of the listener holds",
             see: &[
                 "listeners.NAME.limits.body_timeout",
@@ -151,8 +151,8 @@ const ROUTES: Table = Table {
             default: Unset,
             summary: "The largest request body. One that says that it is larger gets 413 before anything goes up (fault `body_too_large`); one that turns out to be is cut off there, and gets 413 if no response has begun.",
             protects: "The service's disk and memory. The service must not take a part of a body for the whole: countersign breaks off its connection, without a proper end.",
-            without: "that of the listener holds, where it has one",
-            see: &["routes[].body_timeout"],
+            without: "that of the listener holds",
+            see: &["listeners.NAME.limits.max_body_bytes"],
             example: "\"10MiB\"",
         },
         Opt {

@@ -3,8 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::FieldRules;
-use crate::identity::{EncodeError, PeerIdentity, TextTemplate, fold_field_name};
-use crate::proxy::{forwarding, headers};
+use crate::identity::{EncodeError, PeerIdentity, TextTemplate, fold_field_name, folds_to};
+use crate::proxy::headers;
 
 /// What a route says of the fields of a head.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Fields {
     /// Makes the changes in a head.
     pub(super) fn write(&self, of_caller: &OfCaller, head: &mut HeaderMap) {
         headers::drop_where(head, |name| {
-            let is_it = |folded: &String| forwarding::folds_to(name.as_str(), folded, false);
+            let is_it = |folded: &String| folds_to(name.as_str(), folded);
             self.replaced.iter().any(is_it)
         });
         for (name, value) in self.constant.iter().chain(of_caller) {

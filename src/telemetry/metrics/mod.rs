@@ -335,6 +335,12 @@ impl ListenerMetrics {
         self.strikes.add(limit)
     }
 
+    /// A limit of the listener struck, and another line tells of it. `limit`: as in
+    /// [`Self::limit_struck`].
+    pub fn count_limit(&self, limit: &'static str) {
+        self.strikes.count(limit);
+    }
+
     /// A connection was accepted. Each call is followed by one of
     /// [`ListenerMetrics::connection_closed`].
     pub fn connection_opened(&self) {
@@ -394,6 +400,11 @@ impl UpstreamMetrics {
     #[must_use]
     pub fn limit_struck(&self, limit: &'static str) -> Option<u64> {
         self.strikes.add(limit)
+    }
+
+    /// A limit of the upstream struck; as [`ListenerMetrics::count_limit`].
+    pub fn count_limit(&self, limit: &'static str) {
+        self.strikes.count(limit);
     }
 
     /// A request wanted a connection. `result` says how it got it or why not,

@@ -48,7 +48,7 @@ fn time_between_probes_is_the_interval_give_or_take_a_tenth() {
 fn probe_asks_for_the_path_at_the_host_in_both_protocols() {
     let endpoints = [
         ("http://127.0.0.1:8080", "127.0.0.1:8080"),
-        ("http://[::1]", "[::1]:80"),
+        ("http://[::1]", "[::1]"),
         ("unix:/run/orders", "localhost"),
     ];
     for (text, host) in endpoints {
