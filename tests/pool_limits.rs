@@ -156,6 +156,42 @@ async fn connection_that_rests_on_one_worker_gives_way_to_a_request_on_another()
 }
 
 #[tokio::test]
+async fn slow_service_is_shared_by_all_workers_in_turn() {
+    let upstream = Upstream::scripted(|mut raw, _| async move {
+        while raw.read_bytes(1).await.is_some() {
+            raw.read_until("\r\n\r\n").await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            raw.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await;
+        }
+    })
+    .await;
+    // Enough for three, and not for nine.
+    let options = "max_connections = 1, queue_timeout = '2s'";
+    let scene = scene(upstream, options).await;
+    // Dealt out in turn: the second is alone on its worker.
+    let client = Client::new(&scene.pki);
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        sessions.push(client.connect(scene.proxy.public()).await.unwrap());
+    }
+    let mut alone = sessions.remove(1);
+    let mut others = JoinSet::new();
+    for mut session in sessions {
+        others.spawn(async move {
+            loop {
+                assert_eq!(session.send(get("/")).await.unwrap().status, 200);
+            }
+        });
+    }
+    somebody_waits(&scene).await;
+    for _ in 0..3 {
+        assert_eq!(alone.send(get("/alone")).await.unwrap().status, 200);
+    }
+    assert_eq!(struck(&scene, "queue_timeout").await, 0.0);
+}
+
+#[tokio::test]
 async fn connection_that_rests_for_one_identity_gives_way_to_another() {
     let pki = Pki::new();
     let scene = Scene::start(pki, Upstream::start().await, |setup| {

@@ -7,8 +7,11 @@
 //! * Refusing must not go on for ever because the allocator keeps free memory
 //!   for later, which the system counts as resident. What has not come down
 //!   after [`PATIENCE`] looks is taken for that: work is taken again as long as
-//!   the memory grows by no more than a little, and never beyond a quarter more
+//!   the memory grows by no more than a little, and not beyond a quarter more
 //!   than the budget.
+//! * Beyond that it is so only when at most an eighth of the connections is left
+//!   that were open when it began: what those held who have gone is free, and
+//!   nothing else would ever end the refusing.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -21,6 +24,9 @@ use crate::telemetry::{Metrics, events};
 const APART: Duration = Duration::from_secs(1);
 /// After how many looks what has not come down is taken for free memory.
 const PATIENCE: u32 = 10;
+/// Of how many connections one may be left, for memory to be taken for free that
+/// is far beyond the budget.
+const LEFT: u64 = 8;
 
 /// Looks once a second, where there is a budget, for as long as it is polled.
 pub(crate) async fn watch(current: &CurrentConfig, metrics: &Metrics) {
@@ -32,7 +38,9 @@ pub(crate) async fn watch(current: &CurrentConfig, metrics: &Metrics) {
         let max = current.get().server().max_memory;
         let resident = max.and(status.as_ref()).and_then(resident);
         let is_short = match (max, resident) {
-            (Some(max), Some(resident)) => budget.is_short(max, resident),
+            (Some(max), Some(resident)) => {
+                budget.is_short(max, resident, metrics.open_connections())
+            }
             _ => false,
         };
         metrics.memory().record(resident.unwrap_or(0), is_short);
@@ -90,12 +98,15 @@ fn resident_in(status: &str) -> Option<u64> {
 struct Budget {
     /// How many looks in a row there was too little.
     short_for: u32,
+    /// How many connections were open at the first of them.
+    open: u64,
     /// How much may be resident, since so much is free memory that is kept.
     kept: Option<u64>,
 }
 
 impl Budget {
-    fn is_short(&mut self, max: u64, resident: u64) -> bool {
+    /// `open`: how many connections are.
+    fn is_short(&mut self, max: u64, resident: u64, open: u64) -> bool {
         let was_short = self.short_for > 0;
         if resident <= max - max / 16 || (resident <= max && !was_short) {
             *self = Self::default();
@@ -105,13 +116,21 @@ impl Budget {
             return false;
         }
         let most = max.saturating_add(max / 4);
+        let most = if was_short && open <= self.open / LEFT {
+            u64::MAX
+        } else {
+            most
+        };
         if self.short_for >= PATIENCE && resident <= most {
             let kept = resident.saturating_add(max / 32).min(most);
             *self = Self {
-                short_for: 0,
                 kept: Some(kept),
+                ..Self::default()
             };
             return false;
+        }
+        if !was_short {
+            self.open = open;
         }
         self.kept = None;
         self.short_for = self.short_for.saturating_add(1);
@@ -128,7 +147,7 @@ mod tests {
     /// What is said of one look after another.
     fn looks(budget: &mut Budget, resident: &[u64]) -> Vec<bool> {
         let each = resident.iter();
-        each.map(|resident| budget.is_short(MAX, *resident))
+        each.map(|resident| budget.is_short(MAX, *resident, 10))
             .collect()
     }
 
@@ -153,11 +172,25 @@ mod tests {
     }
 
     #[test]
-    fn memory_far_beyond_the_budget_is_never_taken_for_free() {
+    fn memory_far_beyond_the_budget_is_not_taken_for_free() {
         let mut budget = Budget::default();
         assert!(looks(&mut budget, &[401; 1000]).iter().all(|short| *short));
-        assert!(!budget.is_short(MAX, 400));
-        assert!(budget.is_short(MAX, 401));
+        assert!(!budget.is_short(MAX, 400, 10));
+        assert!(budget.is_short(MAX, 401, 10));
+    }
+
+    #[test]
+    fn memory_far_beyond_the_budget_is_free_when_those_have_gone_who_held_it() {
+        let mut budget = Budget::default();
+        for _ in 0..PATIENCE {
+            assert!(budget.is_short(MAX, 640, 1000));
+        }
+        assert!(budget.is_short(MAX, 640, 126), "too many are left");
+        assert!(!budget.is_short(MAX, 640, 125));
+        // It may grow a little now, whoever comes, and then it is short again.
+        assert!(!budget.is_short(MAX, 650, 1000));
+        assert!(budget.is_short(MAX, 651, 1000));
+        assert!(budget.is_short(MAX, 651, 0), "not at once");
     }
 
     #[test]

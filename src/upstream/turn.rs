@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::UploadBody;
 use super::attempt::Manner;
@@ -23,6 +24,9 @@ use crate::telemetry::events;
 /// wait elsewhere. To open a connection anew costs more than to hand it on; but
 /// a worker that has none is to get one.
 const OWN_FIRST: u32 = 8;
+/// And for how long: where the service is slow, it is not the connection that
+/// costs, and eight of its answers may be more than others can wait for.
+const OWN_TIME: Duration = Duration::from_millis(100);
 
 /// What lets a request go up.
 pub(super) enum Turn<B: UploadBody> {
@@ -38,8 +42,10 @@ pub(super) struct Line<B: UploadBody> {
     gate: Option<Arc<Gate>>,
     /// Those that can use a connection that another request has used.
     waiting: RefCell<VecDeque<(Owner, oneshot::Sender<H1<B>>)>>,
-    /// How many connections in a row were handed to them.
+    /// How many connections in a row were handed to them …
     handed: Cell<u32>,
+    /// … since one was last let go for others.
+    since: Cell<Instant>,
 }
 
 impl<B: UploadBody> Line<B> {
@@ -49,6 +55,7 @@ impl<B: UploadBody> Line<B> {
             gate,
             waiting: RefCell::default(),
             handed: Cell::new(0),
+            since: Cell::new(Instant::now()),
         }
     }
 
@@ -98,8 +105,9 @@ impl<B: UploadBody> Line<B> {
         let mut waiting = self.waiting.borrow_mut();
         waiting.retain(|(_, hand)| !hand.is_closed());
         let others = self.wanted() > waiting.len();
-        if others && self.handed.get() >= OWN_FIRST {
+        if others && self.has_had_its_part() {
             self.handed.set(0);
+            self.since.set(Instant::now());
             return;
         }
         while let Some(first) = waiting
@@ -115,6 +123,11 @@ impl<B: UploadBody> Line<B> {
             }
         }
         // Whoever waits needs another connection: it is closed here.
+    }
+
+    /// Whether its own requests have come first for long enough.
+    fn has_had_its_part(&self) -> bool {
+        self.handed.get() >= OWN_FIRST || self.since.get().elapsed() >= OWN_TIME
     }
 
     /// Waits for `time`. Whenever somebody comes to wait meanwhile, `let_go` is

@@ -59,7 +59,7 @@ const SERVER: Table = Table {
             path: "server.max_memory",
             value: "a size from `\"64MiB\"` to `\"1024GiB\"`",
             default: Unset,
-            summary: "With how much resident memory of the process new work is refused: connections are not accepted, and new requests get 503 with `Retry-After`, until there is a sixteenth less. What is under way goes on, and the admin address answers. It is looked at once a second. What has not come down after 10 s is taken for free memory that the process keeps: work is taken again as long as it grows by no more than a thirty-second part, and never beyond a quarter more than this.",
+            summary: "With how much resident memory of the process new work is refused: connections are not accepted, and new requests get 503 with `Retry-After`, until there is a sixteenth less. What is under way goes on, and the admin address answers. It is looked at once a second. What has not come down after 10 s is taken for free memory that the process keeps: work is taken again as long as it grows by no more than a thirty-second part; beyond a quarter more than this, only when at most an eighth of the connections is left.",
             protects: "A process that the system kills for its memory drops all of its connections at once. Choose three quarters of what the container or the service may have (`MemoryMax=`, `resources.limits.memory`): what comes within a second is not foreseen.",
             without: "there is no such bound, and the limits of connections, heads and streams are what bounds memory",
             see: &["listeners.NAME.limits.max_connections"],

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::Metrics;
+
 /// The memory of the process, as it was last looked at.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -25,5 +27,13 @@ impl Memory {
     /// How many bytes were resident; 0: nobody has looked.
     pub(super) fn resident(&self) -> u64 {
         self.resident.load(Ordering::Relaxed)
+    }
+}
+
+impl Metrics {
+    /// How many connections are open, on all listeners that there are or were.
+    pub fn open_connections(&self) -> u64 {
+        let each = self.all.listeners.each();
+        each.values().map(|counters| counters.open()).sum()
     }
 }
