@@ -399,6 +399,33 @@ async fn tunnel_that_the_upstream_half_closes_still_carries_what_the_client_send
 }
 
 #[tokio::test]
+async fn upgrade_to_another_protocol_than_was_asked_for_is_refused() {
+    for named in ["Upgrade: h2c\r\n", "Upgrade: websocket, h2c\r\n", ""] {
+        let upstream = Upstream::scripted(move |mut raw, _| async move {
+            raw.read_until("\r\n\r\n").await;
+            raw.write(format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n{named}\r\n"
+            ))
+            .await;
+            assert_eq!(raw.read_to_end().await, "", "{named}");
+        })
+        .await;
+        let scene = Scene::with(upstream).await;
+        let mut raw = scene.raw().await;
+        raw.write(
+            "GET /chat HTTP/1.1\r\nHost: proxy.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )
+        .await;
+        assert_eq!(raw.read_response().await.status, 502, "{named}");
+        let line = scene.proxy.access_line("/chat").await;
+        assert_eq!(
+            line["fault"], "upstream/response_head/upstream_malformed",
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn upgrade_that_the_upstream_ignores_is_an_ordinary_answer() {
     let scene = Scene::with(Upstream::start().await).await;
     let mut raw = scene.raw().await;

@@ -683,3 +683,41 @@ async fn tunnel_whose_client_has_gone_ends_though_the_service_is_silent() {
         .await;
     drop(quiet);
 }
+
+#[tokio::test]
+async fn service_that_sends_nothing_but_interim_responses_is_answered_for_and_holds_up_nobody() {
+    let upstream = Upstream::scripted(|mut raw, _| async move {
+        if raw.read_until("\r\n\r\n").await.contains("/flood") {
+            let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1000);
+            for _ in 0..200 {
+                raw.write(&hints).await;
+            }
+        } else {
+            let hint = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100);
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+            raw.write(format!("{hint}{answer}")).await;
+        }
+    })
+    .await;
+    let pki = Pki::new();
+    let setup = Setup::new(&pki, &upstream).with("server.workers = 1");
+    let setup = setup.with("upstreams.orders.response_timeout = '60s'");
+    let (proxy, client) = (
+        setup.start().await,
+        Client::new(&pki).presenting(&pki.client()),
+    );
+    let flood = client.get(proxy.public(), "/flood");
+    let other = async {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        client.get(proxy.public(), "/other").await
+    };
+    let both = async { tokio::join!(flood, other) };
+    let (flood, other) = both.await;
+    assert_eq!(flood.unwrap().status, 502);
+    assert_eq!(other.unwrap().status, 200);
+    let line = proxy.access_line("/flood").await;
+    assert!(
+        line["cause"].as_str().unwrap().contains("interim"),
+        "{line}"
+    );
+}

@@ -198,6 +198,14 @@ async fn transfer_coding_other_than_a_single_chunked_is_refused() {
         ("of a GET", "GET / HTTP/1.1\r\nHost: proxy.test\r\nTransfer-Encoding: identity\r\n\r\n"),
     ])
     .await;
+    // It stands so far behind that nobody looks for it there.
+    for coding in ["chunked", "gzip, chunked", "chunked, identity"] {
+        let bytes = format!(
+            "POST / HTTP/1.1\r\nHost: proxy.test\r\nTransfer-Encoding: chunked{},{coding}\r\n\r\n0\r\n\r\n",
+            " ".repeat(1000)
+        );
+        refuses(&[("far behind another", bytes.leak())]).await;
+    }
     let chunks = "5;a=b\r\nhello\r\n00\r\n\r\n";
     let cases = [
         format!(

@@ -112,6 +112,15 @@ const ROWS: &[Row] = &[
     ("/a/..%2fb", ["", "", ""]),
     ("/a/..%5cb", ["", "", ""]),
     ("/a/%252e%252e/b", ["", "", ""]),
+    // Where these are decoded too early, the path ends behind the dots.
+    ("/a/..%23", ["", "", ""]),
+    ("/a/%2e.%3Fx/b", ["", "", ""]),
+    ("/a/..%00", ["", "", ""]),
+    // Some file systems do not know of white space at the end of a name.
+    ("/a/..%20/b", ["", "", ""]),
+    ("/a/..%2520/b", ["", "", ""]),
+    ("/a/..%20b", ["/a/..%20b", "/a/..%20b", "/a/..%20b"]),
+    ("/a%23b", ["/a%23b", "/a%23b", "/a%23b"]),
     ("/a%2fb", ["", "", "/a%2fb"]),
     ("/a%5Cb", ["", "", "/a%5Cb"]),
     ("/a\\b", ["", "", "/a\\b"]),

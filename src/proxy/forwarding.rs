@@ -24,20 +24,34 @@ pub(super) fn is_forwarding_field(name: &str) -> bool {
         || CLIENT_ADDRESS_FIELDS
             .iter()
             .any(|field| folds_to(name, field))
-        || folds_to(name, "x-original-host")
-        || folds_to(name, "x-original-url")
-        || folds_to(name, "x-rewrite-url")
+        || ORIGINAL_TARGET_FIELDS
+            .iter()
+            .any(|field| folds_to(name, field))
 }
 
 /// Other fields in which proxies and content networks tell a service the
 /// address of its client.
-const CLIENT_ADDRESS_FIELDS: [&str; 6] = [
+const CLIENT_ADDRESS_FIELDS: [&str; 11] = [
     "x-real-ip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-originating-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+    "client-ip",
     "true-client-ip",
     "cf-connecting-ip",
     "fastly-client-ip",
+    "x-forwarded",
+];
+
+/// Fields in which they tell it what was asked for.
+const ORIGINAL_TARGET_FIELDS: [&str; 5] = [
+    "x-host",
+    "x-http-host-override",
+    "x-original-host",
+    "x-original-url",
+    "x-rewrite-url",
 ];
 
 /// What fields begin with in which proxies say where a request came from.

@@ -215,14 +215,22 @@ impl Head {
         };
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
-        if name.eq_ignore_ascii_case(b"content-length") {
+        let [is_length, is_coding] = ["content-length", "transfer-encoding"]
+            .map(|it| name.eq_ignore_ascii_case(it.as_bytes()));
+        if line.len() >= MAX_LINE && (is_length || is_coding) {
+            // What stands behind that much white space is not known here.
+            return Err(
+                "a length or a transfer coding that is too long to be one (RFC 9112 section 6)",
+            );
+        }
+        if is_length {
             if self.length.is_some() {
                 return Err("more than one Content-Length (RFC 9112 section 6.3)");
             }
             self.length = Some(
                 decimal(value).ok_or("Content-Length is not a number (RFC 9112 section 6.3)")?,
             );
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+        } else if is_coding {
             if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
                 return Err("a transfer coding other than one `chunked` (RFC 9112 section 6.1)");
             }
@@ -369,6 +377,10 @@ mod tests {
             ),
             &format!(
                 "POST / HTTP/1.1\r\nContent-Length:{}5\r\n\r\n",
+                " ".repeat(MAX_LINE)
+            ),
+            &format!(
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked{}, gzip, chunked\r\n\r\n",
                 " ".repeat(MAX_LINE)
             ),
             "GET / HTTP/1.1\nHost: a\n\n",

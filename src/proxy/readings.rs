@@ -9,11 +9,14 @@ use crate::identity::folds_to;
 
 /// Whether a segment means "here" or "one up", in any spelling (RFC 3986 §6.2.2.2).
 pub(super) fn is_dots(segment: &[u8]) -> bool {
-    // A parameter (`..;x`) does not change what several servers make of it.
+    // A parameter (`..;x`) does not change what several servers make of it, and
+    // where these are decoded too early, the path ends before a `?`, `#` or NUL.
+    // Others drop white space at the end of a name.
     let mut rest = segment
-        .split(|byte| *byte == b';')
+        .split(|byte| matches!(byte, b';' | b'?' | b'#' | b'\0'))
         .next()
-        .unwrap_or(segment);
+        .unwrap_or(segment)
+        .trim_ascii_end();
     let mut dots = 0;
     loop {
         rest = match rest {

@@ -15,7 +15,7 @@ use super::handle::Proxy;
 use super::pace::BodyLimits;
 use super::request_body::RequestBody;
 use super::rewrite::Asked;
-use super::websocket::WebSocket;
+use super::websocket::{self, WebSocket};
 use super::{grpc, headers, tunnel};
 use crate::upstream::{Answer, UpstreamBody};
 
@@ -94,7 +94,12 @@ fn switch(
         let what = "a change of protocol (101) that the request did not ask for";
         return refusal(unreadable(what), exchange);
     };
-    let protocol = response.headers().get(http::header::UPGRADE).cloned();
+    let Some(protocol) = websocket::agreed(response.headers()) else {
+        return refusal(
+            unreadable("a change to another protocol than was asked for"),
+            exchange,
+        );
+    };
     let mut answer = Response::new(ResponseBody::own(Bytes::new(), None));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = response.headers().clone();
@@ -105,7 +110,7 @@ fn switch(
         }
         *answer.status_mut() = StatusCode::OK;
         exchange.status(StatusCode::OK);
-    } else if let Some(protocol) = protocol {
+    } else {
         tunnel::request(answer.headers_mut(), protocol);
     }
     downstream.set_tunnel(Box::pin(tunnel::carry(changed, response, limits, exchange)));

@@ -62,6 +62,14 @@ pub(super) fn translate(head: &mut request::Parts) -> Result<Option<WebSocket>, 
     Ok(Some(WebSocket { accept }))
 }
 
+/// The protocol that a service changes to; `None`: it is no WebSocket, or nobody
+/// knows (RFC 9110 §15.2.2).
+pub(super) fn agreed(answer: &HeaderMap) -> Option<HeaderValue> {
+    let is_it = |it: &HeaderValue| it.as_bytes().eq_ignore_ascii_case(b"websocket");
+    let all = answer.get_all(UPGRADE).iter().all(is_it);
+    answer.get(UPGRADE).filter(|_| all).cloned()
+}
+
 impl WebSocket {
     /// Whether it can go to this upstream.
     ///

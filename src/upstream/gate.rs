@@ -21,12 +21,13 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use super::prelude::Prelude;
 use crate::tls::Stream;
 
 /// The places at one endpoint.
@@ -103,6 +104,7 @@ impl Drop for Waiting<'_> {
 pub(super) struct Placed {
     // Closed first.
     stream: Stream,
+    prelude: Prelude,
     _place: Option<Place>,
 }
 
@@ -110,8 +112,14 @@ impl Placed {
     pub(super) fn new(stream: Stream, place: Option<Place>) -> Self {
         Self {
             stream,
+            prelude: Prelude::default(),
             _place: place,
         }
+    }
+
+    /// What may come on it before the head of a response.
+    pub(super) fn prelude(&self) -> Prelude {
+        self.prelude.clone()
     }
 
     /// Where it leads; `None`: to a unix socket.
@@ -126,7 +134,10 @@ impl AsyncRead for Placed {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let came = buf.filled().len().saturating_sub(before);
+        Poll::Ready(self.prelude.came(came))
     }
 }
 

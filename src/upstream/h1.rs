@@ -20,6 +20,7 @@ use super::body::{Tracked, Upload};
 use super::fault::{SendFault, SendFaultKind};
 use super::gate::Placed;
 use super::owner::Owner;
+use super::prelude::Prelude;
 
 /// The largest response head, in bytes; and the most it is read in one go.
 const MAX_HEAD: usize = 256 * 1024;
@@ -33,6 +34,7 @@ pub(super) struct H1<B: UploadBody> {
     /// that were handed to it and never looked at.
     connection: Option<Box<Connection<TokioIo<Placed>, Tracked<B>>>>,
     owner: Owner,
+    prelude: Prelude,
     /// Where it leads. Apart, since a connection is moved about.
     address: Option<Box<SocketAddr>>,
     /// Whether a request has been answered on it before.
@@ -64,12 +66,14 @@ impl<B: UploadBody> H1<B> {
     /// Begins HTTP/1.1 on a connection.
     pub(super) async fn begin(stream: Placed, owner: Owner) -> Result<Self, hyper::Error> {
         let address = stream.peer_address().map(Box::new);
+        let prelude = stream.prelude();
         let (sender, connection) = builder().handshake(TokioIo::new(stream)).await?;
         Ok(Self {
             address,
             sender,
             connection: Some(Box::new(connection)),
             owner,
+            prelude,
             reused: false,
             last: false,
             idle_since: Instant::now(),
@@ -132,6 +136,7 @@ impl<B: UploadBody> H1<B> {
         limit: Duration,
     ) -> Result<Response<Incoming>, Unanswered<B>> {
         let version = request.version();
+        self.prelude.begin();
         let mut answer = pin!(self.sender.try_send_request(*request));
         let connection = &mut self.connection;
         let exchange = std::future::poll_fn(|cx| {
@@ -140,6 +145,7 @@ impl<B: UploadBody> H1<B> {
         });
         match within(exchange, upload, limit).await {
             Some(Ok(response)) => {
+                self.prelude.end();
                 self.last = !is_kept(version, &response);
                 Ok(response)
             }
@@ -214,6 +220,8 @@ pub(super) async fn exchange_once<B: UploadBody>(
     limit: Duration,
 ) -> Result<Response<Incoming>, SendFault> {
     let lost = |e: hyper::Error| SendFault::new(SendFaultKind::Lost, &e);
+    let prelude = stream.prelude();
+    prelude.begin();
     let (mut sender, connection) = builder()
         .handshake(TokioIo::new(stream))
         .await
@@ -224,7 +232,10 @@ pub(super) async fn exchange_once<B: UploadBody>(
         }
     });
     match tokio::time::timeout(limit, sender.send_request(*request)).await {
-        Ok(answer) => answer.map_err(lost),
+        Ok(answer) => {
+            prelude.end();
+            answer.map_err(lost)
+        }
         Err(_) => Err(SendFault::timeout(limit)),
     }
 }

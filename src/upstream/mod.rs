@@ -48,6 +48,7 @@ mod lookout;
 mod owner;
 mod per_caller;
 mod plan;
+mod prelude;
 mod read_ahead;
 mod renewal;
 mod request;

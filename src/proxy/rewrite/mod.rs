@@ -210,7 +210,8 @@ fn change_each(head: &mut HeaderMap, name: &HeaderName, change: impl Fn(&str) ->
         return;
     };
     for value in values.iter_mut() {
-        let changed = value.to_str().ok().and_then(&change);
+        // Old services write the characters of a path as they are.
+        let changed = str::from_utf8(value.as_bytes()).ok().and_then(&change);
         if let Some(Ok(changed)) = changed.map(HeaderValue::try_from) {
             *value = changed;
         }

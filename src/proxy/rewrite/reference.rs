@@ -17,6 +17,11 @@ impl Back<'_> {
     /// The reference as the caller can follow it; `None`: it stays as it is,
     /// since it is relative, or leads elsewhere.
     pub(super) fn reference(&self, reference: &str) -> Option<String> {
+        // Browsers read on as if it were not there: what is left without its
+        // prefix could be two slashes, and so a host.
+        if reference.contains('\t') {
+            return None;
+        }
         if let Some(rest) = reference.strip_prefix("//") {
             return self.at_host(rest).map(|rest| format!("//{rest}"));
         }
@@ -128,6 +133,8 @@ mod tests {
             "/other",
             "/apple",
             "/APP/x",
+            "/app/\t/evil.example",
+            "http://orders.internal:8080/app/\tx",
             "*",
             "http://orders.internal/app",
             "http://orders.internal:8081/app",
