@@ -1,5 +1,5 @@
-//! WebSockets over HTTP/2 (RFC 8441): to the service they are those of HTTP/1.1,
-//! and to everybody else requests like all others.
+//! WebSockets that come over HTTP/2 (RFC 8441): to an HTTP/1.1 service they are
+//! those of HTTP/1.1, and to everybody else requests like all others.
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use data_encoding::BASE64;
@@ -14,7 +14,7 @@ use crate::support::trust::in_force;
 use crate::support::upstream::{Received, Reply, Upstream};
 
 /// `:status: 200` of the static table (RFC 7541 appendix A).
-const OK: u8 = 0x88;
+pub(crate) const OK: u8 = 0x88;
 
 /// The answer of a service that speaks WebSocket.
 fn accepts(received: &Received) -> Reply {
@@ -37,13 +37,13 @@ async fn service() -> Upstream {
     .await
 }
 
-async fn caller(client: &Client, proxy: &Proxy) -> Frames {
+pub(crate) async fn caller(client: &Client, proxy: &Proxy) -> Frames {
     let raw = client.clone().h2().raw(proxy.public()).await;
     Frames::begin(raw, 65_535).await
 }
 
 /// Asks for a WebSocket at a path.
-async fn connect(frames: &mut Frames, stream: u32, path: &str, protocol: &str) {
+pub(crate) async fn connect(frames: &mut Frames, stream: u32, path: &str, protocol: &str) {
     let head = literal(&[
         (":method", "CONNECT"),
         (":protocol", protocol),
@@ -57,7 +57,7 @@ async fn connect(frames: &mut Frames, stream: u32, path: &str, protocol: &str) {
 }
 
 /// The next frame of a stream of this kind.
-async fn next(frames: &mut Frames, stream: u32, kind: u8) -> Frame {
+pub(crate) async fn next(frames: &mut Frames, stream: u32, kind: u8) -> Frame {
     loop {
         let frame = frames.next().await.expect("the connection goes on");
         if (frame.stream, frame.kind) == (stream, kind) {
@@ -66,7 +66,7 @@ async fn next(frames: &mut Frames, stream: u32, kind: u8) -> Frame {
     }
 }
 
-async fn echoes(frames: &mut Frames, stream: u32) {
+pub(crate) async fn echoes(frames: &mut Frames, stream: u32) {
     frames.send(DATA, 0, stream, b"echo").await;
     assert_eq!(next(frames, stream, DATA).await.payload, b"echo");
 }
@@ -156,18 +156,18 @@ async fn websocket_that_policy_or_the_service_refuses_is_none() {
 }
 
 #[tokio::test]
-async fn websocket_to_an_upstream_of_another_protocol_is_refused() {
-    for protocol in ["h2", "http/1.0"] {
-        let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
-        let protocol = format!("upstreams.orders.protocol = '{protocol}'");
-        let proxy = Setup::new(&pki, &upstream).with(&protocol).start().await;
-        let client = Client::new(&pki).presenting(&pki.client());
-        let mut frames = caller(&client, &proxy).await;
-        connect(&mut frames, 1, "/chat", "websocket").await;
-        next(&mut frames, 1, HEADERS).await;
-        let line = proxy.access_line("/chat").await;
-        assert_eq!(line["status"], 501, "{protocol}");
-    }
+async fn websocket_to_an_upstream_of_http10_is_refused() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let proxy = Setup::new(&pki, &upstream)
+        .with("upstreams.orders.protocol = 'http/1.0'")
+        .start()
+        .await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    let mut frames = caller(&client, &proxy).await;
+    connect(&mut frames, 1, "/chat", "websocket").await;
+    next(&mut frames, 1, HEADERS).await;
+    let line = proxy.access_line("/chat").await;
+    assert_eq!(line["status"], 501, "{line}");
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ mod support;
 mod trust_seen;
 mod under_load;
 mod upstreams;
+mod websockets_to_h2;
 mod wire;
 mod wire_any;
 mod wire_paths;

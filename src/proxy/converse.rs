@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use http::{HeaderValue, Request, StatusCode, request};
+use http::{HeaderValue, Method, Request, StatusCode, request};
 use hyper::body::{Body, Incoming};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -20,6 +20,8 @@ use super::headers;
 use super::outbound;
 use super::party::Party;
 use super::request_body::{Gap, Kept, RequestBody};
+use super::respond::unreadable;
+use super::websocket::{self, Extended};
 use super::{affinity, tunnel};
 use crate::config::Protocol;
 use crate::upstream::{Answer, Plan, SendFault, Upstream, UpstreamRequest};
@@ -39,10 +41,21 @@ struct Sending<'a> {
     caller: &'a Caller,
     party: &'a Party,
     way: Way,
-    /// Whether it asks for another protocol.
-    upgrade: bool,
+    /// What it asks for beside its answer.
+    change: Change,
     /// When it was ready to go up.
     now: Instant,
+}
+
+/// Whether a request that goes up asks for another protocol.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// It does not.
+    Nothing,
+    /// With `Upgrade`.
+    Upgrade,
+    /// With an extended CONNECT.
+    Connect(Extended),
 }
 
 /// What it takes to send a request again.
@@ -81,7 +94,7 @@ impl Proxy {
         };
         let mut authentication =
             Authentication::of(party.peer(), upstream, (&head, &way.authority), now);
-        let upgrade = fit(
+        let change = fit(
             &mut head,
             plan,
             body.is_end_stream(),
@@ -91,7 +104,7 @@ impl Proxy {
             caller,
             party: &party,
             way,
-            upgrade,
+            change,
             now,
         };
         let mut again = None;
@@ -160,15 +173,23 @@ impl Proxy {
         let owner = owner((sending.caller, sending.party), upstream.plan().pool_per());
         let affinity = affinity::of((sending.caller, sending.party), upstream.plan());
         let announcement = announcement(upstream.plan(), sending.caller, sending.party);
-        let request = UpstreamRequest::new(way.permit.clone(), request, sending.upgrade)
+        let changes = !matches!(sending.change, Change::Nothing);
+        let request = UpstreamRequest::new(way.permit.clone(), request, changes)
             .owned_by(owner)
             .announced_by(announcement)
             .answered_within(self.limits_of(exchange).and_then(|it| it.response_timeout))
             .near(affinity);
-        upstream
+        let mut answer = upstream
             .send(request, sending.now)
             .await
-            .map_err(|fault| self.unanswered(sending, &fault, exchange))
+            .map_err(|fault| self.unanswered(sending, &fault, exchange))?;
+        if let Change::Connect(extended) = &sending.change
+            && let Err(rule) = extended.settle(&mut answer.response)
+        {
+            exchange.answered(answer.endpoint);
+            return Err(unreadable(rule));
+        }
+        Ok(answer)
     }
 
     /// A fault of the upstream, or of the body that was on its way to it.
@@ -199,22 +220,30 @@ impl Proxy {
 ///
 /// # Errors
 ///
-/// Its body has no length, and HTTP/1.0 has no other way to say where it ends.
+/// * Its body has no length, and HTTP/1.0 has no other way to say where it ends.
+/// * It asks for a WebSocket of an HTTP/2 service and has no key.
 pub(super) fn fit(
     head: &mut request::Parts,
     plan: &Plan,
     has_no_body: bool,
     upgrade: Option<HeaderValue>,
-) -> Result<bool, Fault> {
+) -> Result<Change, Fault> {
     // What came with the request for this side of the connection stays here.
     head.extensions.clear();
     if plan.protocol() != Protocol::Http1 {
-        return Ok(false);
+        // A WebSocket begins with a GET that has no body (RFC 6455 §4.1). There
+        // is no other protocol that a request could ask for.
+        let asks = upgrade.is_some() && has_no_body && head.method == Method::GET;
+        return if asks {
+            websocket::extend(head).map(Change::Connect)
+        } else {
+            Ok(Change::Nothing)
+        };
     }
     let is_measured = has_no_body || head.headers.contains_key(CONTENT_LENGTH);
     if plan.is_http10() {
         return if is_measured {
-            Ok(false)
+            Ok(Change::Nothing)
         } else {
             Err(unmeasured())
         };
@@ -225,11 +254,13 @@ pub(super) fn fit(
         let chunked = HeaderValue::from_static("chunked");
         head.headers.insert(TRANSFER_ENCODING, chunked);
     }
-    let asks = upgrade.is_some();
-    if let Some(protocol) = upgrade {
-        tunnel::request(&mut head.headers, protocol);
-    }
-    Ok(asks)
+    Ok(match upgrade {
+        Some(protocol) => {
+            tunnel::request(&mut head.headers, protocol);
+            Change::Upgrade
+        }
+        None => Change::Nothing,
+    })
 }
 
 fn unmeasured() -> Fault {

@@ -197,6 +197,7 @@ impl Fault {
             SendFaultKind::Malformed => {
                 (Side::Upstream, Phase::ResponseHead, Kind::UpstreamMalformed)
             }
+            SendFaultKind::NoWebSockets => (Side::Proxy, Phase::Outbound, Kind::MethodNotServed),
             SendFaultKind::NotAsked => (Side::Upstream, Phase::Connect, Kind::UpstreamNotAsked),
             SendFaultKind::Overloaded => (Side::Proxy, Phase::Connect, Kind::Overloaded),
             SendFaultKind::Resolve => (Side::Upstream, Phase::Connect, Kind::UpstreamUnresolved),

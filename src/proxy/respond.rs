@@ -118,7 +118,7 @@ fn switch(
 }
 
 /// A response that cannot be passed on.
-fn unreadable(what: &str) -> Fault {
+pub(super) fn unreadable(what: &str) -> Fault {
     Fault::new(
         Side::Upstream,
         Phase::ResponseHead,

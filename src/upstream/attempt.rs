@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Body;
-use hyper::client::conn::http2::SendRequest;
 use tokio::time::Instant;
 
+use super::UploadBody;
 use super::announcement::{Announcement, header};
 use super::body::{Arriving, Tracked, Upload, UpstreamBody};
 use super::connect::connect;
@@ -17,12 +17,12 @@ use super::endpoint::{Endpoint, InFlight};
 use super::fault::{SendFault, SendFaultKind, is_close};
 use super::gate::{Place, Placed};
 use super::h1::{self, H1, Unanswered};
+use super::h2::{self, H2};
 use super::owner::Owner;
 use super::read_ahead::Room;
 use super::request::copy_of;
 use super::send::Upstream;
 use super::turn::{Full, Turn};
-use super::{UploadBody, h2};
 use crate::config::Protocol;
 use crate::telemetry::events;
 use crate::tls::Stream;
@@ -239,6 +239,9 @@ impl<B: UploadBody> Upstream<B> {
         };
         let spoiled = Rc::downgrade(&connection);
         in_flight.uses(connection);
+        if manner.upgrade && Box::pin(sender.refuses_extended_connect()).await {
+            return Attempt::Failed(SendFault::no_web_sockets(self.plan().name()));
+        }
         // A new connection as well may be one that the service gives up at once.
         let copy = manner.copyable.then(|| copy_of(&request)).flatten();
         let limit = manner.limit;
@@ -283,7 +286,7 @@ impl<B: UploadBody> Upstream<B> {
         &self,
         endpoint: &Rc<Endpoint<B>>,
         manner: &Manner,
-    ) -> Result<(SendRequest<Tracked<B>>, Rc<()>), SendFault> {
+    ) -> Result<(H2<B>, Rc<()>), SendFault> {
         let turn = endpoint.turn_to_connect(&manner.owner);
         let _turn = turn.lock().await;
         // Not the one that this request has just found closed.

@@ -8,16 +8,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::client::conn::http2::SendRequest;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::UploadBody;
-use super::body::{Tracked, Upload};
+use super::body::Upload;
 use super::condition::Condition;
 use super::gate::{Gate, Place};
 use super::h1::H1;
-use super::h2::spawn;
+use super::h2::{H2, spawn};
 use super::owner::Owner;
 use super::turn::Line;
 
@@ -55,9 +54,9 @@ pub(super) struct Endpoint<B: UploadBody> {
 
 /// An HTTP/2 connection, whose it is, and when it was last asked for.
 #[derive(Debug)]
-struct Multiplexed<B> {
+struct Multiplexed<B: UploadBody> {
     owner: Owner,
-    sender: SendRequest<Tracked<B>>,
+    sender: H2<B>,
     /// Where it leads.
     address: Option<SocketAddr>,
     /// Held by every request on it.
@@ -256,11 +255,7 @@ impl<B: UploadBody> Endpoint<B> {
 
     /// The HTTP/2 connection of this owner, if there is a living one that is
     /// not too old; and what its request is to hold.
-    pub(super) fn multiplexed(
-        &self,
-        owner: &Owner,
-        now: Instant,
-    ) -> Option<(SendRequest<Tracked<B>>, Rc<()>)> {
+    pub(super) fn multiplexed(&self, owner: &Owner, now: Instant) -> Option<(H2<B>, Rc<()>)> {
         self.leave_what_has_moved();
         let mut all = self.multiplexed.borrow_mut();
         let kept = all
@@ -283,7 +278,7 @@ impl<B: UploadBody> Endpoint<B> {
     pub(super) fn set_multiplexed(
         self: &Rc<Self>,
         owner: Owner,
-        sender: SendRequest<Tracked<B>>,
+        sender: H2<B>,
         address: Option<SocketAddr>,
     ) -> Rc<()> {
         let in_use = Rc::new(());

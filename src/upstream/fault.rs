@@ -21,6 +21,8 @@ pub enum SendFaultKind {
     Lost,
     /// What it sent is not HTTP.
     Malformed,
+    /// It does not take WebSockets over HTTP/2.
+    NoWebSockets,
     /// It did not ask for the certificate that must be presented.
     NotAsked,
     /// It is given no more at one time, and it was not the request's turn.
@@ -42,6 +44,7 @@ impl SendFaultKind {
             Self::Handshake => "handshake",
             Self::Lost => "lost",
             Self::Malformed => "malformed",
+            Self::NoWebSockets => "no_web_sockets",
             Self::NotAsked => "not_asked",
             Self::Overloaded => "overloaded",
             Self::Resolve => "unresolved",
@@ -79,6 +82,18 @@ impl SendFault {
             cause: format!("no response head within {limit:?} of the request's last piece"),
             endpoint: None,
             remedy: None,
+        }
+    }
+
+    /// A service of this upstream that does not take WebSockets over HTTP/2.
+    pub(super) fn no_web_sockets(upstream: &str) -> Self {
+        let cause = "the service takes no WebSockets over HTTP/2: it has not said SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441)";
+        let remedy = format!(
+            "have the service of upstreams.{upstream} enable extended CONNECT (RFC 8441), or give the route an upstream with protocol = \"http/1.1\""
+        );
+        Self {
+            remedy: Some(remedy),
+            ..Self::plain(SendFaultKind::NoWebSockets, cause)
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{Method, Request};
+use hyper::ext::Protocol;
 
 use super::UploadBody;
 use super::announcement::Announcement;
@@ -25,7 +26,7 @@ pub struct UpstreamRequest<B> {
 
 impl<B: UploadBody> UpstreamRequest<B> {
     /// Binds a request to its permit. `upgrade`: it asks for a change of
-    /// protocol, so its connection cannot be used again.
+    /// protocol, so its connection cannot be used again; over HTTP/2, its stream.
     pub fn new(permit: Permit, request: Request<B>, upgrade: bool) -> Self {
         let (parts, body) = request.into_parts();
         let body = Tracked::new(body);
@@ -131,5 +132,8 @@ pub(super) fn copy_of<B: UploadBody>(
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
+    if let Some(protocol) = request.extensions().get::<Protocol>() {
+        copy.extensions_mut().insert(protocol.clone());
+    }
     Some(Box::new(copy))
 }

@@ -20,6 +20,7 @@ use super::renewal::Renewal;
 use super::request::UpstreamRequest;
 use super::retry::Budget;
 use super::sessions::Sessions;
+use crate::config::Protocol;
 use crate::identity::PeerIdentity;
 use crate::telemetry::metrics::UpstreamMetrics;
 
@@ -170,22 +171,7 @@ impl<B: UploadBody> Upstream<B> {
         request: UpstreamRequest<B>,
         now: Instant,
     ) -> Result<Answer<B>, SendFault> {
-        let upgrade = request.is_upgrade();
-        let copyable = !upgrade && request.is_copyable();
-        let limit = request.response_timeout();
-        let mut manner = Manner {
-            copyable,
-            idempotent: request.is_idempotent(),
-            upgrade,
-            now,
-            owner: request.owner(),
-            announcement: request.announcement(),
-            affinity: request.affinity(),
-            pooled: !upgrade,
-            spoiled: None,
-            waits: self.endpoints.len() == 1,
-            limit: limit.unwrap_or_else(|| self.plan.response_timeout()),
-        };
+        let mut manner = self.manner(&request, now);
         let mut request = request.into_request();
         let mut course = Course::default();
         let mut retrial = self.retrial(&manner);
@@ -228,6 +214,28 @@ impl<B: UploadBody> Upstream<B> {
         Err(course.last.unwrap_or_else(|| {
             SendFault::plain(SendFaultKind::ConnectRefused, "no endpoint is left to try")
         }))
+    }
+
+    /// How a request that came at `now` is sent.
+    fn manner(&self, request: &UpstreamRequest<B>, now: Instant) -> Manner {
+        let upgrade = request.is_upgrade();
+        // Over HTTP/2 it takes a stream, and no connection of its own.
+        let alone = upgrade && self.plan.protocol() == Protocol::Http1;
+        let copyable = !alone && request.is_copyable();
+        let limit = request.response_timeout();
+        Manner {
+            copyable,
+            idempotent: request.is_idempotent(),
+            upgrade,
+            now,
+            owner: request.owner(),
+            announcement: request.announcement(),
+            affinity: request.affinity(),
+            pooled: !alone,
+            spoiled: None,
+            waits: self.endpoints.len() == 1,
+            limit: limit.unwrap_or_else(|| self.plan.response_timeout()),
+        }
     }
 
     /// The endpoint of the next attempt; `None`: there is none left.

@@ -177,10 +177,15 @@ impl Frames {
         reason
     }
 
-    /// Takes the other side: what a client has begun is answered by hand.
-    pub(crate) async fn accept(mut raw: Raw) -> Self {
+    /// Takes the other side, and does not say its settings.
+    pub(crate) async fn accept_silently(mut raw: Raw) -> Self {
         raw.read_until("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-        let mut frames = Self { raw };
+        Self { raw }
+    }
+
+    /// Takes the other side: what a client has begun is answered by hand.
+    pub(crate) async fn accept(raw: Raw) -> Self {
+        let mut frames = Self::accept_silently(raw).await;
         frames.send(SETTINGS, 0, 0, &[]).await;
         frames
     }

@@ -15,6 +15,7 @@ use http::{
 };
 use http_body_util::{BodyExt, Either};
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -50,6 +51,8 @@ pub(crate) struct Upstream {
 pub(crate) struct Received {
     /// The method.
     pub(crate) method: Method,
+    /// What an extended CONNECT asks for.
+    pub(crate) protocol: Option<String>,
     /// Path and query.
     pub(crate) path: String,
     /// The version on the wire.
@@ -203,7 +206,7 @@ enum ReplyKind {
     BeforeBody,
     /// The request's content and trailers, piece by piece as they come.
     Echo,
-    /// 101, then every byte back.
+    /// 101 (over HTTP/2, 200), then every byte back.
     Upgrade,
 }
 
@@ -230,7 +233,7 @@ impl Reply {
         }
     }
 
-    /// 101, then every byte back.
+    /// 101 (over HTTP/2, 200), then every byte back.
     pub(crate) fn upgrade() -> Self {
         Self {
             kind: ReplyKind::Upgrade,
@@ -302,6 +305,7 @@ pub(crate) struct Builder {
     clients: Option<Authority>,
     client_schemes: Option<Vec<SignatureScheme>>,
     h2: bool,
+    extended_connect: bool,
     unix: bool,
 }
 
@@ -313,6 +317,7 @@ impl Builder {
             clients: None,
             client_schemes: None,
             h2: false,
+            extended_connect: false,
             unix: false,
         }
     }
@@ -351,6 +356,14 @@ impl Builder {
         Self { h2: true, ..self }
     }
 
+    /// Speaks HTTP/2 alone, and takes extended CONNECT (RFC 8441).
+    pub(crate) fn extended_connect(self) -> Self {
+        Self {
+            extended_connect: true,
+            ..self.h2()
+        }
+    }
+
     /// Listens on a unix socket.
     pub(crate) fn unix(self) -> Self {
         Self { unix: true, ..self }
@@ -379,6 +392,7 @@ impl Builder {
                     log: Arc::clone(&log),
                     connection: number,
                     certificate: None,
+                    extended_connect: self.extended_connect,
                 };
                 Box::pin(service.serve(stream, acceptor.clone(), self.h2))
             }
@@ -571,6 +585,7 @@ struct Service {
     log: Arc<Mutex<Log>>,
     connection: usize,
     certificate: Option<CertificateDer<'static>>,
+    extended_connect: bool,
 }
 
 type ReplyBody = Either<Body, Incoming>;
@@ -592,11 +607,14 @@ impl Service {
 
     async fn serve_http(self, stream: Box<dyn Stream>, h2: bool) {
         let io = TokioIo::new(stream);
+        let extended_connect = self.extended_connect;
         let service = service_fn(move |request| self.clone().answer(request));
         let ended = if h2 {
-            http2::Builder::new(TokioExecutor::new())
-                .serve_connection(io, service)
-                .await
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            if extended_connect {
+                builder.enable_connect_protocol();
+            }
+            builder.serve_connection(io, service).await
         } else {
             http1::Builder::new()
                 .serve_connection(io, service)
@@ -648,6 +666,10 @@ impl Service {
         let authority = request.uri().authority().map(ToString::to_string);
         Received {
             method: request.method().clone(),
+            protocol: request
+                .extensions()
+                .get::<Protocol>()
+                .map(|protocol| protocol.as_str().to_owned()),
             path: request
                 .uri()
                 .path_and_query()
@@ -679,9 +701,13 @@ impl Service {
 
 fn upgrade(request: Request<Incoming>, mut response: Response<Body>) -> Response<Body> {
     let protocol = request.headers().get(header::UPGRADE).cloned();
-    let fields = response.headers_mut();
-    fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    fields.extend(protocol.map(|protocol| (header::UPGRADE, protocol)));
+    if request.version() == Version::HTTP_2 {
+        *response.status_mut() = StatusCode::OK;
+    } else {
+        let fields = response.headers_mut();
+        fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        fields.extend(protocol.map(|protocol| (header::UPGRADE, protocol)));
+    }
     tokio::spawn(async move {
         let Ok(upgraded) = hyper::upgrade::on(request).await else {
             return;

@@ -5,6 +5,7 @@ use std::path::Path;
 use data_encoding::BASE64URL_NOPAD;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderName, HeaderValue, Uri, Version};
+use hyper::ext::Protocol;
 use serde_json::Value;
 
 use super::account::Account;
@@ -46,7 +47,9 @@ pub(super) fn request_line(sent: &Sent) -> String {
         Version::HTTP_10 => ("HTTP/1.0", target(&head.uri)),
         _ => ("HTTP/1.1", target(&head.uri)),
     };
-    format!("{} {target} {version}", head.method)
+    let protocol = head.extensions.get::<Protocol>();
+    let protocol = protocol.map_or(String::new(), |it| format!(" (:protocol {})", it.as_str()));
+    format!("{} {target} {version}{protocol}", head.method)
 }
 
 fn target(uri: &Uri) -> String {
