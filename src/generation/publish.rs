@@ -69,7 +69,7 @@ impl Publishing {
         let (mut workers, mut publisher) = Workers::start(workers, &published, access, life)?;
         workers.all_ready().await?;
         let addresses = addresses(&plan, config)?;
-        let new = sockets.adopt(plan, config);
+        let new = sockets.adopt(plan);
         publisher.publish(&published, new).await?;
         describe(&metrics, loaded);
         metrics.generation_published(1, SystemTime::now());
@@ -105,10 +105,11 @@ impl Publishing {
         let site = loaded.site(*generation, records);
         self.judge(loaded).await;
         let published = Published::new(site, plan.serving());
-        let new = self.sockets.adopt(plan, config);
+        let new = self.sockets.adopt(plan);
         if let Err(cause) = self.publisher.publish(&published, new).await {
             tracing::error!(event = events::ACCEPT_FAILED, %cause, "a new listener cannot accept");
         }
+        self.sockets.resize(config);
         self.lookout.follow(loaded.plans());
         let log = config.log();
         self.log.set(log.format.into(), log.level.into());

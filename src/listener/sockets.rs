@@ -126,13 +126,19 @@ impl Sockets {
 
     /// The plan is in force: what it does not keep is open no more. Returns the
     /// sockets that are to be accepted on from now on.
-    pub fn adopt(&mut self, plan: SocketPlan, config: &Config) -> Vec<NewSocket> {
-        for (open, listener) in plan.keeps.iter().zip(config.listeners()) {
-            open.slots.resize(&listener.limits);
-        }
+    pub fn adopt(&mut self, plan: SocketPlan) -> Vec<NewSocket> {
         self.open = plan.keeps;
         self.next = plan.next;
         plan.new
+    }
+
+    /// `config`, whose sockets were adopted, governs by now: there are as many
+    /// places as it says. Not before, or who waits for one would be let in only to
+    /// be measured by the former share of one source.
+    pub fn resize(&self, config: &Config) {
+        for (open, listener) in self.open.iter().zip(config.listeners()) {
+            open.slots.resize(&listener.limits);
+        }
     }
 }
 
