@@ -111,6 +111,9 @@ fn pieces(number: u64) -> Vec<Vec<u8>> {
         bytes.extend_from_slice(choices.of(&GOOD).as_bytes());
     }
     for _ in 0..choices.below(5) {
+        if bytes.is_empty() {
+            break;
+        }
         let at = choices.below(bytes.len());
         match choices.below(6) {
             0 => drop(bytes.remove(at)),
