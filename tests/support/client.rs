@@ -233,12 +233,13 @@ impl Client {
         let link = self.link(target.into()).await?;
         let (facts, seen) = (link.facts, Arc::clone(&link.alert));
         let io = TokioIo::new(link);
+        let turn = Turn::default();
         let sender = match self.protocol {
             HttpVersion::Http1 => {
                 let (sender, connection) = within("HTTP/1.1 preface", http1::handshake(io))
                     .await
                     .map_err(|error| refusal(&seen, &error))?;
-                tokio::spawn(connection.with_upgrades());
+                tokio::spawn(driven(connection.with_upgrades(), Arc::clone(&turn)));
                 Sender::Http1(sender)
             }
             HttpVersion::Http2 => {
@@ -246,12 +247,13 @@ impl Client {
                 let (sender, connection) = within("HTTP/2 preface", handshake)
                     .await
                     .map_err(|error| refusal(&seen, &error))?;
-                tokio::spawn(connection);
+                tokio::spawn(driven(connection, Arc::clone(&turn)));
                 Sender::Http2(sender)
             }
         };
         Ok(Session {
             sender,
+            turn,
             facts,
             seen,
             scheme: if self.tls { "https" } else { "http" },
@@ -389,6 +391,7 @@ impl TlsFacts {
 /// An open connection.
 pub(crate) struct Session {
     sender: Sender,
+    turn: Turn,
     facts: Option<TlsFacts>,
     seen: SeenAlert,
     scheme: &'static str,
@@ -427,7 +430,10 @@ impl Session {
         let response: Pin<Box<dyn Future<Output = _> + Send>> = match &mut self.sender {
             Sender::Http1(sender) => {
                 let ready = within("room for a request", sender.ready()).await;
-                let response = sender.send_request(with_host(request));
+                let response = {
+                    let _turn = self.turn.lock().unwrap();
+                    sender.send_request(with_host(request))
+                };
                 Box::pin(async move {
                     if let Err(error) = ready {
                         // The reason is with the request, if it got that far.
@@ -436,7 +442,11 @@ impl Session {
                     response.await
                 })
             }
-            Sender::Http2(sender) => Box::pin(sender.send_request(absolute(self.scheme, request))),
+            Sender::Http2(sender) => {
+                let request = absolute(self.scheme, request);
+                let _turn = self.turn.lock().unwrap();
+                Box::pin(sender.send_request(request))
+            }
         };
         response
     }
@@ -448,6 +458,27 @@ impl Session {
             Sender::Http2(sender) => sender.is_closed(),
         }
     }
+}
+
+/// Held by whoever hands a request to a connection, and by the connection while
+/// it works. A request that is handed over in the very moment in which its
+/// connection is dropped, on another thread, would stay in the channel between
+/// them for as long as its sender: nobody would ever answer it, or say that it
+/// was not sent.
+type Turn = Arc<Mutex<()>>;
+
+/// Drives a connection to its end, and drops it while nobody hands it anything.
+async fn driven<C: Future>(connection: C, turn: Turn) {
+    let mut connection = Box::pin(Some(connection));
+    std::future::poll_fn(|cx| {
+        let _turn = turn.lock().unwrap();
+        if let Some(living) = connection.as_mut().as_pin_mut() {
+            drop(ready!(living.poll(cx)));
+            connection.set(None);
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 enum Sender {
