@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
 
 use crate::support::client::{Answer, Client, Session, get};
 use crate::support::pki::Pki;
@@ -54,36 +56,50 @@ async fn is_overloaded(scene: &Scene, path: &str, limit: &str) {
     assert!(struck(scene, limit).await > 0.0);
 }
 
+/// What a service with two threads has seen.
+#[derive(Default)]
+struct Seen {
+    /// Connections that no thread had come free for.
+    beyond: AtomicUsize,
+    /// Requests at work …
+    busy: AtomicUsize,
+    /// … and the most of them at one time.
+    most: AtomicUsize,
+}
+
+impl Seen {
+    fn beyond(&self) -> usize {
+        self.beyond.load(Ordering::SeqCst)
+    }
+
+    fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
 /// A service with a thread for each connection, and not more than two of them.
-/// What it has seen: connections at one time beyond that, and the most requests.
-async fn service_with_two_threads() -> (Upstream, Arc<[AtomicUsize; 4]>) {
-    let seen: Arc<[AtomicUsize; 4]> = Arc::default();
-    let service = Arc::clone(&seen);
+async fn service_with_two_threads() -> (Upstream, Arc<Seen>) {
+    let seen: Arc<Seen> = Arc::default();
+    let (service, threads) = (Arc::clone(&seen), Arc::new(Semaphore::new(2)));
     let upstream = Upstream::scripted(move |mut raw, _| {
-        let seen = Arc::clone(&service);
+        let (seen, threads) = (Arc::clone(&service), Arc::clone(&threads));
         async move {
-            let [open, beyond, busy, most] = &*seen;
-            open.fetch_add(1, Ordering::SeqCst);
-            // The end of another may be known a moment later.
-            let mut patience = 1000;
-            while open.load(Ordering::SeqCst) > 2 && patience > 0 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                patience -= 1;
-            }
-            if patience == 0 {
-                beyond.fetch_add(1, Ordering::SeqCst);
+            // The end of another may be known a moment later. They are taken in
+            // their order: one that was given up meanwhile passes its thread on.
+            let thread = timeout(Duration::from_secs(1), threads.acquire()).await;
+            if thread.is_err() {
+                seen.beyond.fetch_add(1, Ordering::SeqCst);
             }
             while raw.read_bytes(1).await.is_some() {
                 raw.read_until("\r\n\r\n").await;
-                let now = busy.fetch_add(1, Ordering::SeqCst) + 1;
-                most.fetch_max(now, Ordering::SeqCst);
+                let now = seen.busy.fetch_add(1, Ordering::SeqCst) + 1;
+                seen.most.fetch_max(now, Ordering::SeqCst);
                 // Its work.
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                busy.fetch_sub(1, Ordering::SeqCst);
+                sleep(Duration::from_millis(5)).await;
+                seen.busy.fetch_sub(1, Ordering::SeqCst);
                 raw.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
                     .await;
             }
-            open.fetch_sub(1, Ordering::SeqCst);
         }
     })
     .await;
@@ -112,9 +128,7 @@ async fn service_with_two_threads_sees_two_connections_of_fifty_callers() {
     let options = "max_connections = 2, queue_timeout = '20s'";
     let scene = scene(upstream, options).await;
     fifty_callers(&scene).await;
-    let [_, beyond, _, most] = &*seen;
-    assert_eq!(beyond.load(Ordering::SeqCst), 0);
-    assert_eq!(most.load(Ordering::SeqCst), 2);
+    assert_eq!((seen.beyond(), seen.most()), (0, 2));
 }
 
 #[tokio::test]
@@ -125,15 +139,13 @@ async fn requests_that_are_given_up_at_any_time_leave_no_place_taken() {
     for round in 0..8 {
         let asked: Vec<_> = (0..20).map(|_| ask(&scene, "/")).collect();
         // Some wait, some are under way, some have not begun.
-        tokio::time::sleep(Duration::from_millis(round * 5)).await;
+        sleep(Duration::from_millis(round * 5)).await;
         for asked in asked {
             asked.abort();
         }
     }
     fifty_callers(&scene).await;
-    let [_, beyond, _, most] = &*seen;
-    assert_eq!(beyond.load(Ordering::SeqCst), 0);
-    assert_eq!(most.load(Ordering::SeqCst), 2);
+    assert_eq!((seen.beyond(), seen.most()), (0, 2));
 }
 
 #[tokio::test]
@@ -141,8 +153,7 @@ async fn service_without_a_limit_sees_more_connections() {
     let (upstream, seen) = service_with_two_threads().await;
     let scene = scene(upstream, "").await;
     fifty_callers(&scene).await;
-    let [_, _, _, most] = &*seen;
-    assert!(most.load(Ordering::SeqCst) > 2);
+    assert!(seen.most() > 2);
 }
 
 #[tokio::test]
@@ -160,7 +171,7 @@ async fn slow_service_is_shared_by_all_workers_in_turn() {
     let upstream = Upstream::scripted(|mut raw, _| async move {
         while raw.read_bytes(1).await.is_some() {
             raw.read_until("\r\n\r\n").await;
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            sleep(Duration::from_millis(300)).await;
             raw.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
                 .await;
         }
