@@ -60,8 +60,9 @@ impl Post<'_> {
                 &refused.evidence,
                 refused.server_name.as_deref(),
             );
-            self.tell(&finding);
+            // Whoever reads the line asks for more by its reference.
             self.keep(&finding);
+            self.tell(&finding);
         }
     }
 
@@ -89,10 +90,10 @@ impl Post<'_> {
             &evidence,
             done.server_name.as_deref(),
         );
+        self.keep(&finding);
         if is_told {
             self.tell(&finding);
         }
-        self.keep(&finding);
         is_answered.then(|| self.not_served(&finding))
     }
 

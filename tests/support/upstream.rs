@@ -61,6 +61,8 @@ pub(crate) struct Received {
     pub(crate) authority: String,
     /// The fields before the content.
     pub(crate) headers: HeaderMap,
+    /// How far its content has come.
+    pub(crate) arrival: Arrival,
     /// The content, once it is whole.
     pub(crate) body: Bytes,
     /// The fields after the content.
@@ -69,6 +71,17 @@ pub(crate) struct Received {
     pub(crate) connection: usize,
     /// Certificate that the proxy presented on that connection.
     pub(crate) certificate: Option<CertificateDer<'static>>,
+}
+
+/// How far the content of a request has come, where it is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Arrival {
+    /// It may go on.
+    UnderWay,
+    /// All of it is there.
+    Whole,
+    /// There will be no more of it.
+    BrokenOff,
 }
 
 impl Received {
@@ -678,6 +691,7 @@ impl Service {
             version: request.version(),
             authority: authority.or(host).unwrap_or_default(),
             headers: request.headers().clone(),
+            arrival: Arrival::UnderWay,
             body: Bytes::new(),
             trailers: HeaderMap::new(),
             connection: self.connection,
@@ -686,6 +700,8 @@ impl Service {
     }
 
     async fn record_body(&self, place: usize, body: &mut Incoming) {
+        // With its connection this may be dropped.
+        let _ended = Ended(&self.log, place);
         match body.collect().await {
             Ok(collected) => {
                 let trailers = collected.trailers().cloned().unwrap_or_default();
@@ -693,8 +709,22 @@ impl Service {
                 let received = &mut log.requests[place];
                 received.trailers = trailers;
                 received.body = collected.to_bytes();
+                received.arrival = Arrival::Whole;
             }
             Err(error) => eprintln!("upstream request body: {error}"),
+        }
+    }
+}
+
+/// Notes at its end that the content of a request has broken off, unless it is whole.
+struct Ended<'a>(&'a Mutex<Log>, usize);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        let Ok(mut log) = self.0.lock() else { return };
+        let arrival = &mut log.requests[self.1].arrival;
+        if *arrival == Arrival::UnderWay {
+            *arrival = Arrival::BrokenOff;
         }
     }
 }
