@@ -92,6 +92,7 @@ pub(super) fn bundle(section: &mut Section<'_>, name: &str) -> Read<TrustBundle>
     let crl_missing = of_lists(section, "crl_missing", &faults, has_lists);
     let crl_stale = of_lists(section, "crl_stale", &faults, has_lists);
     let enforce_crl = scoped::enforce_crl(section, has_lists);
+    let remember_chains = section.defaulted("remember_chains", true, |field| field.boolean());
     let may_assert = scoped::may_assert(section);
     let spiffe_trust_domain = scoped::trust_domain(section);
     let max_shrink = section.defaulted("max_shrink", defaults::MAX_SHRINK, |field| field.share());
@@ -117,6 +118,7 @@ pub(super) fn bundle(section: &mut Section<'_>, name: &str) -> Read<TrustBundle>
         crl_missing: crl_missing?,
         crl_stale: crl_stale?,
         enforce_crl: enforce_crl?,
+        remember_chains: remember_chains?,
         may_assert: may_assert?,
         spiffe_trust_domain: spiffe_trust_domain?,
         max_shrink: max_shrink?,

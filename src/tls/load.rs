@@ -16,9 +16,10 @@ use super::own_certificate::OwnChain;
 use super::peers::Peers;
 use super::pem;
 use super::purpose::{self, Side, WrongPurpose};
-use super::server::{Demand, ServerTls, Trust};
+use super::server::{Demand, ServerTls};
 use super::sessions::{Sessions, TicketKeys};
 use super::sni;
+use super::trust::Trust;
 use crate::config::{
     self, ClientAuth, ClientPolicy, Config, Files, Inputs, LayerMode, Located, Place, Problem,
     UpstreamTrust,
@@ -396,17 +397,20 @@ fn build_server(
             let cause = "there is no trust bundle for what clients would be asked for";
             return Err(rustls::Error::General(cause.to_owned()));
         }
-        let (keys, checked) = (&recipe.ticket_keys.0, (client_auth, bundle.clone()));
-        let whose = (listener.name.as_str(), listener.limits.chain);
-        let sessions = || Sessions::new(keys, whose, tls, checked);
-        Ok(Demand {
-            sessions: tls.session_resumption.then(sessions),
-            trust: bundle.map(|bundle| Trust {
+        let trust = bundle.map(|bundle| {
+            Arc::new(Trust {
                 bundle,
                 required: client_auth == ClientAuth::Require,
                 limits: listener.limits.chain,
                 peers: Arc::clone(peers),
-            }),
+            })
+        });
+        let keys = &recipe.ticket_keys.0;
+        let checked = (client_auth, trust.clone());
+        let sessions = || Sessions::new(keys, &listener.name, tls, checked);
+        Ok(Demand {
+            sessions: tls.session_resumption.then(sessions),
+            trust,
         })
     };
     let chains: Vec<_> = recipe.chains.iter().map(|chain| &**chain).collect();

@@ -55,6 +55,7 @@ mod sni;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod trust;
 mod trust_path;
 mod verifier;
 mod words;

@@ -16,6 +16,7 @@ use webpki::KeyUsage;
 use super::bundle::{Bundle, Objection, Verdict};
 use super::own_certificate::unix_now;
 use super::refusal::Refusal;
+use super::trust_path::TrustPath;
 use crate::identity::{AnchorName, Chain, Fingerprint, PeerIdentity};
 
 /// For how long a peer is known after its last connection has ended.
@@ -113,10 +114,9 @@ impl Peers {
         chain: Chain,
         verdict: Verdict,
     ) -> Connected {
-        let leaf = chain
+        let key = chain
             .first()
-            .map_or([0; 32], |leaf| *Fingerprint::of(leaf).as_bytes());
-        let key = (bundle.name().into(), leaf);
+            .map_or_else(Key::default, |leaf| key(bundle, leaf));
         let mut known = self.known();
         let peer = match known.find(&key, &chain) {
             Some(peer) => {
@@ -151,6 +151,22 @@ impl Peers {
         peer.handshakes.fetch_add(1, Ordering::Relaxed);
         peer.last_seen.store(unix_now(), Ordering::Relaxed);
         Connected(peer)
+    }
+
+    /// The path on which `bundle` itself has found the very same chain good.
+    /// `None`: it has not, or is to verify each chain again.
+    pub(super) fn path(
+        &self,
+        bundle: &Bundle,
+        chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
+    ) -> Option<Arc<TrustPath>> {
+        if !bundle.remembers_chains() {
+            return None;
+        }
+        let peer = self.known().peek(&key(bundle, chain.0), chain)?;
+        let standing = peer.standing();
+        let is_good = standing.asked == bundle.id() && standing.outcome.is_ok();
+        is_good.then(|| Arc::clone(&standing.verdict.path))
     }
 
     /// How many are known.
@@ -192,7 +208,22 @@ impl Peers {
     }
 }
 
+fn key(bundle: &Bundle, leaf: &CertificateDer<'_>) -> Key {
+    (bundle.name().into(), *Fingerprint::of(leaf).as_bytes())
+}
+
 impl Known {
+    /// A chain that is known, without a trace of having been asked for.
+    fn peek(
+        &self,
+        key: &Key,
+        chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
+    ) -> Option<Arc<KnownPeer>> {
+        let mut chains = self.peers.get(key)?.iter();
+        let same = chains.find(|peer| peer.chain.split_first() == Some(chain));
+        same.map(Arc::clone)
+    }
+
     fn find(&mut self, key: &Key, chain: &[CertificateDer<'_>]) -> Option<Arc<KnownPeer>> {
         let chains = self.peers.get_mut(key)?;
         let found = chains.iter().position(|peer| *peer.chain == *chain)?;

@@ -23,7 +23,7 @@ use super::words;
 use crate::config::{ClientPolicy, ListenerTls, Protocol};
 use crate::identity::canonical_dns;
 
-pub(super) use policy::{Demand, Trust};
+pub(super) use policy::Demand;
 use policy::{Policies, Policy};
 pub use rehearsal::{Rehearsal, RehearsedPeer, TriedPath, client_chain};
 

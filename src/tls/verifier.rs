@@ -12,36 +12,29 @@ use webpki::{EndEntityCert, KeyUsage};
 
 use super::bundle::{self, Bundle};
 use super::client::{RefusedUpstream, note_refused};
-use super::diagnosis::{Objection, Presented};
+use super::diagnosis::Presented;
 use super::handshake;
 use super::possession;
-use crate::config::{ChainLimits, Outcome, Outcomes};
+use super::trust::Trust;
+use crate::config::{Outcome, Outcomes};
 
 /// Checks client certificates against one bundle and leaves what it read in
 /// the record of the handshake under way.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
-    bundle: Arc<Bundle>,
-    limits: ChainLimits,
+    trust: Arc<Trust>,
     mandatory: bool,
     outcomes: Outcomes,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientVerifier {
-    /// `limits`: what a chain may cost;
-    /// `required`: whether a client without a certificate is not accepted;
-    /// `outcomes`: what becomes of it then, and of those with a bad one.
-    pub(super) fn new(
-        bundle: Arc<Bundle>,
-        limits: ChainLimits,
-        required: bool,
-        outcomes: Outcomes,
-    ) -> Self {
+    /// `outcomes`: what becomes of clients without a certificate, where one is
+    /// required, and of those with a bad one.
+    pub(super) fn new(trust: Arc<Trust>, outcomes: Outcomes) -> Self {
         Self {
-            bundle,
-            limits,
-            mandatory: required && outcomes.no_certificate == Outcome::Alert,
+            mandatory: trust.required && outcomes.no_certificate == Outcome::Alert,
+            trust,
             outcomes,
             algorithms: algorithms(),
         }
@@ -54,7 +47,7 @@ impl ClientCertVerifier for ClientVerifier {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.bundle.subjects()
+        self.trust.bundle.subjects()
     }
 
     fn verify_client_cert(
@@ -65,14 +58,12 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, Error> {
         // Noted before it is judged, so that a refusal can say who was refused.
         handshake::note_presented(end_entity, intermediates);
-        let chain = (end_entity, intermediates);
         let mut spent = handshake::signatures();
-        let judge = (&self.bundle, &self.limits);
-        match Objection::or_verdict(judge, chain, now, &mut spent, &|_, _| {}) {
-            Ok((names, verdict)) => {
-                self.bundle.tell(&verdict, now);
-                handshake::note_verified(names, verdict);
-            }
+        match self
+            .trust
+            .judge((end_entity, intermediates), now, &mut spent)
+        {
+            Ok((names, verdict)) => handshake::note_verified(names, verdict),
             Err(objection) => {
                 let reason = objection.reason();
                 let ends = reason.outcome(&self.outcomes) == Outcome::Alert;

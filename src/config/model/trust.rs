@@ -25,6 +25,8 @@ pub struct TrustBundle {
     pub crl_stale: OnCrlFault,
     /// Whether what the lists say is acted on, and not only noted.
     pub enforce_crl: bool,
+    /// Whether a chain that was found good is not verified again.
+    pub remember_chains: bool,
     /// What the anchors may vouch for; `None`: whatever they sign.
     pub may_assert: Option<Assertable>,
     /// The trust domain whose X.509-SVIDs alone are accepted.

@@ -262,7 +262,7 @@ const TLS: Table = Table {
             value: "`true` or `false`",
             default: Is("true"),
             summary: "Whether a client may resume an earlier session in place of a full handshake.",
-            protects: "A resumed session is no way around a check: its certificates are verified again, against the bundle and the revocation lists in force. `false` makes every client prove its key each time, at the cost of a signature on both sides.",
+            protects: "A resumed session is no way around a check: its certificates are judged again, by the bundle and the revocation lists in force. `false` makes every client prove its key each time, at the cost of a signature on both sides.",
             without: "sessions are resumed",
             see: &[
                 "listeners.NAME.tls.session_lifetime",

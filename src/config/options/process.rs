@@ -209,6 +209,16 @@ const TRUST: Table = Table {
             example: "true",
         },
         Opt {
+            path: "trust.NAME.remember_chains",
+            value: "`true` or `false`",
+            default: Is("true"),
+            summary: "Whether the signatures of a chain that this bundle has found good are not verified again when the same client comes back with it, byte for byte. Dates, anchors, revocation lists, `may_assert` and the client's own proof that it holds the key are looked at in every handshake all the same, and a changed bundle verifies every chain anew.",
+            protects: "Processor time: most of a full handshake are signature checks, and a returning client costs one of them instead of three. With `false` all of them are made each time.",
+            without: "chains are remembered, for a day and in 64 MiB at most",
+            see: &["listeners.NAME.limits.max_signature_checks"],
+            example: "true",
+        },
+        Opt {
             path: "trust.NAME.may_assert",
             value: "a list of patterns, as in `allow`, of which one must match; never empty",
             default: Unset,

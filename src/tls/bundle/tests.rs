@@ -3,12 +3,15 @@ use std::sync::LazyLock;
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 use rcgen::{CrlScope, KeyUsagePurpose, SanType, SerialNumber};
 
+use webpki::KeyUsage;
+
 use super::*;
 use crate::config::Files;
 use crate::config::{CrlCheck, OnCrlFault, Share};
 use crate::identity::CertificateNames;
 use crate::telemetry::metrics::Uses;
 use crate::tls::refusal::Refusal;
+use crate::tls::revocation::Note;
 use crate::tls::testing::lists::{
     Authority, TestBundle, TestList, authority, bundle_with, in_hours, is_in_hours, now, serial,
 };

@@ -14,13 +14,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
-use webpki::KeyUsage;
 
 pub use self::presented::Presented;
 use self::presented::{Link, bounded, climb};
 use super::bundle::{self, Bundle, Tried, Verdict};
 use super::cost::{self, TooCostly};
 use super::refusal::Refusal;
+use super::trust_path::TrustPath;
 use crate::config::ChainLimits;
 use crate::identity::{CertificateNames, UnreadableCertificate};
 
@@ -131,21 +131,34 @@ enum Fault {
     Names(UnreadableCertificate),
 }
 
+/// By what a client's chain is judged.
+#[derive(Clone, Copy)]
+pub(super) struct Judge<'a> {
+    /// The trust bundle.
+    pub(super) bundle: &'a Arc<Bundle>,
+    /// What a chain may cost.
+    pub(super) limits: &'a ChainLimits,
+    /// The path on which the bundle has found this very chain good before.
+    pub(super) known: Option<&'a Arc<TrustPath>>,
+}
+
 impl Objection {
     /// Judges a client's chain as a handshake at `now` does, within `limits`,
     /// and without a word to the log; `tried` is told of each path that was
     /// found. `spent` counts the signatures that were verified in the handshake.
     pub(super) fn or_verdict(
-        (bundle, limits): (&Arc<Bundle>, &ChainLimits),
+        by: Judge<'_>,
         chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
         now: UnixTime,
         spent: &mut u32,
         tried: &Tried<'_>,
     ) -> Result<(CertificateNames, Verdict), Self> {
-        let judged = cost::within(limits, chain, spent, || judge(bundle, chain, now, tried));
+        let judged = cost::within(by.limits, chain, spent, || {
+            judge((by.bundle, by.known), chain, now, tried)
+        });
         let judged = judged.unwrap_or_else(|cause| Err(Fault::Cost(cause)));
         judged.map_err(|fault| Self {
-            bundle: Arc::clone(bundle),
+            bundle: Arc::clone(by.bundle),
             fault,
             at: now,
         })
@@ -197,7 +210,7 @@ impl Bundle {
         now: UnixTime,
     ) -> Result<(CertificateNames, Verdict), Box<Diagnosis>> {
         let judged = match chain.split_first() {
-            Some(chain) => judge(self, chain, now, &|_, _| {}),
+            Some(chain) => judge((self, None), chain, now, &|_, _| {}),
             None => Err(Fault::Chain(webpki::Error::BadDer.into())),
         };
         judged.map_err(|fault| Box::new(diagnosis(self, (Presenter::Client, chain), &fault, now)))
@@ -227,13 +240,12 @@ impl Bundle {
 }
 
 fn judge(
-    bundle: &Bundle,
+    (bundle, known): (&Bundle, Option<&Arc<TrustPath>>),
     (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
     now: UnixTime,
     tried: &Tried<'_>,
 ) -> Result<(CertificateNames, Verdict), Fault> {
-    let usage = KeyUsage::client_auth();
-    let verdict = bundle.search((leaf, intermediates), usage, now, tried);
+    let verdict = bundle.search_client((leaf, intermediates), known, now, tried);
     let verdict = verdict.map_err(Fault::Chain)?;
     // A verified chain whose names cannot be read has no identity to tell.
     let names = CertificateNames::read(leaf).map_err(Fault::Names)?;

@@ -1,6 +1,7 @@
 use rustls_pki_types::UnixTime;
 use webpki::KeyUsage;
 
+use super::super::diagnosis::Judge;
 use super::super::testing::{Files, Leaf, listener};
 use super::*;
 
@@ -92,8 +93,13 @@ async fn refused(files: &Files, leaf: &Leaf, ends: bool) -> Record {
     let config = listener("", "public", "require", "clients", "");
     let bundle = files.material(&config).bundles.remove(0);
     let (own, intermediates) = leaf.chain.split_first().unwrap();
+    let judge = Judge {
+        bundle: &bundle,
+        limits: &crate::config::Limits::defaults().chain,
+        known: None,
+    };
     let judged = Objection::or_verdict(
-        (&bundle, &crate::config::Limits::defaults().chain),
+        judge,
         (own, intermediates),
         UnixTime::now(),
         &mut 0,

@@ -4,20 +4,15 @@ use std::sync::Arc;
 
 use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, SupportedProtocolVersion};
-use rustls_pki_types::UnixTime;
 
-use crate::config::{
-    ChainLimits, ClientPolicy, ListenerTls, Outcome, Outcomes, Protocol, UnknownSni,
-};
-use crate::tls::bundle::Bundle;
+use crate::config::{ClientPolicy, ListenerTls, Outcome, Outcomes, Protocol, UnknownSni};
 use crate::tls::choices;
-use crate::tls::handshake::{
-    Client, Evidence, LetIn, NotAccepted, Peer, Unattested, VerifiedChain,
-};
-use crate::tls::peers::{KnownPeer, Peers, Withdrawal};
+use crate::tls::handshake::{Client, Evidence, LetIn, NotAccepted, Peer, Unattested};
+use crate::tls::peers::{KnownPeer, Withdrawal};
 use crate::tls::refusal::Refusal;
 use crate::tls::sessions::Sessions;
 use crate::tls::sni::{ByName, Certificates};
+use crate::tls::trust::Trust;
 use crate::tls::verifier::ClientVerifier;
 
 /// The TLS 1.3 tickets after a full handshake. A client that opens several
@@ -33,20 +28,8 @@ const TICKETS: usize = 2;
 pub(in crate::tls) struct Policy {
     pub(super) config: Arc<ServerConfig>,
     /// `None`: certificates are not asked for.
-    pub(super) trust: Option<Trust>,
+    pub(super) trust: Option<Arc<Trust>>,
     outcomes: Outcomes,
-}
-
-/// What client certificates are checked against, and what for.
-#[derive(Debug)]
-pub(in crate::tls) struct Trust {
-    pub(in crate::tls) bundle: Arc<Bundle>,
-    /// Whether a client without one is refused.
-    pub(in crate::tls) required: bool,
-    /// What a chain may cost.
-    pub(in crate::tls) limits: ChainLimits,
-    /// Where those whose chain is good are known.
-    pub(in crate::tls) peers: Arc<Peers>,
 }
 
 /// Who a client is, and why it is nobody although it was let in.
@@ -55,7 +38,7 @@ type Known = (Option<Peer>, Option<NotAccepted>);
 /// What a policy is made of.
 pub(in crate::tls) struct Demand {
     /// What client certificates are checked against; `None`: they are not asked for.
-    pub(in crate::tls) trust: Option<Trust>,
+    pub(in crate::tls) trust: Option<Arc<Trust>>,
     /// What can be resumed; `None`: nothing.
     pub(in crate::tls) sessions: Option<Sessions>,
 }
@@ -150,9 +133,7 @@ impl Policy {
             .with_protocol_versions(&versions)?;
         let builder = match &trust {
             Some(trust) => {
-                let bundle = Arc::clone(&trust.bundle);
-                let verifier =
-                    ClientVerifier::new(bundle, trust.limits, trust.required, tls.outcomes);
+                let verifier = ClientVerifier::new(Arc::clone(trust), tls.outcomes);
                 builder.with_client_cert_verifier(Arc::new(verifier))
             }
             None => builder.with_no_client_auth(),
@@ -248,23 +229,6 @@ impl Policy {
                 let_in: LetIn { reason, outcome },
                 evidence,
             }),
-        }
-    }
-}
-
-impl Trust {
-    /// A client whose handshake has succeeded.
-    pub(super) fn admit(&self, peer: VerifiedChain) -> Peer {
-        let (mut identity, verdict, chain) = peer.attest();
-        self.bundle.note_use(&verdict.path, UnixTime::now());
-        self.bundle.note_unenforced(&verdict);
-        let good_until = verdict.good_until;
-        let known = self.peers.connect(&self.bundle, &identity, chain, verdict);
-        identity.share_chain(known.shared_chain());
-        Peer {
-            identity,
-            known,
-            good_until,
         }
     }
 }

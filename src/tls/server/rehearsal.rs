@@ -8,15 +8,16 @@ use std::sync::Arc;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::policy::Policy;
-use super::{ServerTls, Trust, refused_by};
+use super::{ServerTls, refused_by};
 use crate::config::{Files, Outcome};
 use crate::identity::{AnchorName, CertificateNames, Fingerprint, PeerIdentity, canonical_dns};
 use crate::tls::bundle::Bundle;
-use crate::tls::diagnosis::Objection;
+use crate::tls::diagnosis::{Judge, Objection};
 use crate::tls::handshake::{Evidence, LetIn, NotAccepted, RefusedHandshake, VerifiedChain};
 use crate::tls::pem;
 use crate::tls::refusal::Refusal;
 use crate::tls::revocation::{Lookup, Note};
+use crate::tls::trust::Trust;
 use crate::tls::trust_path::TrustPath;
 
 /// What a handshake would do.
@@ -136,7 +137,12 @@ impl Rehearsal {
                 .borrow_mut()
                 .push(TriedPath::of(&trust.bundle, path, fault));
         };
-        let judge = (&trust.bundle, &trust.limits);
+        // Nobody is known to a rehearsal: it says what a first handshake finds.
+        let judge = Judge {
+            bundle: &trust.bundle,
+            limits: &trust.limits,
+            known: None,
+        };
         match Objection::or_verdict(judge, (leaf, intermediates), now, &mut 0, &tried) {
             Ok((names, verdict)) => {
                 self.would_refuse = verdict.notes.iter().find_map(|note| match note {

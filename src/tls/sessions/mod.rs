@@ -10,7 +10,7 @@
 //! * A ticket opens only on a listener of the same name, for a client that asks
 //!   for the same server name, and only while the policy of that name has the
 //!   same `client_auth` and a bundle of the same name. What is in the bundle is not part of that, because:
-//! * the chain in it is verified again, against the bundle that is in force now.
+//! * the chain in it is judged again, by the bundle that is in force now.
 //! * A chain counts only if the library's own bytes contain it: those are what
 //!   the library restores.
 //! * A lineage (a session and all that it is renewed into) ends
@@ -36,14 +36,13 @@ use std::sync::Arc;
 
 use rustls::server::ProducesTickets;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use webpki::KeyUsage;
 
 use self::content::Content;
-use super::bundle::{Bundle, Objection};
-use super::cost::{self, TooCostly};
+use super::bundle::Bundle;
+use super::diagnosis::Objection;
 use super::handshake::{self, Record, VerifiedChain};
-use crate::config::{ChainLimits, ClientAuth, ListenerTls};
-use crate::identity::CertificateNames;
+use super::trust::Trust;
+use crate::config::{ClientAuth, ListenerTls};
 
 pub(super) use self::content::Lineage;
 pub use self::keys::TicketKeys;
@@ -67,10 +66,8 @@ pub(super) struct Sessions {
     scope: Vec<u8>,
     /// `session_lifetime`, in seconds.
     lifetime: u64,
-    /// What chains are verified against; `None`: certificates are not asked for.
-    bundle: Option<Arc<Bundle>>,
-    /// What a chain may cost.
-    limits: ChainLimits,
+    /// What chains are judged by; `None`: certificates are not asked for.
+    trust: Option<Arc<Trust>>,
     /// Whether a client may be anonymous.
     anonymous: bool,
 }
@@ -101,35 +98,33 @@ enum Declined {
     Anonymous,
     #[error("its chain is not accepted any more: {}", .0.reason())]
     Chain(Objection),
-    #[error("its chain costs too much: {0}")]
-    Costly(TooCostly),
     #[error("its session has ended")]
     Ended,
     #[error("it is not a ticket of this listener and server name, or its key is gone")]
     NotOurs,
-    #[error("its leaf's names cannot be read")]
-    Names,
     #[error("too many tickets were offered at once")]
     TooMany,
 }
 
 impl Sessions {
-    /// The sessions of the listener of this name, on which a chain may cost so
-    /// much, under one policy. `bundle` is
-    /// what clients' certificates are verified against, where they are asked for.
+    /// The sessions of the listener of this name under one policy. `trust`: what
+    /// clients' certificates are checked against, where they are asked for.
     pub(super) fn new(
         keys: &Arc<TicketKeys>,
-        (listener, limits): (&str, ChainLimits),
+        listener: &str,
         tls: &ListenerTls,
-        (client_auth, bundle): (ClientAuth, Option<Arc<Bundle>>),
+        (client_auth, trust): (ClientAuth, Option<Arc<Trust>>),
     ) -> Self {
         keys.keep_for(tls.session_lifetime);
         Self {
             keys: Arc::clone(keys),
-            scope: scope(listener, client_auth, bundle.as_deref()),
+            scope: scope(
+                listener,
+                client_auth,
+                trust.as_ref().map(|trust| &*trust.bundle),
+            ),
             lifetime: tls.session_lifetime.as_secs(),
-            bundle,
-            limits,
+            trust,
             anonymous: client_auth != ClientAuth::Require,
         }
     }
@@ -172,13 +167,10 @@ impl Sessions {
         spent: &mut u32,
     ) -> Result<VerifiedChain, Declined> {
         // The scope holds that there is a bundle where there is a chain.
-        let bundle = self.bundle.as_ref().ok_or(Declined::NotOurs)?;
-        let (leaf, intermediates) = chain.split_first().ok_or(Declined::NotOurs)?;
-        let judged = cost::within(&self.limits, (leaf, intermediates), spent, || {
-            bundle.verify(leaf, intermediates, KeyUsage::client_auth(), now)
-        });
-        let verdict = judged.map_err(Declined::Costly)?.map_err(Declined::Chain)?;
-        let names = CertificateNames::read(leaf).map_err(|_| Declined::Names)?;
+        let trust = self.trust.as_ref().ok_or(Declined::NotOurs)?;
+        let parts = chain.split_first().ok_or(Declined::NotOurs)?;
+        let judged = trust.judge(parts, now, spent);
+        let (names, verdict) = judged.map_err(Declined::Chain)?;
         Ok(VerifiedChain {
             names,
             verdict,

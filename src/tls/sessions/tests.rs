@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::super::testing::{Files, Leaf, listener};
 use super::*;
+use crate::tls::refusal::Refusal;
 
 const MINUTE: u64 = 60;
 
@@ -166,10 +167,10 @@ async fn chain_that_is_not_valid_any_more_is_declined() {
     };
     let mut record = Record::default();
     let declined = later.resume(&mut record, &ticket, 0).unwrap_err();
-    assert!(matches!(
-        declined,
-        Declined::Chain(Objection::Path(webpki::Error::UnknownIssuer))
-    ));
+    let Declined::Chain(objection) = declined else {
+        panic!("{declined}");
+    };
+    assert_eq!(objection.reason(), Refusal::Untrusted);
     assert!(record.sessions.claim.is_none());
 }
 
@@ -344,7 +345,7 @@ fn room() -> Room {
         sessions: Sessions {
             keys: Arc::clone(&room.sessions.keys),
             scope: room.sessions.scope.clone(),
-            bundle: room.sessions.bundle.clone(),
+            trust: room.sessions.trust.clone(),
             ..room.sessions
         },
         begin: room.begin,
@@ -366,15 +367,20 @@ impl Room {
     fn with(files: &Files, client_auth: &str, lifetime: &str, keys: &Arc<TicketKeys>) -> Self {
         let lifetime = format!("session_lifetime = '{lifetime}'");
         let text = listener("", "public", client_auth, "clients", &lifetime);
-        let bundle = files.material(&text).bundles.remove(0);
+        let trust = Trust {
+            bundle: files.material(&text).bundles.remove(0),
+            required: client_auth == "require",
+            limits: crate::config::Limits::defaults().chain,
+            peers: Arc::default(),
+        };
         let config = files.config(&text);
         let tls = config.listeners()[0].tls.as_ref().unwrap();
         Self {
             sessions: Sessions::new(
                 keys,
-                ("public", crate::config::Limits::defaults().chain),
+                "public",
                 tls,
-                (tls.client_auth, Some(bundle)),
+                (tls.client_auth, Some(Arc::new(trust))),
             ),
             begin: UnixTime::now().as_secs(),
         }

@@ -159,6 +159,7 @@ pub(in crate::tls) fn bundle_with(anchors: &[&CertificateDer<'_>]) -> TestBundle
             crl_check: CrlCheck::Chain,
             crl_missing: OnCrlFault::Reject,
             enforce_crl: true,
+            remember_chains: true,
             may_assert: None,
             spiffe_trust_domain: None,
             enforce_withdrawal: true,
