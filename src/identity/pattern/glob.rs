@@ -100,6 +100,11 @@ impl Glob {
                 return false;
             }
         }
+        if let [last @ (Step::Segment | Step::Anything)] = &*self.steps {
+            // As most patterns end: there is one state to be in.
+            let mut rest = units.peekable();
+            return rest.peek().is_some() && rest.all(|unit| last.takes(unit));
+        }
         if self.steps.len() < 64 {
             self.runs_through::<1>(units)
         } else {
