@@ -140,11 +140,12 @@ async fn carry_http(
             if is_last {
                 renew(&open, &caller, under_way.count() == most);
             }
-            let handling = caller.handle(request, ambiguity);
             let tunnels = tunnels.clone();
             let closes = is_last && !http2;
             async move {
-                let response = handling.await.map(|body| Counted::new(body, under_way));
+                // Called in here: it is large, and would be here twice.
+                let response = caller.handle(request, ambiguity).await;
+                let response = response.map(|body| Counted::new(body, under_way));
                 Ok::<_, Infallible>(finish(response, tunnels, closes))
             }
         }

@@ -86,12 +86,11 @@ impl Proxy {
         let (way, party) = (passing.way, passing.party);
         let upstream = self.upstream(way.upstream)?;
         let plan = upstream.plan();
-        let body = self.body_of(caller, ready.incoming, exchange);
-        let (mut body, now) = if holds(plan) && !body.is_end_stream() {
-            Box::pin(hold((caller, upstream), &mut head, body)).await?
-        } else {
-            (body, exchange.started())
-        };
+        let mut body = self.body_of(caller, ready.incoming, exchange);
+        let mut now = exchange.started();
+        if holds(plan) && !body.is_end_stream() {
+            now = Box::pin(hold((caller, upstream), &mut head, &mut body)).await?;
+        }
         let mut authentication =
             Authentication::of(party.peer(), upstream, (&head, &way.authority), now);
         let change = fit(
@@ -109,11 +108,9 @@ impl Proxy {
         };
         let mut again = None;
         if authentication.may_be_refused() {
-            let (kept_body, kept) = body.kept(plan.replay_limit());
-            body = kept_body;
             again = Some(Again {
                 head: head.clone(),
-                body: kept,
+                body: body.keep(plan.replay_limit()),
             });
         }
         loop {
@@ -121,8 +118,9 @@ impl Proxy {
             let rank = outbound::rank(passing.written.asserted, means, plan);
             exchange.asserted(rank);
             upstream.metrics().request(rank);
-            let mut answer = self.send(&sending, (head, body), exchange).await?;
-            exchange.answered(answer.endpoint);
+            let request = self.outgoing(&sending, (head, body), exchange)?;
+            let answer = upstream.send(request, sending.now).await;
+            let mut answer = self.answered(&sending, answer, exchange)?;
             // Before the answer is let go: what still goes up of this body stops.
             let next = match authentication.judge(means, &mut answer) {
                 Ok(None) => return Ok(answer),
@@ -152,14 +150,15 @@ impl Proxy {
         )
     }
 
-    async fn send(
+    /// A request as its upstream takes it.
+    fn outgoing(
         &self,
         sending: &Sending<'_>,
         (head, mut body): (Box<request::Parts>, RequestBody),
-        exchange: &mut Exchange,
-    ) -> Result<Answer<RequestBody>, Fault> {
+        exchange: &Exchange,
+    ) -> Result<UpstreamRequest<RequestBody>, Fault> {
         let way = &sending.way;
-        let upstream = self.upstream(way.upstream)?;
+        let plan = self.upstream(way.upstream)?.plan();
         let gate = head.headers.contains_key(EXPECT).then(oneshot::channel);
         let request = match gate {
             Some((open, opened)) => {
@@ -170,24 +169,29 @@ impl Proxy {
             }
             None => Request::from_parts(*head, body),
         };
-        let owner = owner((sending.caller, sending.party), upstream.plan().pool_per());
-        let affinity = affinity::of((sending.caller, sending.party), upstream.plan());
-        let announcement = announcement(upstream.plan(), sending.caller, sending.party);
+        let owner = owner((sending.caller, sending.party), plan.pool_per());
+        let affinity = affinity::of((sending.caller, sending.party), plan);
+        let announcement = announcement(plan, sending.caller, sending.party);
         let changes = !matches!(sending.change, Change::Nothing);
-        let request = UpstreamRequest::new(way.permit.clone(), request, changes)
+        Ok(UpstreamRequest::new(way.permit.clone(), request, changes)
             .owned_by(owner)
             .announced_by(announcement)
             .answered_within(self.limits_of(exchange).and_then(|it| it.response_timeout))
-            .near(affinity);
-        let mut answer = upstream
-            .send(request, sending.now)
-            .await
-            .map_err(|fault| self.unanswered(sending, &fault, exchange))?;
-        if let Change::Connect(extended) = &sending.change
-            && let Err(rule) = extended.settle(&mut answer.response)
-        {
-            exchange.answered(answer.endpoint);
-            return Err(unreadable(rule));
+            .near(affinity))
+    }
+
+    /// What came of a request that was sent.
+    fn answered(
+        &self,
+        sending: &Sending<'_>,
+        answer: Result<Answer<RequestBody>, SendFault>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer<RequestBody>, Fault> {
+        let mut answer = answer.map_err(|fault| self.unanswered(sending, &fault, exchange))?;
+        exchange.answered(answer.endpoint);
+        if let Change::Connect(extended) = &sending.change {
+            let settled = extended.settle(&mut answer.response);
+            settled.map_err(unreadable)?;
         }
         Ok(answer)
     }
@@ -279,12 +283,12 @@ fn holds(plan: &Plan) -> bool {
 }
 
 /// Takes a body before it goes up, and says its length in the head where that is
-/// known then. Returns the time as well, since a slow client takes long.
+/// known then. Returns the time, since a slow client takes long.
 async fn hold(
     (caller, upstream): (&Caller, &Upstream<RequestBody>),
     head: &mut request::Parts,
-    mut body: RequestBody,
-) -> Result<(RequestBody, Instant), Fault> {
+    body: &mut RequestBody,
+) -> Result<Instant, Fault> {
     let plan = upstream.plan();
     let buffering = plan.buffering();
     if let Some(limit) = buffering.request {
@@ -295,7 +299,7 @@ async fn hold(
         let most = (all / 4).max(limit.get().saturating_mul(2)).min(all);
         let memory = plan.memory();
         let memory = memory.of_connection(caller.downstream().held(), most);
-        body = body
+        *body = std::mem::take(body)
             .gather(limit.get(), memory)
             .await
             .map_err(|gap| not_held(gap, upstream))?;
@@ -317,7 +321,7 @@ async fn hold(
         }
         _ => {}
     }
-    Ok((body, Instant::now()))
+    Ok(Instant::now())
 }
 
 fn not_held(gap: Gap, upstream: &Upstream<RequestBody>) -> Fault {

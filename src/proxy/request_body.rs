@@ -55,8 +55,9 @@ enum Source {
     /// The empty body.
     #[default]
     Empty,
-    /// What the client sends.
-    Client(ClientBody),
+    /// What the client sends. Boxed, since most requests have no body, and what
+    /// is known of a request is moved about.
+    Client(Box<ClientBody>),
     /// What it sends, and has sent before.
     Tape(Reader),
     /// What it has sent, all of it.
@@ -86,7 +87,7 @@ impl RequestBody {
         if incoming.is_end_stream() {
             return Self::default();
         }
-        Self::of(Source::Client(ClientBody {
+        Self::of(Source::Client(Box::new(ClientBody {
             incoming,
             patience: Patience::with_rate(limits.timeout, limits.rate),
             most: limits.most,
@@ -94,7 +95,7 @@ impl RequestBody {
             names,
             received: Rc::clone(received),
             begun: None,
-        }))
+        })))
     }
 
     fn of(source: Source) -> Self {
@@ -102,18 +103,22 @@ impl RequestBody {
     }
 
     /// Has its first `limit` bytes kept as it passes.
-    pub(super) fn kept(self, limit: usize) -> (Self, Kept) {
-        match self.source {
+    pub(super) fn keep(&mut self, limit: usize) -> Kept {
+        match std::mem::take(&mut self.source) {
             Source::Client(client) => {
                 let tape = Rc::new(RefCell::new(Tape::new(client, limit)));
-                let body = Self::of(Source::Tape(Reader::new(&tape)));
-                (body, Kept(Keeping::Tape(tape)))
+                self.source = Source::Tape(Reader::new(&tape));
+                Kept(Keeping::Tape(tape))
             }
             Source::Whole(whole) => {
                 let kept = Kept(Keeping::Whole(whole.again()));
-                (Self::of(Source::Whole(whole)), kept)
+                self.source = Source::Whole(whole);
+                kept
             }
-            source => (Self::of(source), Kept(Keeping::Nothing)),
+            source => {
+                self.source = source;
+                Kept(Keeping::Nothing)
+            }
         }
     }
 
@@ -283,7 +288,7 @@ impl ClientBody {
 /// A client's body, and what has been read of it.
 #[derive(Debug)]
 struct Tape {
-    client: ClientBody,
+    client: Box<ClientBody>,
     limit: usize,
     data: Vec<u8>,
     trailers: Option<HeaderMap>,
@@ -298,7 +303,7 @@ struct Tape {
 }
 
 impl Tape {
-    fn new(client: ClientBody, limit: usize) -> Self {
+    fn new(client: Box<ClientBody>, limit: usize) -> Self {
         Self {
             client,
             limit,

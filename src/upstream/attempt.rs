@@ -1,6 +1,7 @@
 //! One attempt to send a request: a connection to an endpoint, and the response head.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::Poll;
 use std::time::Duration;
@@ -247,7 +248,8 @@ impl<B: UploadBody> Upstream<B> {
         let limit = manner.limit;
         let upload = request.body().upload();
         let upload = upload.as_ref();
-        let answer = h1::within(sender.try_send_request(*request), upload, limit).await;
+        let mut answer = pin!(sender.try_send_request(*request));
+        let answer = h1::within(answer.as_mut(), upload, limit).await;
         let again = |request, e| Attempt::Again {
             request,
             fault: SendFault::of_http(e),

@@ -240,15 +240,11 @@ impl<B: UploadBody> Body for Arriving<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        // Asking tells the connection that a piece is wanted; driving it then
-        // may bring the piece.
-        if frame.is_pending()
-            && let Some(connection) = &mut self.driven
-        {
-            connection.drive(cx);
-            frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        }
+        let this = &mut *self;
+        let frame = match &mut this.driven {
+            Some(connection) => connection.poll_body(&mut this.incoming, cx),
+            None => Pin::new(&mut this.incoming).poll_frame(cx),
+        };
         let complete = match &frame {
             Poll::Ready(None) => true,
             // Nobody asks for anything after trailers.

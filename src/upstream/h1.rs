@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{Request, Response, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -21,6 +22,7 @@ use super::fault::{SendFault, SendFaultKind};
 use super::gate::Placed;
 use super::owner::Owner;
 use super::prelude::Prelude;
+use super::quiet::QuietWaker;
 
 /// The largest response head, in bytes; and the most it is read in one go.
 const MAX_HEAD: usize = 256 * 1024;
@@ -33,6 +35,8 @@ pub(super) struct H1<B: UploadBody> {
     /// `None` once it has ended. Dropping it then matters: it holds requests
     /// that were handed to it and never looked at.
     connection: Option<Box<Connection<TokioIo<Placed>, Tracked<B>>>>,
+    /// Both are polled by one task, at any time.
+    waker: QuietWaker,
     owner: Owner,
     prelude: Prelude,
     /// Where it leads. Apart, since a connection is moved about.
@@ -72,6 +76,7 @@ impl<B: UploadBody> H1<B> {
             address,
             sender,
             connection: Some(Box::new(connection)),
+            waker: QuietWaker::new(),
             owner,
             prelude,
             reused: false,
@@ -102,8 +107,29 @@ impl<B: UploadBody> H1<B> {
 
     /// Lets the connection do what it can; whether it is still alive.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        drive(&mut self.connection, cx);
+        let connection = &mut self.connection;
+        // Ready or not, it has done what it can.
+        let _ended = self.waker.poll(cx, |cx| drive(connection, cx));
         self.connection.is_some()
+    }
+
+    /// Polls `incoming`, which comes over this connection, driving it meanwhile.
+    pub(super) fn poll_body(
+        &mut self,
+        incoming: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let connection = &mut self.connection;
+        self.waker.poll(cx, |cx| {
+            let frame = Pin::new(&mut *incoming).poll_frame(cx);
+            if frame.is_ready() {
+                return frame;
+            }
+            // Asking tells the connection that a piece is wanted; driving it then
+            // may bring the piece.
+            let _ended = drive(connection, cx);
+            Pin::new(&mut *incoming).poll_frame(cx)
+        })
     }
 
     /// After a response: whether it can take another request now.
@@ -117,12 +143,15 @@ impl<B: UploadBody> H1<B> {
     /// whether one can.
     pub(super) async fn settle(&mut self) -> bool {
         std::future::poll_fn(|cx| {
-            let alive = self.drive(cx);
-            match self.sender.poll_ready(cx) {
-                Poll::Ready(ready) => Poll::Ready(ready.is_ok() && alive),
-                Poll::Pending if !alive => Poll::Ready(false),
-                Poll::Pending => Poll::Pending,
-            }
+            let (connection, sender) = (&mut self.connection, &mut self.sender);
+            self.waker.poll(cx, |cx| {
+                let alive = drive(connection, cx).is_pending();
+                match sender.poll_ready(cx) {
+                    Poll::Ready(ready) => Poll::Ready(ready.is_ok() && alive),
+                    Poll::Pending if !alive => Poll::Ready(false),
+                    Poll::Pending => Poll::Pending,
+                }
+            })
         })
         .await
     }
@@ -137,11 +166,15 @@ impl<B: UploadBody> H1<B> {
     ) -> Result<Response<Incoming>, Unanswered<B>> {
         let version = request.version();
         self.prelude.begin();
+        // Else this would wake whoever used the connection last.
+        self.waker.hush();
         let mut answer = pin!(self.sender.try_send_request(*request));
-        let connection = &mut self.connection;
+        let (connection, waker) = (&mut self.connection, &self.waker);
         let exchange = std::future::poll_fn(|cx| {
-            drive(connection, cx);
-            answer.as_mut().poll(cx)
+            waker.poll(cx, |cx| {
+                let _ended = drive(connection, cx);
+                answer.as_mut().poll(cx)
+            })
         });
         match within(exchange, upload, limit).await {
             Some(Ok(response)) => {
@@ -171,16 +204,18 @@ fn is_kept<B>(version: Version, response: &Response<B>) -> bool {
     })
 }
 
+/// Lets a connection do what it can; ready once it has ended.
 fn drive<B: UploadBody>(
     connection: &mut Option<Box<Connection<TokioIo<Placed>, Tracked<B>>>>,
     cx: &mut Context<'_>,
-) {
-    if connection
-        .as_mut()
-        .is_some_and(|living| Pin::new(&mut **living).poll(cx).is_ready())
-    {
-        *connection = None;
-    }
+) -> Poll<()> {
+    let Some(living) = connection else {
+        return Poll::Ready(());
+    };
+    // How it has ended is told by what it was to carry.
+    let _outcome = std::task::ready!(Pin::new(&mut **living).poll(cx));
+    *connection = None;
+    Poll::Ready(())
 }
 
 /// Waits for an answer, for at most `limit` after the last piece of the upload

@@ -49,6 +49,7 @@ mod owner;
 mod per_caller;
 mod plan;
 mod prelude;
+mod quiet;
 mod read_ahead;
 mod renewal;
 mod request;

@@ -54,7 +54,11 @@ impl RequestBody {
     }
 }
 
-async fn gather(mut client: ClientBody, limit: usize, mut memory: Portion) -> Result<Source, Gap> {
+async fn gather(
+    mut client: Box<ClientBody>,
+    limit: usize,
+    mut memory: Portion,
+) -> Result<Source, Gap> {
     let mut data = Vec::new();
     let mut trailers = None;
     while let Some(frame) = poll_fn(|cx| client.poll_frame(cx)).await {
