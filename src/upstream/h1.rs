@@ -31,16 +31,21 @@ const MAX_FIELDS: usize = 256;
 
 /// A connection and the handle to send requests on it.
 pub(super) struct H1<B: UploadBody> {
+    /// In one place, since a connection is moved about.
+    link: Box<Link<B>>,
+}
+
+struct Link<B: UploadBody> {
     sender: SendRequest<Tracked<B>>,
     /// `None` once it has ended. Dropping it then matters: it holds requests
     /// that were handed to it and never looked at.
-    connection: Option<Box<Connection<TokioIo<Placed>, Tracked<B>>>>,
+    connection: Option<Connection<TokioIo<Placed>, Tracked<B>>>,
     /// Both are polled by one task, at any time.
     waker: QuietWaker,
     owner: Owner,
     prelude: Prelude,
-    /// Where it leads. Apart, since a connection is moved about.
-    address: Option<Box<SocketAddr>>,
+    /// Where it leads.
+    address: Option<SocketAddr>,
     /// Whether a request has been answered on it before.
     reused: bool,
     /// Whether none is to be sent on it any more.
@@ -51,7 +56,7 @@ pub(super) struct H1<B: UploadBody> {
 impl<B: UploadBody> std::fmt::Debug for H1<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("H1")
-            .field("reused", &self.reused)
+            .field("reused", &self.link.reused)
             .finish_non_exhaustive()
     }
 }
@@ -69,48 +74,51 @@ pub(super) enum Unanswered<B> {
 impl<B: UploadBody> H1<B> {
     /// Begins HTTP/1.1 on a connection.
     pub(super) async fn begin(stream: Placed, owner: Owner) -> Result<Self, hyper::Error> {
-        let address = stream.peer_address().map(Box::new);
+        let address = stream.peer_address();
         let prelude = stream.prelude();
         let (sender, connection) = builder().handshake(TokioIo::new(stream)).await?;
-        Ok(Self {
+        let link = Box::new(Link {
             address,
             sender,
-            connection: Some(Box::new(connection)),
+            connection: Some(connection),
             waker: QuietWaker::new(),
             owner,
             prelude,
             reused: false,
             last: false,
             idle_since: Instant::now(),
-        })
+        });
+        Ok(Self { link })
     }
 
     /// Whose it is.
     pub(super) fn owner(&self) -> &Owner {
-        &self.owner
+        &self.link.owner
     }
 
     /// Where it leads; `None`: to a unix socket.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.address.as_deref().copied()
+        self.link.address
     }
 
     /// Whether a request has been answered on it before.
     pub(super) fn is_reused(&self) -> bool {
-        self.reused
+        self.link.reused
     }
 
     /// Since when nobody has used it.
     pub(super) fn idle_since(&self) -> Instant {
-        self.idle_since
+        self.link.idle_since
     }
 
     /// Lets the connection do what it can; whether it is still alive.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        let connection = &mut self.connection;
+        let Link {
+            connection, waker, ..
+        } = &mut *self.link;
         // Ready or not, it has done what it can.
-        let _ended = self.waker.poll(cx, |cx| drive(connection, cx));
-        self.connection.is_some()
+        let _ended = waker.poll(cx, |cx| drive(connection, cx));
+        connection.is_some()
     }
 
     /// Polls `incoming`, which comes over this connection, driving it meanwhile.
@@ -119,8 +127,10 @@ impl<B: UploadBody> H1<B> {
         incoming: &mut Incoming,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let connection = &mut self.connection;
-        self.waker.poll(cx, |cx| {
+        let Link {
+            connection, waker, ..
+        } = &mut *self.link;
+        waker.poll(cx, |cx| {
             let frame = Pin::new(&mut *incoming).poll_frame(cx);
             if frame.is_ready() {
                 return frame;
@@ -134,17 +144,22 @@ impl<B: UploadBody> H1<B> {
 
     /// After a response: whether it can take another request now.
     pub(super) fn rest(&mut self, cx: &mut Context<'_>) -> bool {
-        self.reused = true;
-        self.idle_since = Instant::now();
-        self.drive(cx) && self.sender.is_ready() && !self.last
+        self.link.reused = true;
+        self.link.idle_since = Instant::now();
+        self.drive(cx) && self.link.sender.is_ready() && !self.link.last
     }
 
     /// Waits until a request can be sent, driving the connection meanwhile;
     /// whether one can.
     pub(super) async fn settle(&mut self) -> bool {
+        let Link {
+            connection,
+            sender,
+            waker,
+            ..
+        } = &mut *self.link;
         std::future::poll_fn(|cx| {
-            let (connection, sender) = (&mut self.connection, &mut self.sender);
-            self.waker.poll(cx, |cx| {
+            waker.poll(cx, |cx| {
                 let alive = drive(connection, cx).is_pending();
                 match sender.poll_ready(cx) {
                     Poll::Ready(ready) => Poll::Ready(ready.is_ok() && alive),
@@ -165,11 +180,18 @@ impl<B: UploadBody> H1<B> {
         limit: Duration,
     ) -> Result<Response<Incoming>, Unanswered<B>> {
         let version = request.version();
-        self.prelude.begin();
+        let Link {
+            connection,
+            sender,
+            waker,
+            prelude,
+            last,
+            ..
+        } = &mut *self.link;
+        prelude.begin();
         // Else this would wake whoever used the connection last.
-        self.waker.hush();
-        let mut answer = pin!(self.sender.try_send_request(*request));
-        let (connection, waker) = (&mut self.connection, &self.waker);
+        waker.hush();
+        let mut answer = pin!(sender.try_send_request(*request));
         let exchange = std::future::poll_fn(|cx| {
             waker.poll(cx, |cx| {
                 let _ended = drive(connection, cx);
@@ -178,8 +200,8 @@ impl<B: UploadBody> H1<B> {
         });
         match within(exchange, upload, limit).await {
             Some(Ok(response)) => {
-                self.prelude.end();
-                self.last = !is_kept(version, &response);
+                prelude.end();
+                *last = !is_kept(version, &response);
                 Ok(response)
             }
             Some(Err(error)) => Err(unanswered(error)),
@@ -206,14 +228,14 @@ fn is_kept<B>(version: Version, response: &Response<B>) -> bool {
 
 /// Lets a connection do what it can; ready once it has ended.
 fn drive<B: UploadBody>(
-    connection: &mut Option<Box<Connection<TokioIo<Placed>, Tracked<B>>>>,
+    connection: &mut Option<Connection<TokioIo<Placed>, Tracked<B>>>,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     let Some(living) = connection else {
         return Poll::Ready(());
     };
     // How it has ended is told by what it was to carry.
-    let _outcome = std::task::ready!(Pin::new(&mut **living).poll(cx));
+    let _outcome = std::task::ready!(Pin::new(living).poll(cx));
     *connection = None;
     Poll::Ready(())
 }
