@@ -39,7 +39,7 @@ impl Siege {
             proxy,
         };
         siege.bystander_is_served().await;
-        let before = siege.memory();
+        let before = siege.proxy.resident();
         Self { before, ..siege }
     }
 
@@ -54,15 +54,6 @@ impl Siege {
         }
     }
 
-    /// What the process has in memory, in KiB.
-    fn memory(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.proxy.id());
-        let status = std::fs::read_to_string(status).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let number = line.unwrap().split_whitespace().nth(1);
-        number.unwrap().parse().unwrap()
-    }
-
     /// Runs an attack to its end while the bystander is served, and sees that it
     /// ended within `time` and cost no more than there is.
     async fn stands(&self, time: Duration, attack: impl Future<Output = ()>) {
@@ -75,7 +66,7 @@ impl Siege {
                 () = &mut attack => break,
                 _ = pace.tick() => {
                     self.bystander_is_served().await;
-                    most = most.max(self.memory());
+                    most = most.max(self.proxy.resident());
                 }
             }
             assert!(begun.elapsed() < time, "not cut off in {time:?}");
@@ -83,6 +74,16 @@ impl Siege {
         self.bystander_is_served().await;
         let cost = most.saturating_sub(self.before);
         assert!(cost < BOUND, "{cost} KiB");
+    }
+
+    /// Stands while these connections are opened, and ends each of them.
+    async fn cuts(&self, opened: impl Future<Output = Vec<Raw>>) {
+        let attack = async {
+            for mut raw in opened.await {
+                raw.read_to_end().await;
+            }
+        };
+        self.stands(Duration::from_secs(30), attack).await;
     }
 
     async fn struck(&self, limit: &str) {
@@ -118,16 +119,14 @@ async fn half_a_hello_on_many_connections_is_cut_at_its_deadline() {
     let siege = Siege::begin(&upstream, "handshake_timeout = '2s'").await;
     let target = siege.proxy.public();
     siege
-        .stands(Duration::from_secs(30), async {
+        .cuts(async {
             let mut all = Vec::new();
             for _ in 0..300 {
                 let mut raw = Raw::plain(target).await;
                 raw.write(HALF_A_HELLO).await;
                 all.push(raw);
             }
-            for mut raw in all {
-                raw.read_to_end().await;
-            }
+            all
         })
         .await;
 }
@@ -139,7 +138,7 @@ async fn connections_without_a_byte_and_without_a_request_are_cut() {
     let siege = Siege::begin(&upstream, limits).await;
     let target = siege.proxy.public();
     siege
-        .stands(Duration::from_secs(30), async {
+        .cuts(async {
             let mut all = Vec::new();
             for _ in 0..100 {
                 all.push(Raw::plain(target).await);
@@ -149,9 +148,7 @@ async fn connections_without_a_byte_and_without_a_request_are_cut() {
                     all.push(client.raw(target).await);
                 }
             }
-            for mut raw in all {
-                raw.read_to_end().await;
-            }
+            all
         })
         .await;
 }

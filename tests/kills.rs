@@ -34,6 +34,15 @@ async fn dying_behind(bytes: &'static str) -> Upstream {
     .await
 }
 
+/// A proxy of its own before this service, for a client in each protocol.
+async fn before(upstream: &Upstream) -> [(Proxy, Client); 2] {
+    let pki = Pki::new();
+    let client = Client::new(&pki).presenting(&pki.client());
+    let proxy = || Setup::new(&pki, upstream).start();
+    let [http1, http2] = client.in_both_protocols();
+    [(proxy().await, http1), (proxy().await, http2)]
+}
+
 /// The line of the only request for `/dies`.
 async fn epitaph(proxy: &Proxy) -> Value {
     proxy.access_line("/dies").await
@@ -46,11 +55,8 @@ async fn upstream_that_dies_before_its_head_is_whole_is_502_and_the_connection_g
         "HTTP/1.1 200 OK\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Cu",
     ] {
-        let (pki, upstream) = (Pki::new(), dying_behind(bytes).await);
-        for http2 in [false, true] {
-            let proxy = Setup::new(&pki, &upstream).start().await;
-            let client = Client::new(&pki).presenting(&pki.client());
-            let client = if http2 { client.h2() } else { client };
+        let upstream = dying_behind(bytes).await;
+        for (proxy, client) in before(&upstream).await {
             let mut session = client.connect(proxy.public()).await.unwrap();
             assert_eq!(session.send(get("/before")).await.unwrap().status, 200);
             let answer = session.send(get("/dies")).await.unwrap();
@@ -74,11 +80,8 @@ async fn upstream_that_dies_in_its_body_ends_in_a_cut_and_never_in_a_whole_respo
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n",
     ] {
-        let (pki, upstream) = (Pki::new(), dying_behind(bytes).await);
-        for http2 in [false, true] {
-            let proxy = Setup::new(&pki, &upstream).start().await;
-            let client = Client::new(&pki).presenting(&pki.client());
-            let client = if http2 { client.h2() } else { client };
+        let upstream = dying_behind(bytes).await;
+        for (proxy, client) in before(&upstream).await {
             let mut session = client.connect(proxy.public()).await.unwrap();
             assert!(session.send(get("/dies")).await.is_err(), "{bytes:?}");
             let line = epitaph(&proxy).await;
@@ -87,7 +90,7 @@ async fn upstream_that_dies_in_its_body_ends_in_a_cut_and_never_in_a_whole_respo
                 "{line}"
             );
             // Over HTTP/1.1 nothing but the end of the connection tells of it.
-            if !http2 {
+            if !client.speaks_h2() {
                 eventually("its end", || session.is_closed().then_some(())).await;
                 session = client.connect(proxy.public()).await.unwrap();
             }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use http::Method;
 use http_body_util::BodyExt;
+use tokio::task::JoinHandle;
 
 use crate::support::body::Body;
-use crate::support::client::{Client, get, next_piece, post, request};
+use crate::support::client::{Answer, Client, get, next_piece, post, request};
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::upstream::{Gate, Reply, Upstream};
@@ -231,6 +232,12 @@ async fn body_that_turns_out_too_large_when_its_response_has_begun_cuts_that() {
     assert_eq!(struck, 2.0);
 }
 
+/// Begins to ask, and lets the test go on.
+fn under_way(client: &Client, proxy: &Proxy, path: &'static str) -> JoinHandle<Answer> {
+    let (client, address) = (client.clone(), proxy.public());
+    tokio::spawn(async move { client.get(address, path).await.unwrap() })
+}
+
 #[tokio::test]
 async fn route_gives_its_upstream_more_time_than_the_others_do() {
     let (pki, gate) = (Pki::new(), Gate::closed());
@@ -242,10 +249,7 @@ async fn route_gives_its_upstream_more_time_than_the_others_do() {
         .start()
         .await;
     let client = Client::new(&pki).presenting(&pki.client());
-    let report = tokio::spawn({
-        let (client, address) = (client.clone(), proxy.public());
-        async move { client.get(address, "/report").await.unwrap() }
-    });
+    let report = under_way(&client, &proxy, "/report");
     upstream.received(1).await;
     let answer = client.get(proxy.public(), "/").await.unwrap();
     assert_eq!(answer.status, 504);
@@ -272,10 +276,7 @@ async fn stream_with_long_silences_goes_on_where_its_route_says_so() {
         .start()
         .await;
     let client = Client::new(&pki).presenting(&pki.client());
-    let events = tokio::spawn({
-        let (client, address) = (client.clone(), proxy.public());
-        async move { client.get(address, "/events").await.unwrap() }
-    });
+    let events = under_way(&client, &proxy, "/events");
     upstream.received(1).await;
     assert!(client.get(proxy.public(), "/other").await.is_err());
     let line = proxy.access_line("/other").await;
