@@ -1,56 +1,19 @@
 //! What a hostile caller or a hostile upstream tries, and does not get.
 
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
 use crate::support::client::{Client, get, post};
+use crate::support::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, frame, head_of, literal,
+};
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
 use crate::support::upstream::{Reply, Upstream};
-use crate::support::{body::Body, eventually};
-
-/// Frames of HTTP/2 by hand (RFC 9113 §4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut bytes = length[1..].to_vec();
-    bytes.extend_from_slice(&[kind, flags]);
-    bytes.extend_from_slice(&stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-/// Literal fields without indexing (RFC 7541 §6.2.2).
-fn literal(fields: &[(&str, &str)]) -> Vec<u8> {
-    let mut block = Vec::new();
-    for (name, value) in fields {
-        block.push(0);
-        for text in [name, value] {
-            assert!(text.len() < 127);
-            block.push(u8::try_from(text.len()).unwrap());
-            block.extend_from_slice(text.as_bytes());
-        }
-    }
-    block
-}
-
-fn request_head(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
-    let mut fields = vec![
-        (":method", "POST"),
-        (":scheme", "https"),
-        (":authority", "proxy.test"),
-        (":path", path),
-    ];
-    fields.extend_from_slice(more);
-    literal(&fields)
-}
+use crate::support::{body::Body, eventually, within};
 
 async fn scene(upstream: &Upstream, limits: &str) -> (Proxy, Client) {
     let pki = Pki::new();
@@ -69,7 +32,7 @@ async fn http2_caller_that_opens_no_window_does_not_hold_the_upstream_for_ever()
     raw.write(PREFACE).await;
     // SETTINGS_INITIAL_WINDOW_SIZE = 0
     raw.write(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).await;
-    let head = request_head("/unread", &[]);
+    let head = head_of("POST", "/unread", &[]);
     raw.write(frame(HEADERS, END_HEADERS | END_STREAM, 1, &head))
         .await;
     let line = proxy.access_line("/unread").await;
@@ -90,7 +53,7 @@ async fn http2_content_that_contradicts_its_length_never_completes_a_request() {
         let mut raw = client.clone().h2().raw(proxy.public()).await;
         raw.write(PREFACE).await;
         raw.write(frame(SETTINGS, 0, 0, &[])).await;
-        let head = request_head("/lie", &[("content-length", length)]);
+        let head = head_of("POST", "/lie", &[("content-length", length)]);
         if data.is_empty() {
             raw.write(frame(HEADERS, END_HEADERS | END_STREAM, 1, &head))
                 .await;
@@ -135,10 +98,10 @@ async fn http2_fields_that_belong_to_http1_or_break_its_lines_are_refused() {
         let mut raw = client.clone().h2().raw(proxy.public()).await;
         raw.write(PREFACE).await;
         raw.write(frame(SETTINGS, 0, 0, &[])).await;
-        let head = request_head("/bad", &[(name, value)]);
+        let head = head_of("POST", "/bad", &[(name, value)]);
         raw.write(frame(HEADERS, END_HEADERS | END_STREAM, 1, &head))
             .await;
-        let next = request_head("/good", &[]);
+        let next = head_of("POST", "/good", &[]);
         raw.write(frame(HEADERS, END_HEADERS | END_STREAM, 3, &next))
             .await;
         let answer = client.get(proxy.public(), "/next").await.unwrap();
@@ -487,7 +450,7 @@ async fn flood_of_resets_or_endless_heads_ends_its_connection_and_no_other() {
     .await;
     let (proxy, client) = scene(&upstream, "body_timeout = '5s'").await;
     let mut other = client.clone().h2().connect(proxy.public()).await.unwrap();
-    let head = request_head("/slow", &[]);
+    let head = head_of("POST", "/slow", &[]);
     let resets = (0..2000_u32).flat_map(|number| {
         let stream = number * 2 + 1;
         let mut both = frame(HEADERS, END_HEADERS | END_STREAM, stream, &head);
@@ -521,7 +484,7 @@ async fn http2_caller_that_vanishes_gives_its_upstream_connections_back() {
     raw.write(PREFACE).await;
     raw.write(frame(SETTINGS, 0, 0, &[])).await;
     for number in 0..50_u32 {
-        let head = request_head("/slow", &[]);
+        let head = head_of("POST", "/slow", &[]);
         let flags = END_HEADERS | END_STREAM;
         raw.write(frame(HEADERS, flags, number * 2 + 1, &head))
             .await;
@@ -559,7 +522,7 @@ async fn http2_caller_that_reads_slowly_is_not_cut() {
     raw.write(PREFACE).await;
     // SETTINGS_INITIAL_WINDOW_SIZE = 1024, opened again by each step.
     raw.write(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 4, 0])).await;
-    let head = request_head("/slow", &[]);
+    let head = head_of("POST", "/slow", &[]);
     let flags = END_HEADERS | END_STREAM;
     raw.write(frame(HEADERS, flags, 1, &head)).await;
     let mut steps = tokio::time::interval(std::time::Duration::from_millis(40));
@@ -686,16 +649,22 @@ async fn tunnel_whose_client_has_gone_ends_though_the_service_is_silent() {
 
 #[tokio::test]
 async fn service_that_sends_nothing_but_interim_responses_is_answered_for_and_holds_up_nobody() {
-    let upstream = Upstream::scripted(|mut raw, _| async move {
-        if raw.read_until("\r\n\r\n").await.contains("/flood") {
-            let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1000);
-            for _ in 0..200 {
-                raw.write(&hints).await;
+    let begun = Arc::new(Notify::new());
+    let flooding = Arc::clone(&begun);
+    let upstream = Upstream::scripted(move |mut raw, _| {
+        let begun = Arc::clone(&flooding);
+        async move {
+            if raw.read_until("\r\n\r\n").await.contains("/flood") {
+                let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1000);
+                begun.notify_one();
+                for _ in 0..200 {
+                    raw.write(&hints).await;
+                }
+            } else {
+                let hint = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100);
+                let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+                raw.write(format!("{hint}{answer}")).await;
             }
-        } else {
-            let hint = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100);
-            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
-            raw.write(format!("{hint}{answer}")).await;
         }
     })
     .await;
@@ -708,7 +677,7 @@ async fn service_that_sends_nothing_but_interim_responses_is_answered_for_and_ho
     );
     let flood = client.get(proxy.public(), "/flood");
     let other = async {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        within("the flood", begun.notified()).await;
         client.get(proxy.public(), "/other").await
     };
     let both = async { tokio::join!(flood, other) };

@@ -2,6 +2,8 @@
 
 use super::raw::Raw;
 
+/// With this a client begins (RFC 9113 §3.4).
+pub(crate) const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// `DATA`.
 pub(crate) const DATA: u8 = 0;
 /// `HEADERS`.
@@ -132,7 +134,7 @@ impl Frames {
     /// Begins with room for this many bytes on each stream, and 65535 for all.
     pub(crate) async fn begin(raw: Raw, window: u32) -> Self {
         let mut frames = Self { raw };
-        frames.raw.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        frames.raw.write(PREFACE).await;
         let mut setting = INITIAL_WINDOW_SIZE.to_be_bytes().to_vec();
         setting.extend(window.to_be_bytes());
         frames.send(SETTINGS, 0, 0, &setting).await;
@@ -179,7 +181,7 @@ impl Frames {
 
     /// Takes the other side, and does not say its settings.
     pub(crate) async fn accept_silently(mut raw: Raw) -> Self {
-        raw.read_until("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        raw.read_until(PREFACE).await;
         Self { raw }
     }
 
