@@ -86,16 +86,12 @@ impl Authority {
 
     /// Makes a root whose own validity ends so soon.
     pub(crate) fn root_for(name: &str, left: Duration) -> Self {
-        let mut params = authority_params(name);
-        params.not_after = (SystemTime::now() + left).into();
-        Self::self_signed(name, params)
+        Self::self_signed(name, until(SystemTime::now() + left, name))
     }
 
     /// Makes a root whose own validity ended an hour ago.
     pub(crate) fn expired_root(name: &str) -> Self {
-        let mut params = authority_params(name);
-        params.not_after = (SystemTime::now() - DAY / 24).into();
-        Self::self_signed(name, params)
+        Self::self_signed(name, until(SystemTime::now() - DAY / 24, name))
     }
 
     fn self_signed(name: &str, mut params: CertificateParams) -> Self {
@@ -125,9 +121,7 @@ impl Authority {
 
     /// As [`Authority::intermediate`], with a validity that ends so soon.
     pub(crate) fn intermediate_for(&self, name: &str, left: Duration) -> Self {
-        let mut params = authority_params(name);
-        params.not_after = (SystemTime::now() + left).into();
-        self.below(params, name)
+        self.below(until(SystemTime::now() + left, name), name)
     }
 
     /// Makes an authority below this one that may vouch for DNS names below this
@@ -348,9 +342,8 @@ impl LeafBuilder {
     }
 
     /// Its validity ended an hour ago.
-    pub(crate) fn expired(mut self) -> Self {
-        self.params.not_after = (SystemTime::now() - DAY / 24).into();
-        self
+    pub(crate) fn expired(self) -> Self {
+        self.ended(DAY / 24)
     }
 
     /// Its validity ended so long ago; certificates count in whole seconds.
@@ -480,6 +473,13 @@ fn authority_params(name: &str) -> CertificateParams {
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+/// The same of an authority whose validity ends then.
+fn until(end: SystemTime, name: &str) -> CertificateParams {
+    let mut params = authority_params(name);
+    params.not_after = end.into();
     params
 }
 

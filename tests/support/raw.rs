@@ -136,18 +136,12 @@ impl Raw {
 
     /// Reads this many bytes.
     pub(crate) async fn read_exactly(&mut self, length: usize) -> String {
-        within("reading a known length", async {
-            while self.unread.len() < length {
-                assert!(
-                    self.fill().await,
-                    "ended after {} of {length} bytes",
-                    self.unread.len()
-                );
-            }
-        })
-        .await;
-        let rest = self.unread.split_off(length);
-        String::from_utf8_lossy(&std::mem::replace(&mut self.unread, rest)).into_owned()
+        let bytes = self.read_bytes(length).await;
+        let bytes = bytes.unwrap_or_else(|| {
+            let count = self.unread.len();
+            panic!("ended after {count} of {length} bytes")
+        });
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Reads this many bytes as they are; `None` when the peer hangs up before.
