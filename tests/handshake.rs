@@ -10,7 +10,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, CipherSuite, NamedGroup, SignatureScheme, SupportedCipherSuite};
 use serde_json::Value;
 
-use crate::support::client::{Client, get};
+use crate::support::client::{Client, get, host};
 use crate::support::eventually;
 use crate::support::pki::{Authority, CLIENT_URI, Leaf, Pki, plain_hex};
 use crate::support::proxy::{Proxy, Setup};
@@ -370,10 +370,6 @@ fn two_names(pki: &Pki, upstream: &Upstream) -> Setup {
             { chain = 'second.pem', key = 'second.key' },
         ]",
         )
-}
-
-fn host(name: &str) -> http::Request<crate::support::body::Body> {
-    crate::support::client::with(get("/"), "host", name)
 }
 
 #[tokio::test]

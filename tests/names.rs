@@ -1,13 +1,11 @@
 //! One listener demands different certificates for different names, and no
 //! name is a way around what another one demands.
 
-use http::Request;
 use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
 use serde_json::Value;
 
-use crate::support::body::Body;
-use crate::support::client::{Client, Session, get, with};
+use crate::support::client::{Client, Session, host};
 use crate::support::eventually;
 use crate::support::pki::{Authority, Leaf, Pki};
 use crate::support::proxy::Setup;
@@ -79,10 +77,6 @@ impl Scene {
     fn anywhere(&self) -> Client {
         Client::new(&self.pki).resuming_anywhere()
     }
-}
-
-fn host(name: &str) -> Request<Body> {
-    with(get("/"), "host", name)
 }
 
 async fn ask(session: &mut Session, name: &str) -> u16 {

@@ -3,7 +3,7 @@
 use http::Request;
 
 use crate::support::body::Body;
-use crate::support::client::{Answer, Client, get, with};
+use crate::support::client::{Answer, Client, get, host};
 use crate::support::pki::{Leaf, Pki};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
@@ -60,10 +60,6 @@ impl Scene {
             other => other.to_string(),
         }
     }
-}
-
-fn host(name: &str) -> Request<Body> {
-    with(get("/"), "host", name)
 }
 
 #[tokio::test]

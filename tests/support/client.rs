@@ -554,6 +554,11 @@ pub(crate) fn get(path: &str) -> Request<Body> {
     request(Method::GET, path, Body::empty())
 }
 
+/// A `GET` for `/` of this host.
+pub(crate) fn host(name: &str) -> Request<Body> {
+    with(get("/"), "host", name)
+}
+
 /// A `POST` to a path.
 pub(crate) fn post(path: &str, body: Body) -> Request<Body> {
     request(Method::POST, path, body)
