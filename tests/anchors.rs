@@ -3,7 +3,6 @@
 use crate::support::client::Client;
 use crate::support::pki::{Authority, Pki};
 use crate::support::proxy::Setup;
-use crate::support::trust::{generation, in_force, post, replace, trust};
 use crate::support::upstream::Upstream;
 
 /// Each, in words that name it and the reason; `None` is good enough.
@@ -36,9 +35,8 @@ fn anchors(pki: &Pki) -> [(&'static str, String, Option<[&'static str; 2]>); 6] 
 async fn anchor_that_cannot_be_used_refuses_the_start_and_is_named_with_the_reason() {
     let pki = Pki::new();
     let setup = || {
-        let setup = Setup::to(&pki, "http://127.0.0.1:1");
-        std::fs::create_dir(setup.path("ca")).unwrap();
-        setup
+        Setup::to(&pki, "http://127.0.0.1:1")
+            .folder("ca")
             .file("ca/root.pem", &pki.root().pem())
             .with("trust.clients.ca = ['ca/']")
     };
@@ -71,37 +69,36 @@ async fn anchor_that_cannot_be_used_refuses_the_start_and_is_named_with_the_reas
 #[tokio::test]
 async fn anchor_that_cannot_be_used_is_never_put_in_force_and_those_in_force_stay() {
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
-    let setup = Setup::new(&pki, &upstream);
-    std::fs::create_dir(setup.path("ca")).unwrap();
+    let setup = Setup::new(&pki, &upstream).folder("ca");
     let setup = setup.file("ca/root.pem", &pki.root().pem());
     let proxy = setup.with("trust.clients.ca = ['ca/']").start().await;
     let client = Client::new(&pki).presenting(&pki.client());
     let mut in_force_now = 1;
     for (name, pem, reason) in anchors(&pki) {
         let file = format!("ca/{name}.pem");
-        replace(&proxy, &file, &pem);
+        proxy.rename_over(&file, &pem);
         if let Some([who, why]) = reason {
             let names_it = |line: &serde_json::Value| {
                 let cause = line["cause"].as_str().unwrap();
                 [&*file, who, why].iter().all(|words| cause.contains(words))
             };
             proxy.log_line("reload.failed", names_it).await;
-            let (status, answer) = post(&proxy, "/reload").await;
+            let (status, answer) = proxy.post("/reload").await;
             assert_eq!((status, &answer["outcome"]), (422, &"failed".into()));
             let problems = answer["problems"].to_string();
             assert!(
                 problems.contains(who) && problems.contains(why),
                 "{problems}"
             );
-            assert_eq!(trust(&proxy).await["failing"], true);
+            assert_eq!(proxy.trust().await["failing"], true);
             std::fs::remove_file(proxy.path(&file)).unwrap();
             // Asked for, so that the next one finds it as it was.
-            assert_eq!(post(&proxy, "/reload").await.0, 200);
+            assert_eq!(proxy.post("/reload").await.0, 200);
         } else {
             in_force_now += 1;
-            in_force(&proxy, in_force_now).await;
+            proxy.in_force(in_force_now).await;
         }
-        assert_eq!(generation(&proxy).await, in_force_now, "{name}");
+        assert_eq!(proxy.generation().await, in_force_now, "{name}");
         let answer = client.get(proxy.public(), "/").await.unwrap();
         assert_eq!(answer.status, 200, "{name}");
     }
@@ -110,7 +107,7 @@ async fn anchor_that_cannot_be_used_is_never_put_in_force_and_those_in_force_sta
         odd.contains("CN=Weak has signed itself with SHA-1"),
         "{odd}"
     );
-    let warnings = trust(&proxy).await["bundles"][0]["warnings"].to_string();
+    let warnings = proxy.trust().await["bundles"][0]["warnings"].to_string();
     assert!(warnings.contains("CN=Weak"), "{warnings}");
 }
 

@@ -11,12 +11,10 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep};
 
+use crate::support::change::{counted, is_failing};
 use crate::support::disk::{Way, permits, replace};
 use crate::support::eventually;
 use crate::support::pki::PROXY_NAME;
-use crate::support::reloads::{
-    counted, generation, generation_becomes, hang_up, is_failing, reload, trust,
-};
 use crate::support::things::{Scene, Thing};
 
 /// Nothing is found by polling: it is noticed that files were put right.
@@ -67,22 +65,22 @@ async fn ended(mut all: JoinSet<()>) {
 /// right: what was there comes back, then something new.
 async fn broken_and_put_right(mut scene: Scene, word: &str, break_it: Break) {
     let mut open = scene.connection().await;
-    let before = trust(&scene.proxy).await;
+    let before = scene.proxy.trust().await;
     assert_eq!(before["failing"], false);
     assert_eq!(before["last_failure"], Value::Null);
     let paths = scene.paths();
     let mut lines = 0;
     for (round, path) in [&paths[0], &paths[paths.len() - 1]].into_iter().enumerate() {
-        let good = trust(&scene.proxy).await["last_success"].clone();
+        let good = scene.proxy.trust().await["last_success"].clone();
         break_it(&scene, path);
         scene.proxy.metrics_where("a failure", is_failing).await;
         lines = told_once(&scene, word, path, lines).await;
-        let now = trust(&scene.proxy).await;
+        let now = scene.proxy.trust().await;
         assert_eq!(now["failing"], true);
         assert_eq!(now["last_success"], good);
         assert!(scene.has_in_force(0).await, "{:?}", scene.thing);
         scene.goes_on(&mut open).await;
-        assert_eq!(generation(&scene.proxy).await, 1);
+        assert_eq!(scene.proxy.generation().await, 1);
         assert!(scene.proxy.published().is_empty());
         put_right(&mut scene, path, round).await;
     }
@@ -95,7 +93,7 @@ async fn told_once(scene: &Scene, word: &str, path: &Path, before: usize) -> usi
     let proxy = &scene.proxy;
     let since = counted(&proxy.metrics().await, "failure");
     assert!(since >= 1.0);
-    let first = trust(proxy).await["last_failure"].clone();
+    let first = proxy.trust().await["last_failure"].clone();
     let problems = first["problems"].as_array().unwrap();
     // The log is written a moment after it is counted.
     let lines = eventually("a line for each problem", || {
@@ -117,15 +115,15 @@ async fn told_once(scene: &Scene, word: &str, path: &Path, before: usize) -> usi
         assert_eq!(line["generation"], 1);
     }
     for _ in 0..2 {
-        let (status, answer) = reload(proxy).await;
+        let (status, answer) = proxy.reload().await;
         assert_eq!(status, 422, "{answer}");
         assert_eq!(answer["outcome"], "failed");
         assert_eq!(answer["problems"], first["problems"]);
     }
-    hang_up(proxy);
+    proxy.hang_up();
     let failures = |metrics: &_| counted(metrics, "failure") >= since + 3.0;
     proxy.metrics_where("each attempt", failures).await;
-    let last = trust(proxy).await["last_failure"].clone();
+    let last = proxy.trust().await["last_failure"].clone();
     assert_eq!(last["since"], first["since"]);
     assert_eq!(last["problems"], first["problems"]);
     assert!(last["last"].as_str() > first["last"].as_str());
@@ -139,7 +137,7 @@ async fn told_once(scene: &Scene, word: &str, path: &Path, before: usize) -> usi
 /// Puts a broken thing right, by what was there before (round 0) or by its next
 /// version (round 1): it is in force without a signal, and told of once.
 async fn put_right(scene: &mut Scene, path: &Path, round: usize) {
-    let failed = trust(&scene.proxy).await["last_failure"].clone();
+    let failed = scene.proxy.trust().await["last_failure"].clone();
     if path.is_dir() {
         fs::remove_dir(path).unwrap();
     }
@@ -156,7 +154,7 @@ async fn put_right(scene: &mut Scene, path: &Path, round: usize) {
     assert_eq!(recovered.len(), round + 1, "{:?}", scene.thing);
     assert_eq!(scene.proxy.published().len(), round, "{:?}", scene.thing);
     assert_eq!(scene.proxy.logged("reload.requested").len(), asked);
-    let now = trust(&scene.proxy).await;
+    let now = scene.proxy.trust().await;
     assert_eq!(now["failing"], false);
     assert_eq!(now["generation"], 1 + round);
     assert_eq!(now["last_failure"]["since"], failed["since"]);
@@ -259,11 +257,11 @@ async fn expired_leaf_is_not_put_in_force_and_told_once_while_time_goes_on() {
         scene.proxy.log_line("reload.failed", expired).await;
         let before = scene.proxy.logged("reload.failed").len();
         let since = Instant::now();
-        let (_, first) = reload(&scene.proxy).await;
+        let (_, first) = scene.proxy.reload().await;
         // Longer than the least unit in which a text might count.
         while since.elapsed() < Duration::from_millis(1200) {
             sleep(Duration::from_millis(100)).await;
-            assert_eq!(reload(&scene.proxy).await, (422, first.clone()));
+            assert_eq!(scene.proxy.reload().await, (422, first.clone()));
         }
         assert_eq!(scene.proxy.logged("reload.failed").len(), before);
         assert!(scene.has_in_force(0).await, "{thing:?}");
@@ -286,26 +284,26 @@ async fn revocation_list_of_another_authority_is_held_back_and_said_once() {
                 .contains("CN=Countersign Test Root")
         );
         for _ in 0..2 {
-            let (status, answer) = reload(&scene.proxy).await;
+            let (status, answer) = scene.proxy.reload().await;
             assert_eq!(status, 409, "{answer}");
             assert_eq!(answer["held_back"][0]["bundle"], "clients");
         }
         let held_back = |metrics: &_| is_failing(metrics) && counted(metrics, "held_back") >= 3.0;
         let metrics = scene.proxy.metrics_where("each attempt", held_back).await;
         assert_eq!(counted(&metrics, "failure"), 0.0);
-        let told = trust(&scene.proxy).await;
+        let told = scene.proxy.trust().await;
         assert_eq!(told["failing"], true);
         assert!(told["last_failure"]["attempts"].as_u64().unwrap() >= 3);
         assert_eq!(told["last_failure"]["held_back"][0]["bundle"], "clients");
         assert_eq!(scene.proxy.logged("reload.held_back").len(), 1);
         assert!(scene.has_in_force(0).await);
         scene.goes_on(&mut open).await;
-        assert_eq!(generation(&scene.proxy).await, 1);
+        assert_eq!(scene.proxy.generation().await, 1);
         let since = Instant::now();
         scene.change(1);
         scene.comes_into_force(1, since).await;
-        generation_becomes(&scene.proxy, 2).await;
-        assert_eq!(trust(&scene.proxy).await["failing"], false);
+        scene.proxy.generation_becomes(2).await;
+        assert_eq!(scene.proxy.trust().await["failing"], false);
     }
 }
 
@@ -397,7 +395,7 @@ async fn part_of_a_file_is_never_in_force_while_its_writer_pauses() {
                 .proxy
                 .metrics_where("no failure", |m| !is_failing(m))
                 .await;
-            generation_becomes(&scene.proxy, 2).await;
+            scene.proxy.generation_becomes(2).await;
             assert_eq!(scene.proxy.published().len(), 1);
         });
     }

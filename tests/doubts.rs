@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::support::command::{BINARY, finish};
 use crate::support::pki::{Authority, CLIENT_URI, Leaf, PROXY_NAME, Pki};
 use crate::support::proxy::Setup;
-use crate::support::trust::{in_force, reconfigure};
 use crate::support::upstream::Upstream;
 
 #[tokio::test]
@@ -150,8 +149,8 @@ async fn doubts_are_logged_once_and_hold_nothing_up() {
         text.contains("upstreams.spare.endpoints: without server_name"),
         "{line}"
     );
-    reconfigure(&proxy, "trust.clients.withdrawal_grace = '9s'");
-    in_force(&proxy, 2).await;
+    proxy.configure("trust.clients.withdrawal_grace = '9s'");
+    proxy.in_force(2).await;
     assert_eq!(proxy.logged("config.unusual").len(), 1);
 }
 

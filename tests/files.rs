@@ -8,10 +8,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
 
+use crate::support::change::{counted, is_failing};
 use crate::support::disk::{Way, permits, replace};
-use crate::support::reloads::{
-    counted, generation, generation_becomes, hang_up, is_failing, reload, trust,
-};
 use crate::support::things::{Scene, Thing, start_without};
 
 /// How long a change may take: 2 s where only polling finds it, and what a busy
@@ -68,7 +66,7 @@ async fn twice(mut scene: Scene, way: Way, same_length: bool) -> Duration {
 /// So many generations came after the first, each of this thing alone.
 async fn each_was_one_generation(scene: &Scene, count: u64) {
     let (thing, proxy) = (scene.thing, &scene.proxy);
-    generation_becomes(proxy, 1 + count).await;
+    proxy.generation_becomes(1 + count).await;
     let published = proxy.published();
     let numbers = published.iter().map(|line| line["generation"].as_u64());
     let wanted: Vec<_> = (2..=1 + count).map(Some).collect();
@@ -221,7 +219,7 @@ async fn sighup_puts_in_force_what_was_not_noticed() {
             scene.change(version);
             assert!(scene.has_in_force(version - 1).await, "{thing:?}");
             let since = Instant::now();
-            hang_up(&scene.proxy);
+            scene.proxy.hang_up();
             longest = longest.max(scene.comes_into_force(version, since).await);
         }
         assert_eq!(scene.proxy.logged("reload.requested").len(), 2);
@@ -240,7 +238,7 @@ async fn posted_reload_puts_in_force_what_was_not_noticed_and_says_so() {
             scene.change(version);
             assert!(scene.has_in_force(version - 1).await, "{thing:?}");
             let since = Instant::now();
-            let (status, answer) = reload(&scene.proxy).await;
+            let (status, answer) = scene.proxy.reload().await;
             longest = longest.max(since.elapsed());
             // When it is answered, it is in force.
             assert!(scene.has_in_force(version).await, "{thing:?} {version}");
@@ -248,7 +246,7 @@ async fn posted_reload_puts_in_force_what_was_not_noticed_and_says_so() {
             assert_eq!(answer["outcome"], "published");
             assert_eq!(answer["generation"], version + 1);
             assert_eq!(answer["changed"][0], thing.change());
-            let (status, answer) = reload(&scene.proxy).await;
+            let (status, answer) = scene.proxy.reload().await;
             assert_eq!(status, 200, "{answer}");
             assert_eq!(answer["outcome"], "unchanged");
             assert_eq!(answer["generation"], version + 1);
@@ -278,7 +276,7 @@ async fn burst_of_changes_is_one_generation() {
         // It may be in force for a moment before it is told.
         let told = |line: &Value| line["generation"].as_u64() >= Some(3);
         scene.proxy.log_line("generation.published", told).await;
-        let number = generation(&scene.proxy).await;
+        let number = scene.proxy.generation().await;
         assert!((3..=5).contains(&number), "{thing:?}: {number}");
         longest
     })
@@ -310,7 +308,7 @@ async fn file_that_a_new_config_names_is_in_force_when_it_appears() {
         let took = scene.comes_into_force(version, since).await;
         assert!(took <= IN_FORCE, "{took:?}");
     }
-    generation_becomes(&scene.proxy, 3).await;
+    scene.proxy.generation_becomes(3).await;
     assert_eq!(scene.proxy.logged("reload.failed").len(), 2);
 }
 
@@ -325,11 +323,8 @@ async fn authorities_added_to_a_folder_and_removed_from_it_are_followed() {
         // Two of them, then one.
         fs::write(&new, pem(&scene, version)).unwrap();
         let number = 2 * version as u64;
-        scene
-            .proxy
-            .log_line("generation.published", |line| line["generation"] == number)
-            .await;
-        let anchors = trust(&scene.proxy).await["bundles"][0]["anchors"].clone();
+        scene.proxy.in_force(number).await;
+        let anchors = scene.proxy.trust().await["bundles"][0]["anchors"].clone();
         assert_eq!(anchors.as_array().unwrap().len(), 3, "{anchors}");
         let since = Instant::now();
         fs::rename(&new, &old).unwrap();
@@ -380,7 +375,7 @@ async fn unchanged_content_publishes_no_generation() {
         let mut scene = Scene::new(thing, Way::RenameOver, more).await;
         for touch in TOUCHES {
             touch(&scene.path());
-            let (status, answer) = reload(&scene.proxy).await;
+            let (status, answer) = scene.proxy.reload().await;
             assert_eq!(status, 200, "{answer}");
             assert_eq!(answer["outcome"], "unchanged", "{thing:?}");
         }

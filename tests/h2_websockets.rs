@@ -10,7 +10,6 @@ use crate::support::frames::{
 };
 use crate::support::pki::{Authority, CLIENT_URI, Pki};
 use crate::support::proxy::{Proxy, Setup};
-use crate::support::trust::in_force;
 use crate::support::upstream::{Received, Reply, Upstream};
 
 /// `:status: 200` of the static table (RFC 7541 appendix A).
@@ -195,7 +194,7 @@ async fn websockets_of_a_peer_that_is_trusted_no_more_end_and_others_go_on() {
         echoes(frames, 1).await;
     }
     std::fs::remove_file(proxy.path("ca/partners.pem")).unwrap();
-    in_force(&proxy, 2).await;
+    proxy.in_force(2).await;
     leaving.goodbye().await;
     let line = proxy
         .access_line_where(|line| line["path"] == "/chat")

@@ -405,8 +405,6 @@ async fn secret_that_every_user_may_read_is_warned_about_once() {
     let told = proxy.log_line("secret.exposed", |_| true).await.to_string();
     assert!(told.contains("/token ") && told.contains("0644"), "{told}");
     std::fs::write(proxy.path("token"), "planted anew").unwrap();
-    proxy
-        .log_line("generation.published", |line| line["generation"] == 2)
-        .await;
+    proxy.in_force(2).await;
     assert_eq!(proxy.logged("secret.exposed").len(), 1);
 }

@@ -9,7 +9,6 @@ use crate::support::client::{Client, get};
 use crate::support::eventually;
 use crate::support::pki::{Authority, CLIENT_URI, Leaf, Pki};
 use crate::support::proxy::{Proxy, Setup};
-use crate::support::trust::replace;
 use crate::support::upstream::Upstream;
 
 /// Each cause, by its name in the config.
@@ -455,10 +454,8 @@ async fn nobody_becomes_somebody_by_a_session_when_the_authority_is_trusted_late
         let mut before = client.connect(proxy.public()).await.unwrap();
         assert_eq!(before.send(get("/before")).await.unwrap().status, 200);
         let both = format!("{}{}", pki.root().pem(), partners.pem());
-        replace(&proxy, "clients.pem", &both);
-        proxy
-            .log_line("generation.published", |line| line["generation"] == 2)
-            .await;
+        proxy.rename_over("clients.pem", &both);
+        proxy.in_force(2).await;
         // The open connection stays what it was.
         assert_eq!(before.send(get("/still")).await.unwrap().status, 200);
         let mut after = client.connect(proxy.public()).await.unwrap();
@@ -487,7 +484,7 @@ async fn who_was_let_in_as_nobody_ends_when_the_listener_lets_such_clients_in_no
         let mut session = client.connect(proxy.public()).await.unwrap();
         assert_eq!(session.send(get("/")).await.unwrap().status, 200);
         if client.speaks_h2() {
-            replace(&proxy, "countersign.toml", &alert);
+            proxy.rename_over("countersign.toml", &alert);
             let line = proxy.log_line("connection.withdrawn", |_| true).await;
             assert_eq!(
                 (&line["reason"], &line["peer"]),

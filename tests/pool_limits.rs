@@ -382,15 +382,8 @@ async fn connections_of_the_former_generation_count_in_the_next() {
         .unwrap();
     let first = session.begin(get("/held")).await;
     scene.upstream.received(1).await;
-    let path = scene.proxy.path("countersign.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let changed = text.replace("queue_timeout = \"200ms\"", "queue_timeout = \"201ms\"");
-    assert_ne!(text, changed);
-    std::fs::write(&path, changed).unwrap();
-    scene
-        .proxy
-        .log_line("generation.published", |line| line["generation"] == 2)
-        .await;
+    let change = "upstreams.orders.queue_timeout = '201ms'";
+    scene.proxy.after(|proxy| proxy.configure(change)).await;
     assert_eq!(ask(&scene, "/late").await.unwrap(), 503);
     gate.open();
     let answer: http::StatusCode = first.await.unwrap().status();

@@ -72,13 +72,12 @@ impl Scene {
 async fn has_left(proxy: &Proxy, peer: &str) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let (_, text) = proxy.ask_admin("/trust/peers").await;
-        let known: Value = serde_json::from_str(&text).unwrap();
-        let mut peers = known["peers"].as_array().unwrap().iter();
-        if peers.any(|known| known["peer"] == peer && known["connections"] == 0) {
+        let peers = proxy.peers().await;
+        let left = |known: &Value| known["peer"] == peer && known["connections"] == 0;
+        if peers.iter().any(left) {
             return;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{text}");
+        assert!(tokio::time::Instant::now() < deadline, "{peers:#?}");
     }
 }
 
@@ -183,8 +182,7 @@ async fn one_of_two_is_refused_when_one_authority_goes() {
             last_line(&finished),
             format!("2 peers known, 1 stay, 1 would be refused, {now} of them connected now")
         );
-        let (_, trust) = scene.proxy.ask_admin("/trust").await;
-        let trust: Value = serde_json::from_str(&trust).unwrap();
+        let trust = scene.proxy.trust().await;
         let anchors = trust["bundles"][0]["anchors"].as_array().unwrap();
         let anchor = anchors.iter().find(|anchor| anchor["subject"] == gone);
         let expected = format!(

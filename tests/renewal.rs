@@ -7,7 +7,6 @@ use hyper::body::Incoming;
 use crate::support::client::{Client, Session, get};
 use crate::support::pki::{Authority, Leaf, Pki};
 use crate::support::proxy::{Proxy, Setup};
-use crate::support::trust::{in_force, reconfigure, replace};
 use crate::support::upstream::{Gate, Received, Reply, Upstream};
 use crate::support::{eventually, within};
 
@@ -109,8 +108,8 @@ const CHANGES: [Change; 3] = [
         what: "the client certificate",
         make: |scene| {
             let new = scene.internal.leaf().client().dns("renewed").issue();
-            replace(&scene.proxy, "out.pem", &new.chain_pem());
-            replace(&scene.proxy, "out.key", &new.key_pem());
+            scene.proxy.rename_over("out.pem", &new.chain_pem());
+            scene.proxy.rename_over("out.key", &new.key_pem());
             Some(new)
         },
         token: "Bearer first",
@@ -119,7 +118,7 @@ const CHANGES: [Change; 3] = [
         what: "the trust bundle",
         make: |scene| {
             let both = scene.internal.pem() + &Authority::root("Another").pem();
-            replace(&scene.proxy, "internal.pem", &both);
+            scene.proxy.rename_over("internal.pem", &both);
             None
         },
         token: "Bearer first",
@@ -127,7 +126,7 @@ const CHANGES: [Change; 3] = [
     Change {
         what: "the credential",
         make: |scene| {
-            replace(&scene.proxy, "token", "second");
+            scene.proxy.rename_over("token", "second");
             None
         },
         token: "Bearer second",
@@ -144,7 +143,7 @@ async fn upstream_connections_are_renewed_when_what_they_rest_on_has_changed() {
                 || former[0].certificate.clone(),
                 |leaf| leaf.chain().first().cloned(),
             );
-            in_force(&scene.proxy, 2).await;
+            scene.proxy.in_force(2).await;
             let next = scene.ask("/next").await;
             for former in &former {
                 assert_ne!(next.connection, former.connection, "{what}, h2: {h2}");
@@ -173,30 +172,33 @@ async fn upstream_connections_are_kept_when_nothing_of_theirs_has_changed() {
         let changes: [&dyn Fn(&Scene); 4] = [
             &|scene| {
                 let both = scene.pki.root().pem() + &another.pem();
-                replace(&scene.proxy, "clients.pem", &both);
+                scene.proxy.rename_over("clients.pem", &both);
             },
             &|scene| {
                 let own = scene.pki.proxy();
-                replace(&scene.proxy, "proxy.pem", &own.chain_pem());
-                replace(&scene.proxy, "proxy.key", &own.key_pem());
+                scene.proxy.rename_over("proxy.pem", &own.chain_pem());
+                scene.proxy.rename_over("proxy.key", &own.key_pem());
             },
             &|scene| {
-                reconfigure(
-                    &scene.proxy,
-                    "routes = [{ host = 'proxy.test', upstream = 'orders' }]",
-                )
+                scene
+                    .proxy
+                    .configure("routes = [{ host = 'proxy.test', upstream = 'orders' }]")
             },
             // What is written anew, and is what it was, is no change: another
             // one is needed to see that it was looked at.
             &|scene| {
-                replace(&scene.proxy, "token", "first");
-                replace(&scene.proxy, "internal.pem", &scene.internal.pem());
-                replace(&scene.proxy, "clients.pem", &scene.pki.root().pem());
+                scene.proxy.rename_over("token", "first");
+                scene
+                    .proxy
+                    .rename_over("internal.pem", &scene.internal.pem());
+                scene
+                    .proxy
+                    .rename_over("clients.pem", &scene.pki.root().pem());
             },
         ];
         for (generation, change) in (2..).zip(changes) {
             change(&scene);
-            in_force(&scene.proxy, generation).await;
+            scene.proxy.in_force(generation).await;
             let next = scene.ask(&format!("/{generation}")).await;
             assert_eq!(next.connection, first.connection, "h2: {h2}, {generation}");
         }
@@ -207,30 +209,28 @@ async fn upstream_connections_are_kept_when_nothing_of_theirs_has_changed() {
 #[tokio::test]
 async fn upstream_that_is_trusted_no_more_is_sent_nothing_and_callers_get_502() {
     let removed: fn(&Scene) = |scene| {
-        replace(
-            &scene.proxy,
-            "internal.pem",
-            &Authority::root("Other").pem(),
-        );
+        scene
+            .proxy
+            .rename_over("internal.pem", &Authority::root("Other").pem());
     };
     let rekeyed: fn(&Scene) = |scene| {
         let rekeyed = scene.internal.same_name_other_key();
-        replace(&scene.proxy, "internal.pem", &rekeyed.pem());
+        scene.proxy.rename_over("internal.pem", &rekeyed.pem());
     };
     let revoked: fn(&Scene) = |scene| {
-        replace(
-            &scene.proxy,
-            "internal.crl",
-            &scene.internal.crl(&[&scene.server]),
-        );
-        reconfigure(&scene.proxy, "trust.internal.crl = ['internal.crl']");
+        scene
+            .proxy
+            .rename_over("internal.crl", &scene.internal.crl(&[&scene.server]));
+        scene
+            .proxy
+            .configure("trust.internal.crl = ['internal.crl']");
     };
     for h2 in [false, true] {
         for withdraw in [removed, rekeyed, revoked] {
             let mut scene = Scene::start(h2).await;
             let (pending, _) = scene.occupy().await;
             withdraw(&scene);
-            in_force(&scene.proxy, 2).await;
+            scene.proxy.in_force(2).await;
             let before = scene.upstream.requests().len();
             for path in ["/refused", "/refused-again"] {
                 let answer = scene.session.send(get(path)).await.unwrap();

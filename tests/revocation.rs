@@ -8,7 +8,7 @@ use crate::support::eventually;
 use crate::support::everywhere::{Expected, Scene};
 use crate::support::pki::{Authority, CLIENT_URI, Leaf, Pki};
 use crate::support::proxy::{Proxy, Setup};
-use crate::support::trust::{in_force, lines, post, replace, withdrawn};
+use crate::support::trust::{lines, withdrawn};
 use crate::support::upstream::Upstream;
 
 const REVOKED: Expected = Expected {
@@ -25,7 +25,7 @@ async fn peer_that_a_new_list_names_is_refused_everywhere() {
     let scene = Scene::start(&pki, |setup| listing(setup, &[("root.crl", &none)])).await;
     let leaves = pki.client();
     let list = pki.root().crl(&[&leaves]);
-    let change = |proxy: &Proxy| replace(proxy, "crl/root.crl", &list);
+    let change = |proxy: &Proxy| proxy.rename_over("crl/root.crl", &list);
     scene
         .withdraw(&pki, (&leaves, &pki.client()), change, REVOKED)
         .await;
@@ -43,7 +43,7 @@ async fn peers_below_an_intermediate_that_a_new_list_names_are_refused_everywher
     let scene = Scene::start(&pki, |setup| listing(setup, &lists)).await;
     let [leaves, stays] = [&bad, &good].map(|ca| ca.leaf().client().uri(CLIENT_URI).issue());
     let list = pki.root().crl_against(&bad);
-    let change = |proxy: &Proxy| replace(proxy, "crl/root.crl", &list);
+    let change = |proxy: &Proxy| proxy.rename_over("crl/root.crl", &list);
     scene
         .withdraw(&pki, (&leaves, &stays), change, REVOKED)
         .await;
@@ -53,20 +53,16 @@ async fn peers_below_an_intermediate_that_a_new_list_names_are_refused_everywher
 async fn list_of_the_leaf_alone_does_not_ask_about_intermediates() {
     for (check, asks) in [("leaf", false), ("chain", true)] {
         let mut stage = Stage::with(&format!("crl_check = '{check}'")).await;
-        replace(
-            &stage.proxy,
-            "crl/root.crl",
-            &stage.pki.root().crl_against(&stage.below),
-        );
+        stage
+            .proxy
+            .rename_over("crl/root.crl", &stage.pki.root().crl_against(&stage.below));
         stage
             .is_judged(2, (!asks).then_some(()).ok_or("revoked"))
             .await;
         if !asks {
-            replace(
-                &stage.proxy,
-                "crl/below.crl",
-                &stage.below.crl(&[&stage.leaf]),
-            );
+            stage
+                .proxy
+                .rename_over("crl/below.crl", &stage.below.crl(&[&stage.leaf]));
             stage.is_judged(3, Err("revoked")).await;
         }
     }
@@ -84,7 +80,7 @@ async fn missing_list_of_an_intermediate_means_what_the_bundle_says() {
         // Somebody has to mean it.
         let gone = stage.proxy.log_line("reload.held_back", |_| true).await;
         assert!(gone.to_string().contains("CN=Below"), "{gone}");
-        let (status, _) = post(&stage.proxy, "/reload?accept_shrink=clients").await;
+        let (status, _) = stage.proxy.post("/reload?accept_shrink=clients").await;
         assert_eq!(status, 200);
         stage.is_judged(2, outcome).await;
         let said = stage.proxy.logged("crl.missing");
@@ -94,11 +90,9 @@ async fn missing_list_of_an_intermediate_means_what_the_bundle_says() {
                 .all(|line| line.to_string().contains("CN=Below"))
         );
         // Which says nothing of who is named by the list that is there.
-        replace(
-            &stage.proxy,
-            "crl/root.crl",
-            &stage.pki.root().crl_against(&stage.below),
-        );
+        stage
+            .proxy
+            .rename_over("crl/root.crl", &stage.pki.root().crl_against(&stage.below));
         stage.is_judged(3, Err("revoked")).await;
     }
 }
@@ -111,14 +105,16 @@ async fn stale_list_means_what_the_bundle_says_and_whom_it_names_is_refused_in_a
         ("log", Ok(())),
     ] {
         let mut stage = Stage::with(&format!("crl_stale = '{rule}'")).await;
-        replace(&stage.proxy, "crl/below.crl", &stage.below.stale_crl(&[]));
+        stage
+            .proxy
+            .rename_over("crl/below.crl", &stage.below.stale_crl(&[]));
         stage.is_judged(2, outcome).await;
         let stale = |line: &Value| line.to_string().contains("CN=Below");
         stage.proxy.log_line("crl.stale", stale).await;
         let said = stage.proxy.logged("crl.used_stale");
         assert_eq!(!said.is_empty(), rule == "log", "{rule}: {said:#?}");
         let list = stage.below.stale_crl(&[&stage.leaf]);
-        replace(&stage.proxy, "crl/below.crl", &list);
+        stage.proxy.rename_over("crl/below.crl", &list);
         stage.is_judged(3, Err("revoked")).await;
     }
 }
@@ -128,12 +124,14 @@ async fn list_that_another_authority_of_that_name_signed_revokes_nobody() {
     let mut stage = Stage::with("crl_missing = 'allow'").await;
     // Below an anchor nobody can know whose list it is until a chain comes.
     let forged = stage.below.same_name_other_key();
-    replace(&stage.proxy, "crl/below.crl", &forged.crl(&[&stage.leaf]));
+    stage
+        .proxy
+        .rename_over("crl/below.crl", &forged.crl(&[&stage.leaf]));
     stage.is_judged(2, Ok(())).await;
     // Of an anchor it is known, and a mistake.
     let forged = stage.pki.root().same_name_other_key();
     let list = forged.crl_against(&stage.below);
-    replace(&stage.proxy, "crl/root.crl", &list);
+    stage.proxy.rename_over("crl/root.crl", &list);
     let line = stage.proxy.log_line("reload.failed", |_| true).await;
     let cause = line["cause"].as_str().unwrap();
     assert!(cause.contains("root.crl is not signed by"), "{line}");
@@ -187,7 +185,7 @@ impl Stage {
     /// resumed session once a generation is in force: they go on, or are refused
     /// for this reason.
     async fn is_judged(&mut self, generation: u64, expected: Result<(), &str>) {
-        in_force(&self.proxy, generation).await;
+        self.proxy.in_force(generation).await;
         match expected {
             Ok(()) => {
                 for session in &mut self.sessions {
@@ -223,8 +221,7 @@ impl Stage {
 
 /// With a folder of revocation lists, by file name.
 fn listing(setup: Setup, lists: &[(&str, &str)]) -> Setup {
-    std::fs::create_dir(setup.path("crl")).unwrap();
-    let setup = setup.with("trust.clients.crl = ['crl/']");
+    let setup = setup.folder("crl").with("trust.clients.crl = ['crl/']");
     lists.iter().fold(setup, |setup, (name, list)| {
         setup.file(&format!("crl/{name}"), list)
     })

@@ -7,7 +7,6 @@ use crate::support::client::{Client, get};
 use crate::support::everywhere::{Expected, Scene};
 use crate::support::pki::{CLIENT_URI, Leaf, LeafBuilder, PROXY_NAME, Pki};
 use crate::support::proxy::{Proxy, Setup};
-use crate::support::trust::{in_force, reconfigure};
 use crate::support::upstream::Upstream;
 
 const OUT_OF_SCOPE: Expected = Expected {
@@ -25,10 +24,7 @@ async fn peers_for_whom_a_bundle_no_longer_vouches_are_refused_everywhere() {
     let pki = Pki::new();
     let scene = Scene::start(&pki, |setup| setup).await;
     let change = |proxy: &Proxy| {
-        reconfigure(
-            proxy,
-            "trust.clients.may_assert = [{ uri = 'spiffe://prod.example/*' }]",
-        );
+        proxy.configure("trust.clients.may_assert = [{ uri = 'spiffe://prod.example/*' }]");
     };
     let leaves = pki.client_as("spiffe://partner.example/web");
     scene
@@ -41,7 +37,7 @@ async fn peers_of_another_trust_domain_are_refused_everywhere() {
     let pki = Pki::new();
     let scene = Scene::start(&pki, |setup| setup).await;
     let change = |proxy: &Proxy| {
-        reconfigure(proxy, "trust.clients.spiffe_trust_domain = 'prod.example'");
+        proxy.configure("trust.clients.spiffe_trust_domain = 'prod.example'");
     };
     let leaves = pki.client_as("spiffe://a.prod.example/web");
     scene
@@ -156,8 +152,8 @@ async fn upstream_for_which_its_bundle_does_not_vouch_gets_no_request() {
         ),
     ];
     for (generation, (change, words)) in (2..).zip(changes) {
-        reconfigure(&proxy, &format!("trust.internal = {change}"));
-        in_force(&proxy, generation).await;
+        proxy.configure(&format!("trust.internal = {change}"));
+        proxy.in_force(generation).await;
         let path = format!("/bad{generation}");
         assert_eq!(session.send(get(&path)).await.unwrap().status, 502);
         let line = proxy.access_line(&path).await;

@@ -6,7 +6,7 @@ use crate::support::client::{Client, Session, get};
 use crate::support::eventually;
 use crate::support::pki::{Authority, CLIENT_URI, Leaf, Pki};
 use crate::support::proxy::{Proxy, Setup};
-use crate::support::trust::{in_force, lines, post, reconfigure, replace, withdrawn};
+use crate::support::trust::{lines, withdrawn};
 use crate::support::upstream::Upstream;
 
 #[tokio::test]
@@ -51,8 +51,8 @@ async fn revoked_peer_comes_in_and_is_said_and_counted_where_lists_are_not_enfor
         "{line}"
     );
     // In earnest now.
-    reconfigure(&proxy, "trust.clients.enforce_crl = true");
-    in_force(&proxy, 2).await;
+    proxy.configure("trust.clients.enforce_crl = true");
+    proxy.in_force(2).await;
     for client in [&client(&revoked), &returning] {
         let alert = client.refusal(proxy.public()).await.alert();
         assert_eq!(alert, AlertDescription::CertificateRevoked);
@@ -73,8 +73,8 @@ async fn open_connection_of_a_revoked_peer_stays_where_lists_are_not_enforced() 
             .start()
             .await;
         let mut sessions = open(&proxy, &pki, &leaf).await;
-        replace(&proxy, "root.crl", &pki.root().crl(&[&leaf]));
-        in_force(&proxy, 2).await;
+        proxy.rename_over("root.crl", &pki.root().crl(&[&leaf]));
+        proxy.in_force(2).await;
         for session in &mut sessions {
             if stays {
                 assert_eq!(session.send(get("/again")).await.unwrap().status, 200);
@@ -140,8 +140,8 @@ async fn open_connections_of_withdrawn_peers_stay_and_are_said_and_counted_and_n
     let returning = Client::new(&pki).presenting(&leaf).resuming();
     assert_eq!(status(&returning, &proxy).await, 200);
 
-    reconfigure(&proxy, "trust.clients.ca = ['clients.pem']");
-    in_force(&proxy, 2).await;
+    proxy.configure("trust.clients.ca = ['clients.pem']");
+    proxy.in_force(2).await;
     for session in leaving.iter_mut().chain(&mut staying) {
         assert_eq!(session.send(get("/again")).await.unwrap().status, 200);
     }
@@ -163,13 +163,13 @@ async fn open_connections_of_withdrawn_peers_stay_and_are_said_and_counted_and_n
         assert_eq!(alert, AlertDescription::UnknownCA);
     }
     // Nothing new is said of them when something else changes.
-    reconfigure(&proxy, "listeners.public.limits.max_connections = 99");
-    in_force(&proxy, 3).await;
+    proxy.configure("listeners.public.limits.max_connections = 99");
+    proxy.in_force(3).await;
     assert_eq!(would_end(&proxy, "").await, 2.0);
     assert_eq!(proxy.logged("connection.would_end").len(), 2);
     // In earnest now.
-    reconfigure(&proxy, "trust.clients.enforce_withdrawal = true");
-    in_force(&proxy, 4).await;
+    proxy.configure("trust.clients.enforce_withdrawal = true");
+    proxy.in_force(4).await;
     for session in &leaving {
         eventually("the end", || session.is_closed().then_some(())).await;
     }
@@ -189,8 +189,8 @@ async fn who_has_shown_no_certificate_goes_even_where_withdrawal_is_not_enforced
         .await;
     let mut anonymous = Client::new(&pki).connect(proxy.public()).await.unwrap();
     assert_eq!(anonymous.send(get("/")).await.unwrap().status, 200);
-    reconfigure(&proxy, "listeners.public.tls.client_auth = 'require'");
-    in_force(&proxy, 2).await;
+    proxy.configure("listeners.public.tls.client_auth = 'require'");
+    proxy.in_force(2).await;
     eventually("the end", || anonymous.is_closed().then_some(())).await;
     assert_eq!(would_end(&proxy, "").await, 0.0);
     assert_eq!(withdrawn(&proxy.metrics().await, "no_certificate"), 1.0);
@@ -207,7 +207,7 @@ async fn preview_leaves_no_count() {
         .await;
     let _open = open(&proxy, &pki, &leaf).await;
     let before = would_refuse(&proxy, "").await;
-    let (status, answer) = post(&proxy, "/trust/preview").await;
+    let (status, answer) = proxy.post("/trust/preview").await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(would_refuse(&proxy, "").await, before);
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::support::client::Client;
 use crate::support::pki::{Authority, CLIENT_URI, Pki};
 use crate::support::proxy::{Proxy, Setup};
-use crate::support::trust::{generation, in_force, lines, post, reconfigure, replace, trust};
+use crate::support::trust::lines;
 use crate::support::upstream::Upstream;
 
 /// Three authorities in one bundle, and a client of each.
@@ -55,7 +55,7 @@ impl Scene {
         assert_eq!(line["bundle"], "clients", "{line}");
         let remedy = line["remedy"].as_str().unwrap();
         assert!(remedy.contains("POST /reload?accept_shrink=clients"));
-        assert_eq!(generation(&self.proxy).await, 1);
+        assert_eq!(self.proxy.generation().await, 1);
         line
     }
 }
@@ -66,7 +66,7 @@ async fn bundle_that_drops_more_than_half_is_held_back_until_it_is_confirmed() {
     let file = Authority::root("Other").pem();
     let scene = Scene::start(|setup| setup.file("other.pem", &file).with(other)).await;
     let proxy = &scene.proxy;
-    replace(proxy, "clients.pem", &scene.authorities[0].pem());
+    proxy.rename_over("clients.pem", &scene.authorities[0].pem());
     let line = scene.held_back().await;
     let cause = line["cause"].as_str().unwrap();
     for words in [
@@ -83,7 +83,7 @@ async fn bundle_that_drops_more_than_half_is_held_back_until_it_is_confirmed() {
     let metrics = proxy.metrics().await;
     assert!(metrics.sum("reloads_total", &["result=\"held_back\""]) >= 1.0);
     assert_eq!(metrics.sum("reload_failing", &[]), 1.0);
-    let now = trust(proxy).await;
+    let now = proxy.trust().await;
     assert_eq!(now["failing"], true, "{now}");
     let held_back = &now["last_failure"]["held_back"][0];
     assert_eq!(held_back["bundle"], "clients", "{now}");
@@ -95,13 +95,13 @@ async fn bundle_that_drops_more_than_half_is_held_back_until_it_is_confirmed() {
         ("?accept_shrink=clients", 200, "published"),
         ("?accept_shrink=clients", 200, "unchanged"),
     ] {
-        let (status, answer) = post(proxy, &format!("/reload{query}")).await;
+        let (status, answer) = proxy.post(&format!("/reload{query}")).await;
         assert_eq!((status, &answer["outcome"]), (expected, &outcome.into()));
         let number = if expected == 409 { 1 } else { 2 };
         assert_eq!(answer["generation"], number, "{answer}");
     }
     scene.lets_in([true, false, false]).await;
-    let now = trust(proxy).await;
+    let now = proxy.trust().await;
     assert_eq!(
         (&now["failing"], &now["generation"]),
         (&false.into(), &2.into())
@@ -114,27 +114,33 @@ async fn bundle_that_drops_more_than_half_is_held_back_until_it_is_confirmed() {
 #[tokio::test]
 async fn confirmation_of_a_bundle_that_does_not_exist_is_refused_with_400() {
     let scene = Scene::start(|setup| setup).await;
-    replace(&scene.proxy, "clients.pem", &scene.authorities[0].pem());
+    scene
+        .proxy
+        .rename_over("clients.pem", &scene.authorities[0].pem());
     scene.held_back().await;
     for query in ["nobody", "clients&accept_shrink=nobody", "Clients", ""] {
         let path = format!("/reload?accept_shrink={query}");
-        let (status, answer) = post(&scene.proxy, &path).await;
-        assert_eq!(status, 400, "{query}: {answer}");
+        let answer = scene.proxy.ask_admin_with("POST", &path, &[]).await;
+        assert_eq!(answer.status, 400, "{query}: {answer:?}");
     }
     scene.lets_in([true; 3]).await;
-    assert_eq!(generation(&scene.proxy).await, 1);
+    assert_eq!(scene.proxy.generation().await, 1);
 }
 
 #[tokio::test]
 async fn what_is_held_back_is_forgotten_when_the_files_are_put_right() {
     let scene = Scene::start(|setup| setup).await;
-    replace(&scene.proxy, "clients.pem", &scene.authorities[0].pem());
+    scene
+        .proxy
+        .rename_over("clients.pem", &scene.authorities[0].pem());
     scene.held_back().await;
-    replace(&scene.proxy, "clients.pem", &bundle(&scene.authorities));
+    scene
+        .proxy
+        .rename_over("clients.pem", &bundle(&scene.authorities));
     scene.proxy.log_line("reload.recovered", |_| true).await;
-    let (status, answer) = post(&scene.proxy, "/reload").await;
+    let (status, answer) = scene.proxy.post("/reload").await;
     assert_eq!((status, &answer["outcome"]), (200, &"unchanged".into()));
-    assert_eq!(trust(&scene.proxy).await["failing"], false);
+    assert_eq!(scene.proxy.trust().await["failing"], false);
     scene.lets_in([true; 3]).await;
 }
 
@@ -151,12 +157,12 @@ async fn share_that_may_be_dropped_is_the_operators_to_say() {
         let share = format!("trust.clients.max_shrink = '{share}'");
         let scene = Scene::start(|setup| setup.with(&share)).await;
         let file = bundle(&scene.authorities[..left]);
-        replace(&scene.proxy, "clients.pem", &file);
+        scene.proxy.rename_over("clients.pem", &file);
         if held_back {
             scene.held_back().await;
             scene.lets_in([true; 3]).await;
         } else {
-            in_force(&scene.proxy, 2).await;
+            scene.proxy.in_force(2).await;
             scene.lets_in([true, left == 2, false]).await;
         }
     }
@@ -165,10 +171,12 @@ async fn share_that_may_be_dropped_is_the_operators_to_say() {
 #[tokio::test]
 async fn max_shrink_in_the_config_confirms_what_is_held_back() {
     let scene = Scene::start(|setup| setup).await;
-    replace(&scene.proxy, "clients.pem", &scene.authorities[0].pem());
+    scene
+        .proxy
+        .rename_over("clients.pem", &scene.authorities[0].pem());
     scene.held_back().await;
-    reconfigure(&scene.proxy, "trust.clients.max_shrink = '100%'");
-    in_force(&scene.proxy, 2).await;
+    scene.proxy.configure("trust.clients.max_shrink = '100%'");
+    scene.proxy.in_force(2).await;
     scene.lets_in([true, false, false]).await;
 }
 
@@ -178,8 +186,8 @@ async fn empty_bundle_is_refused_and_cannot_be_confirmed() {
         let share = format!("trust.clients.max_shrink = '{share}'");
         let scene = Scene::start(|setup| setup.with(&share)).await;
         for content in ["", "# all gone\n"] {
-            replace(&scene.proxy, "clients.pem", content);
-            let (status, answer) = post(&scene.proxy, "/reload?accept_shrink=clients").await;
+            scene.proxy.rename_over("clients.pem", content);
+            let (status, answer) = scene.proxy.post("/reload?accept_shrink=clients").await;
             assert_eq!((status, &answer["outcome"]), (422, &"failed".into()));
             assert!(
                 answer["problems"][0]
@@ -191,7 +199,7 @@ async fn empty_bundle_is_refused_and_cannot_be_confirmed() {
         let line = scene.proxy.log_line("reload.failed", |_| true).await;
         assert!(line["cause"].as_str().unwrap().contains("trust.clients"));
         scene.lets_in([true; 3]).await;
-        assert_eq!(generation(&scene.proxy).await, 1);
+        assert_eq!(scene.proxy.generation().await, 1);
     }
 }
 
@@ -202,15 +210,15 @@ async fn bundle_of_which_every_anchor_has_expired_is_held_back() {
         let scene = Scene::start(|setup| setup.with(&share)).await;
         // Of the same names, so that none is missing.
         let expired = ["First", "Second", "Third"].map(Authority::expired_root);
-        replace(&scene.proxy, "clients.pem", &bundle(&expired));
+        scene.proxy.rename_over("clients.pem", &bundle(&expired));
         if waits {
             let line = scene.held_back().await;
             assert!(line["cause"].as_str().unwrap().contains("expired"));
             scene.lets_in([true; 3]).await;
-            let (status, _) = post(&scene.proxy, "/reload?accept_shrink=clients").await;
+            let (status, _) = scene.proxy.post("/reload?accept_shrink=clients").await;
             assert_eq!(status, 200);
         }
-        in_force(&scene.proxy, 2).await;
+        scene.proxy.in_force(2).await;
         for client in &scene.clients {
             client.refusal(scene.proxy.public()).await;
         }
@@ -222,8 +230,8 @@ async fn bundle_in_which_one_anchor_is_still_valid_is_not_held_back() {
     let scene = Scene::start(|setup| setup).await;
     let [_, second, third] = ["First", "Second", "Third"].map(Authority::expired_root);
     let file = bundle(&[scene.authorities[0].clone(), second, third]);
-    replace(&scene.proxy, "clients.pem", &file);
-    in_force(&scene.proxy, 2).await;
+    scene.proxy.rename_over("clients.pem", &file);
+    scene.proxy.in_force(2).await;
     let first = scene.clients[0].get(scene.proxy.public(), "/").await;
     assert_eq!(first.unwrap().status, 200);
 }
@@ -233,9 +241,8 @@ async fn anchor_that_loses_its_revocation_list_is_held_back() {
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let other = Authority::root("Other");
     let revoked = pki.client();
-    let setup = Setup::new(&pki, &upstream);
-    std::fs::create_dir(setup.path("crl")).unwrap();
-    let setup = setup
+    let setup = Setup::new(&pki, &upstream)
+        .folder("crl")
         .file("clients.pem", &(pki.root().pem() + &other.pem()))
         .file("crl/root.crl", &pki.root().crl(&[&revoked]))
         .file("crl/other.crl", &other.crl(&[]))
@@ -250,7 +257,7 @@ async fn anchor_that_loses_its_revocation_list_is_held_back() {
     let client = Client::new(&pki).presenting(&revoked);
     let alert = client.refusal(proxy.public()).await.alert();
     assert_eq!(alert, AlertDescription::CertificateRevoked);
-    let (status, _) = post(&proxy, "/reload?accept_shrink=clients").await;
+    let (status, _) = proxy.post("/reload?accept_shrink=clients").await;
     assert_eq!(status, 200);
     assert_eq!(client.get(proxy.public(), "/").await.unwrap().status, 200);
     assert_eq!(

@@ -333,7 +333,7 @@ async fn rule_that_could_never_match_is_refused() {
 #[tokio::test]
 async fn credentials_directory_stands_for_its_path() {
     let (pki, setup) = good().await;
-    std::fs::create_dir(setup.path("credentials")).unwrap();
+    let setup = setup.folder("credentials");
     let setup = setup.certificate("credentials/own", &pki.proxy()).with(
         "listeners.public.tls.certificates = [
             { chain = '${CREDENTIALS_DIRECTORY}/own.pem', key = '${CREDENTIALS_DIRECTORY}/own.key' },
@@ -397,16 +397,16 @@ async fn pem_that_holds_no_certificate_is_refused() {
 #[tokio::test]
 async fn folder_in_place_of_a_pem_file_is_refused() {
     let (_pki, setup) = good().await;
-    std::fs::create_dir(setup.path("folder")).unwrap();
-    let setup =
-        setup.with("listeners.public.tls.certificates = [{ chain = 'folder', key = 'proxy.key' }]");
+    let setup = setup
+        .folder("folder")
+        .with("listeners.public.tls.certificates = [{ chain = 'folder', key = 'proxy.key' }]");
     refuses_at_its_place(&setup, &["folder"]).await;
 }
 
 #[tokio::test]
 async fn bundle_folder_without_certificates_is_refused() {
     let (_pki, setup) = good().await;
-    std::fs::create_dir(setup.path("anchors")).unwrap();
+    let setup = setup.folder("anchors");
     refuses_at_its_place(
         &setup.with("trust.clients.ca = ['anchors/']"),
         &["anchors", "clients"],
@@ -513,7 +513,7 @@ async fn port_that_is_taken_refuses_the_start_with_its_address() {
 #[tokio::test]
 async fn bundle_may_hold_several_anchors_in_files_and_folders() {
     let (pki, setup) = good().await;
-    std::fs::create_dir(setup.path("anchors")).unwrap();
+    let setup = setup.folder("anchors");
     let setup = setup.file("anchors/second.pem", &Authority::root("Second").pem());
     let setup = setup.file(
         "clients.pem",

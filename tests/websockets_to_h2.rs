@@ -15,7 +15,6 @@ use crate::support::frames::{
 use crate::support::pki::{Authority, CLIENT_URI, Pki};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
-use crate::support::trust::in_force;
 use crate::support::upstream::{Builder, Reply, Upstream};
 
 /// The example of RFC 6455 §1.3.
@@ -323,7 +322,7 @@ async fn websocket_of_a_peer_that_is_trusted_no_more_ends_at_the_service_too() {
     raw.write(keyed("/chat")).await;
     assert_eq!(raw.read_head().await.status, 101);
     std::fs::remove_file(proxy.path("ca/partners.pem")).unwrap();
-    in_force(&proxy, 2).await;
+    proxy.in_force(2).await;
     let line = proxy.access_line("/chat").await;
     assert_eq!(line["fault"], "proxy/response_body/cut", "{line}");
     upstream.connections_ended().await;

@@ -18,7 +18,7 @@ use crate::support::frames::Frames;
 use crate::support::pki::{Authority, CLIENT_URI, Leaf, PROXY_NAME, Pki};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::raw::Raw;
-use crate::support::trust::{HeldWire, in_force, lines, open_are, reconfigure, replace, withdrawn};
+use crate::support::trust::{HeldWire, lines, open_are, withdrawn};
 use crate::support::{eventually, within};
 
 const REMOVED: Expected = Expected {
@@ -44,7 +44,7 @@ async fn peers_of_an_authority_that_was_rekeyed_under_its_name_are_refused_every
     let (pki, partners) = (Pki::new(), Authority::root("Partners"));
     let scene = Scene::start(&pki, |setup| with_partners(setup, &partners)).await;
     let rekeyed = partners.same_name_other_key();
-    let change = |proxy: &Proxy| replace(proxy, "ca/partners.pem", &rekeyed.pem());
+    let change = |proxy: &Proxy| proxy.rename_over("ca/partners.pem", &rekeyed.pem());
     let expected = Expected {
         words: "not signed with that authority's key",
         ..REMOVED
@@ -128,8 +128,8 @@ async fn bundle_that_keeps_leaves_open_connections_alone_and_refuses_new_ones() 
     assert_eq!(withdrawn(&proxy.metrics().await, ""), 0.0);
     assert!(proxy.logged("connection.withdrawn").is_empty());
     // Whom it has kept, another word ends.
-    reconfigure(proxy, "trust.clients.on_withdrawal = 'drain'");
-    in_force(proxy, 3).await;
+    proxy.configure("trust.clients.on_withdrawal = 'drain'");
+    proxy.in_force(3).await;
     for session in &sessions {
         closes(session).await;
     }
@@ -171,8 +171,8 @@ async fn anonymous_connections_end_when_the_listener_demands_a_certificate() {
         returning.get(proxy.public(), "/").await.unwrap().status,
         200
     );
-    reconfigure(proxy, "listeners.public.tls.client_auth = 'require'");
-    in_force(proxy, 2).await;
+    proxy.configure("listeners.public.tls.client_auth = 'require'");
+    proxy.in_force(2).await;
     for session in &nobody {
         closes(session).await;
     }
@@ -215,8 +215,8 @@ async fn listener_that_is_given_another_bundle_keeps_only_whom_that_one_trusts()
     let leaving = stage.idle(&stage.leaves).await;
     let mut staying = stage.idle(&stage.stays).await;
     let mut tunnel = stage.tunnel(&stage.leaves).await;
-    reconfigure(proxy, "listeners.public.tls.trust = 'few'");
-    in_force(proxy, 2).await;
+    proxy.configure("listeners.public.tls.trust = 'few'");
+    proxy.in_force(2).await;
     for session in &leaving {
         closes(session).await;
     }
@@ -260,7 +260,7 @@ async fn peers_of_a_removed_listener_are_judged_by_what_has_become_of_its_bundle
                 }
             }
         });
-        in_force(proxy, 2).await;
+        proxy.in_force(2).await;
         for session in &sessions {
             closes(session).await;
         }
@@ -332,9 +332,9 @@ async fn change_that_concerns_nobody_leaves_every_connection_alone() {
     std::fs::write(proxy.path("clients.crl"), lists).unwrap();
     let changes: [&dyn Fn(); 5] = [
         // A list that names somebody else, where there was none.
-        &|| reconfigure(proxy, "trust.clients.crl = ['clients.crl']"),
+        &|| proxy.configure("trust.clients.crl = ['clients.crl']"),
         // An authority more.
-        &|| replace(proxy, "ca/elsewhere.pem", &elsewhere.pem()),
+        &|| proxy.rename_over("ca/elsewhere.pem", &elsewhere.pem()),
         // The proxy's own certificate, of another authority.
         &|| {
             let pair = [
@@ -342,16 +342,16 @@ async fn change_that_concerns_nobody_leaves_every_connection_alone() {
                 ("proxy.key", server.key_pem()),
             ];
             for (name, content) in pair {
-                replace(proxy, name, &content);
+                proxy.rename_over(name, &content);
             }
         },
         // An authority less, on which nobody rests.
         &|| std::fs::remove_file(proxy.path("ca/elsewhere.pem")).unwrap(),
-        &|| reconfigure(proxy, "listeners.public.tls.session_lifetime = '1h'"),
+        &|| proxy.configure("listeners.public.tls.session_lifetime = '1h'"),
     ];
     for (generation, change) in (2..).zip(changes) {
         change();
-        in_force(proxy, generation).await;
+        proxy.in_force(generation).await;
         for session in &mut sessions {
             assert_eq!(session.send(get("/again")).await.unwrap().status, 200);
         }
@@ -383,8 +383,8 @@ async fn authority_that_is_given_back_lets_new_handshakes_in_and_no_withdrawn_co
     stage.remove_partners().await;
     let alert = stage.leaves.refusal(proxy.public()).await.alert();
     assert_eq!(alert, AlertDescription::UnknownCA);
-    replace(proxy, "ca/partners.pem", &stage.partners.pem());
-    in_force(proxy, 3).await;
+    proxy.rename_over("ca/partners.pem", &stage.partners.pem());
+    proxy.in_force(3).await;
     for client in stage.leaves.in_every_version() {
         assert_eq!(client.get(proxy.public(), "/").await.unwrap().status, 200);
     }
@@ -481,10 +481,10 @@ async fn client_that_was_connected_before_a_change_is_judged_by_it_when_it_speak
         }
     }
     open_are(proxy, "public", 8).await;
-    replace(proxy, "ca/added.pem", &added.pem());
-    in_force(proxy, 2).await;
+    proxy.rename_over("ca/added.pem", &added.pem());
+    proxy.in_force(2).await;
     std::fs::remove_file(proxy.path("ca/partners.pem")).unwrap();
-    in_force(proxy, 3).await;
+    proxy.in_force(3).await;
     for (wire, visit, comes_in) in visits {
         wire.release();
         match visit.await.unwrap() {
@@ -537,7 +537,7 @@ impl Stage {
     async fn remove_partners(&self) {
         let proxy = &self.scene.proxy;
         std::fs::remove_file(proxy.path("ca/partners.pem")).unwrap();
-        in_force(proxy, 2).await;
+        proxy.in_force(2).await;
     }
 
     /// A connection in each version, on which a request was answered.

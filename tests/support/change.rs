@@ -6,8 +6,9 @@ use std::os::unix::fs::symlink;
 
 use serde_json::Value;
 
+use super::disk::replace;
 use super::pki::Leaf;
-use super::proxy::{Proxy, merge};
+use super::proxy::{Metrics, Proxy, merge};
 use super::raw::{Raw, RawAnswer};
 
 impl Proxy {
@@ -18,9 +19,7 @@ impl Proxy {
 
     /// Puts another file in the place of one next to the config.
     pub(crate) fn rename_over(&self, name: &str, content: &str) {
-        let aside = self.path(&format!(".{}.new", name.replace('/', ".")));
-        fs::write(&aside, content).unwrap();
-        fs::rename(aside, self.path(name)).unwrap();
+        replace(&self.path(name), content);
     }
 
     /// Lets a symbolic link next to the config lead to another folder with
@@ -60,6 +59,21 @@ impl Proxy {
     /// How many generations were put in force so far, the first one included.
     pub(crate) fn generations(&self) -> u64 {
         u64::try_from(self.logged("generation.published").len()).unwrap()
+    }
+
+    /// The number of the generation in force.
+    pub(crate) async fn generation(&self) -> u64 {
+        let told = self.trust().await["generation"].as_u64().unwrap();
+        let counted = self.metrics().await.sum("countersign_generation", &[]);
+        // Two answers: another generation may have come between them.
+        assert!(counted >= told as f64, "{counted} is before {told}");
+        told
+    }
+
+    /// Waits until it is this number, which must not be passed over.
+    pub(crate) async fn generation_becomes(&self, number: u64) {
+        self.in_force(number).await;
+        assert_eq!(self.generation().await, number);
     }
 
     /// Waits until this generation is in force; returns the line that says so.
@@ -123,13 +137,25 @@ impl Proxy {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
     }
 
-    async fn post(&self, path: &str) -> (u16, Value) {
+    /// `POST` to the admin address, which answers with JSON.
+    pub(crate) async fn post(&self, path: &str) -> (u16, Value) {
         let answer = self.ask_admin_with("POST", path, &[]).await;
         let text = &answer.body;
         let content =
             serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
         (answer.status, content)
     }
+}
+
+/// How many reloads have ended so: `success`, `failure` or `held_back`.
+pub(crate) fn counted(metrics: &Metrics, result: &str) -> f64 {
+    let label = format!("result=\"{result}\"");
+    metrics.sum("countersign_reloads_total", &[&label])
+}
+
+/// Whether what is on disk is not in force, as the metrics have it.
+pub(crate) fn is_failing(metrics: &Metrics) -> bool {
+    metrics.sum("countersign_reload_failing", &[]) == 1.0
 }
 
 /// `NAME.pem` and `NAME.key` with a certificate, for [`Proxy::swap_folder`].

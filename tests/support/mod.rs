@@ -18,7 +18,6 @@ mod lenient;
 pub(crate) mod pki;
 pub(crate) mod proxy;
 pub(crate) mod raw;
-pub(crate) mod reloads;
 pub(crate) mod scene;
 pub(crate) mod things;
 pub(crate) mod tokens;

@@ -369,7 +369,12 @@ impl Proxy {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the proxy runs");
+        kill_process(self.pid(), Signal::TERM).expect("the proxy runs");
+    }
+
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        kill_process(self.pid(), Signal::HUP).expect("the proxy runs");
     }
 
     /// Waits for its end; returns the exit code.

@@ -1,5 +1,5 @@
-//! Files and configs that change under a running proxy, and what its admin
-//! address says of them.
+//! What the log and the metrics tell of open connections, and a handshake that
+//! stops half-way.
 
 use std::sync::Arc;
 
@@ -10,59 +10,7 @@ use tokio::sync::Notify;
 
 use super::Target;
 use super::eventually;
-use super::proxy::{Metrics, Proxy, merge};
-use super::raw::Raw;
-
-/// Replaces a file next to the config, in one step.
-pub(crate) fn replace(proxy: &Proxy, name: &str, content: &str) {
-    let (path, new) = (
-        proxy.path(name),
-        proxy.path(&format!(".{}", name.replace('/', "-"))),
-    );
-    std::fs::write(&new, content).unwrap();
-    std::fs::rename(new, path).unwrap();
-}
-
-/// Merges TOML into the config that is on disk: tables are joined, everything
-/// else is replaced.
-pub(crate) fn reconfigure(proxy: &Proxy, toml: &str) {
-    let path = proxy.path("countersign.toml");
-    let mut config: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
-    merge(&mut config, toml.parse().unwrap());
-    replace(
-        proxy,
-        "countersign.toml",
-        &toml::to_string(&config).unwrap(),
-    );
-}
-
-/// Waits until a generation is in force; returns the line that says so.
-pub(crate) async fn in_force(proxy: &Proxy, generation: u64) -> Value {
-    let is_it = |line: &Value| line["generation"] == generation;
-    proxy.log_line("generation.published", is_it).await
-}
-
-/// Which generation is in force, by the admin address.
-pub(crate) async fn generation(proxy: &Proxy) -> u64 {
-    trust(proxy).await["generation"].as_u64().unwrap()
-}
-
-/// `GET /trust`.
-pub(crate) async fn trust(proxy: &Proxy) -> Value {
-    let (status, text) = proxy.ask_admin("/trust").await;
-    assert_eq!(status, 200, "{text}");
-    serde_json::from_str(&text).unwrap()
-}
-
-/// `POST` to the admin address; returns status and content.
-pub(crate) async fn post(proxy: &Proxy, path: &str) -> (u16, Value) {
-    let mut raw = Raw::plain(proxy.admin()).await;
-    let head = format!("POST {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
-    raw.write(head).await;
-    let answer = raw.read_response().await;
-    let content = serde_json::from_str(&answer.body).unwrap_or(Value::String(answer.body));
-    (answer.status, content)
-}
+use super::proxy::{Metrics, Proxy};
 
 /// How many open connections were withdrawn for this reason; `""` is any.
 pub(crate) fn withdrawn(metrics: &Metrics, reason: &str) -> f64 {
