@@ -1,5 +1,6 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -79,10 +80,17 @@ impl Admin {
     /// Sends a request that the program answers; returns what it was asked, and
     /// what came.
     async fn ask_program(&mut self, line: &str, answer: AdminAnswer) -> (AdminRequest, String) {
-        let mut stream = self.begin(line, "").await;
-        let command = self.commands.recv().await.expect("a server");
-        command.answer.send(answer).expect("somebody who waits");
-        (command.request, read_all(&mut stream).await)
+        let (stream, command) = self.reach_program(line, "").await;
+        (
+            command.request,
+            answered(stream, command.answer, answer).await,
+        )
+    }
+
+    /// Sends a request with more fields, and waits until it reaches the program.
+    async fn reach_program(&mut self, line: &str, more: &str) -> (Stream, AdminCommand) {
+        let stream = self.begin(line, more).await;
+        (stream, self.commands.recv().await.expect("a server"))
     }
 
     /// Whether nothing waits for the program.
@@ -103,6 +111,16 @@ async fn read_all(stream: &mut Stream) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("an answer");
     answer
+}
+
+/// What comes when the program gives this answer.
+async fn answered(
+    mut stream: Stream,
+    program: oneshot::Sender<AdminAnswer>,
+    answer: AdminAnswer,
+) -> String {
+    program.send(answer).expect("somebody who waits");
+    read_all(&mut stream).await
 }
 
 fn said(status: StatusCode, json: &str) -> AdminAnswer {

@@ -65,13 +65,9 @@ fn request_that_says_it_has_no_body_and_comes_from_no_page_is_taken() {
     run(async {
         let mut admin = Admin::start();
         let more = "Content-Length: 0\r\nSec-Fetch-Site: none";
-        let mut stream = admin.begin("POST /reload", more).await;
-        let command = admin.commands.recv().await.expect("a server");
-        command
-            .answer
-            .send(said(StatusCode::OK, "{}"))
-            .expect("heard");
-        assert_eq!(status(&read_all(&mut stream).await), "200");
+        let (stream, command) = admin.reach_program("POST /reload", more).await;
+        let answer = answered(stream, command.answer, said(StatusCode::OK, "{}")).await;
+        assert_eq!(status(&answer), "200");
         admin.stop().await;
     });
 }
@@ -80,8 +76,8 @@ fn request_that_says_it_has_no_body_and_comes_from_no_page_is_taken() {
 fn request_that_nobody_takes_or_answers_gets_503_with_a_sentence() {
     run(async {
         let mut admin = Admin::start();
-        let mut stream = admin.begin("GET /trust", "").await;
-        drop(admin.commands.recv().await.expect("a server"));
+        let (mut stream, command) = admin.reach_program("GET /trust", "").await;
+        drop(command);
         let let_go = read_all(&mut stream).await;
         admin.commands.close();
         let not_taken = admin.ask("POST /reload").await;
@@ -98,16 +94,12 @@ fn request_that_nobody_takes_or_answers_gets_503_with_a_sentence() {
 fn long_answer_is_waited_for_beyond_the_deadline_of_other_requests() {
     run_with_jumping_clock(async {
         let mut admin = Admin::start();
-        let mut stream = admin.begin("POST /reload", "").await;
-        let command = admin.commands.recv().await.expect("a server");
+        let (stream, command) = admin.reach_program("POST /reload", "").await;
         let long = ANSWER_TIMEOUT - Duration::from_secs(1);
         assert!(long > CONNECTION_TIMEOUT);
         tokio::time::sleep(long).await;
-        command
-            .answer
-            .send(said(StatusCode::OK, "{}"))
-            .expect("heard");
-        assert_eq!(status(&read_all(&mut stream).await), "200");
+        let answer = answered(stream, command.answer, said(StatusCode::OK, "{}")).await;
+        assert_eq!(status(&answer), "200");
         admin.stop().await;
     });
 }
@@ -117,8 +109,7 @@ fn answer_that_does_not_come_in_time_is_a_503_that_says_so() {
     run_with_jumping_clock(async {
         let mut admin = Admin::start();
         let begun = Instant::now();
-        let mut stream = admin.begin("POST /reload", "").await;
-        let command = admin.commands.recv().await.expect("a server");
+        let (mut stream, command) = admin.reach_program("POST /reload", "").await;
         let answer = read_all(&mut stream).await;
         assert_eq!(status(&answer), "503");
         assert!(
@@ -142,8 +133,9 @@ fn requests_that_wait_for_the_program_leave_room_for_health_and_for_those_after_
         let mut waiting = Vec::new();
         let mut commands = Vec::new();
         for _ in 0..MAX_COMMANDS {
-            waiting.push(admin.begin("GET /trust", "").await);
-            commands.push(admin.commands.recv().await.expect("a server"));
+            let (stream, command) = admin.reach_program("GET /trust", "").await;
+            waiting.push(stream);
+            commands.push(command);
         }
         let answer = admin.ask("GET /trust").await;
         assert_eq!(status(&answer), "503");
