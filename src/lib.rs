@@ -18,11 +18,11 @@
 
 pub mod cli;
 pub mod config;
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub mod fuzzing;
 pub mod generation;
 pub mod identity;
+#[cfg(feature = "inside")]
+#[doc(hidden)]
+pub mod inside;
 pub mod listener;
 pub mod policy;
 pub mod proxy;

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use countersign::config::FieldNames;
-use countersign::fuzzing;
+use countersign::inside;
 use countersign::identity::{IdentityFields, fold_field_name, is_folded_with_others};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
@@ -24,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     for names in [FieldNames::Drop, FieldNames::Keep, FieldNames::Strict] {
-        let Some((mut left, trailers)) = fuzzing::fields(&IDENTITY, names, &head) else {
+        let Some((mut left, trailers)) = inside::fields(&IDENTITY, names, &head) else {
             continue;
         };
         for name in left.keys().chain(trailers.keys()) {
@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
             );
         }
         let once = left.clone();
-        if let Some((again, _)) = fuzzing::fields(&IDENTITY, names, &left) {
+        if let Some((again, _)) = inside::fields(&IDENTITY, names, &left) {
             left = again;
         }
         assert_eq!(once, left);

@@ -3,13 +3,13 @@
 #![no_main]
 
 use countersign::config::PathForm;
-use countersign::fuzzing;
+use countersign::inside;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|path: &str| {
-    if let Some(once) = fuzzing::path(PathForm::Normalize, path) {
+    if let Some(once) = inside::path(PathForm::Normalize, path) {
         assert_eq!(
-            fuzzing::path(PathForm::Normalize, &once),
+            inside::path(PathForm::Normalize, &once),
             Some(once.clone())
         );
         let target = once.split('?').next().unwrap_or_default();
@@ -19,8 +19,8 @@ fuzz_target!(|path: &str| {
     }
     for form in [PathForm::Reject, PathForm::Raw] {
         // What is sent as it came is not changed.
-        if let Some(settled) = fuzzing::path(form, path) {
-            assert_eq!(fuzzing::path(form, &settled), Some(settled.clone()));
+        if let Some(settled) = inside::path(form, path) {
+            assert_eq!(inside::path(form, &settled), Some(settled.clone()));
             assert!(
                 !settled
                     .split('?')

@@ -32,6 +32,8 @@ mod deal;
 mod establish;
 mod flood;
 mod frames;
+#[cfg(feature = "inside")]
+pub mod inside;
 mod io;
 mod linger;
 mod open;

@@ -47,12 +47,12 @@ mod fault;
 mod field_names;
 mod forwarding;
 mod framing;
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 mod grpc;
 mod handle;
 mod headers;
 mod http2;
+#[cfg(feature = "inside")]
+pub mod inside;
 pub mod jwt;
 mod keys;
 mod ledger;
