@@ -1,0 +1,98 @@
+//! The program as it is counted, and who calls it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use rustls::CipherSuite;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::kx_group;
+
+use super::service;
+use super::support::client::Client;
+use super::support::pki::{Authority, CLIENT_URI, Pki};
+use super::support::proxy::{Proxy, Setup};
+
+/// One worker, so that no two do the same at once; nothing that comes by the
+/// clock, and nothing that is not asked for.
+const COUNTED: &str = "
+    server = { workers = 1, poll_interval = '1h' }
+    log.access = false
+    routes = [{ upstream = 'orders', allow = [{ uri = 'spiffe://prod.example/*' }] }]
+";
+
+/// The running program with a service behind it.
+pub(crate) struct Scene {
+    pki: Pki,
+    issuer: Authority,
+    proxy: Proxy,
+}
+
+impl Scene {
+    /// Starts this binary by a shell command that is given the path of a file
+    /// next to the config, the binary, and its arguments as `"$@"`.
+    pub(crate) async fn start(binary: &Path, command: impl Fn(&Path, &str) -> String) -> Self {
+        let pki = Pki::new();
+        // As authorities that name workloads are: below a root that is kept.
+        let issuer = pki.root().intermediate("Countersign Test Issuer");
+        let setup = Setup::to(&pki, &service::start().await)
+            .without("admin")
+            .with(COUNTED);
+        let command = command(&setup.path(""), &quoted(binary));
+        Self {
+            // The shell does not come back to the binary that cargo has built.
+            proxy: setup.after_shell(&format!("exec {command}")).start().await,
+            pki,
+            issuer,
+        }
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.proxy.id()
+    }
+
+    /// A path next to its config.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.proxy.path(name)
+    }
+
+    /// Where it accepts.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.proxy.public()
+    }
+
+    /// A caller without a certificate, who agrees on what costs least.
+    pub(crate) fn stranger(&self) -> Client {
+        Client::new(&self.pki)
+            .version(&rustls::version::TLS13)
+            .offering(plain)
+    }
+
+    /// The caller whom the rule allows.
+    pub(crate) fn caller(&self) -> Client {
+        self.calling_as(CLIENT_URI)
+    }
+
+    /// A caller who is let in, and whom no rule allows.
+    pub(crate) fn outsider(&self) -> Client {
+        self.calling_as("spiffe://test.example/billing")
+    }
+
+    fn calling_as(&self, uri: &str) -> Client {
+        let leaf = self.issuer.leaf().client().uri(uri).issue();
+        self.stranger().presenting(&leaf)
+    }
+}
+
+/// What the comparison with other programs offers, too.
+fn plain(provider: &mut CryptoProvider) {
+    provider.kx_groups = vec![kx_group::X25519];
+    provider
+        .cipher_suites
+        .retain(|suite| suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256);
+}
+
+/// A path as a word of the shell.
+pub(crate) fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_str().unwrap().replace('\'', r"'\''"))
+}
