@@ -11,12 +11,12 @@ const WORTH_RENEWING: f64 = 10.0;
 
 /// Something that is counted.
 pub(crate) struct Case {
-    /// Its table in `expected.toml`.
+    /// What is counted; the table in `expected.toml`.
+    pub(crate) unit: Unit,
+    /// The table in that one.
     pub(crate) name: &'static str,
     /// In words.
     pub(crate) what: &'static str,
-    /// What one operation costs, in this.
-    pub(crate) unit: Unit,
     /// What the project wants to come to, where it has said so.
     pub(crate) goal: Option<f64>,
 }
@@ -26,6 +26,13 @@ pub(crate) struct Case {
 pub(crate) enum Unit {
     Instructions,
     Calls,
+}
+
+impl Case {
+    /// The line above its numbers.
+    fn heading(&self) -> String {
+        format!("[{}.{}]", self.unit.table(), self.name)
+    }
 }
 
 /// Holds counts against what is expected, and says what comes of it.
@@ -69,7 +76,9 @@ impl Report {
                 "     | \"What a request costs\" in CONTRIBUTING.md says how to see where it goes"
             );
         } else {
-            println!("ok   {what}: {found} ({more:+.1} % of {wanted}, {bound:+} % allowed)");
+            println!(
+                "ok   {what}: {found} ({more:+.1} % of the {wanted} expected, {bound:+} % allowed)"
+            );
         }
         if more < -WORTH_RENEWING {
             println!("     | has become cheaper: `BLESS=1 bash .ci/cost BINARY` has that expected");
@@ -100,22 +109,20 @@ impl Report {
     }
 
     fn number(&self, case: &Case, key: &str) -> f64 {
-        let value = self
-            .expected
-            .get(case.name)
-            .and_then(|table| table.get(key));
+        let table = self.expected.get(case.unit.table());
+        let value = table.and_then(|table| table.get(case.name)?.get(key));
         let number = value.and_then(|value| {
             let whole = value
                 .as_integer()
                 .and_then(|value| u32::try_from(value).ok());
             whole.map(f64::from).or(value.as_float())
         });
-        number.unwrap_or_else(|| panic!("{FILE}: [{}] has no number `{key}`", case.name))
+        number.unwrap_or_else(|| panic!("{FILE}: {} has no number `{key}`", case.heading()))
     }
 
     /// Puts the count in the place of the number that was; all else stays as it is.
     fn renew(&mut self, case: &Case, count: f64) {
-        let table = format!("[{}]", case.name);
+        let table = case.heading();
         let mut inside = false;
         let mut renewed = String::new();
         for line in self.text.lines() {
@@ -134,6 +141,13 @@ impl Report {
 }
 
 impl Unit {
+    fn table(self) -> &'static str {
+        match self {
+            Self::Instructions => "instructions",
+            Self::Calls => "calls",
+        }
+    }
+
     /// Without the digits that differ from run to run.
     fn rounded(self, count: f64) -> f64 {
         match self {

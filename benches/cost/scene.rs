@@ -7,7 +7,7 @@ use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::kx_group;
 
-use super::service;
+use super::service::Service;
 use super::support::client::Client;
 use super::support::pki::{Authority, CLIENT_URI, Pki};
 use super::support::proxy::{Proxy, Setup};
@@ -25,6 +25,7 @@ pub(crate) struct Scene {
     pki: Pki,
     issuer: Authority,
     proxy: Proxy,
+    service: Service,
 }
 
 impl Scene {
@@ -34,7 +35,8 @@ impl Scene {
         let pki = Pki::new();
         // As authorities that name workloads are: below a root that is kept.
         let issuer = pki.root().intermediate("Countersign Test Issuer");
-        let setup = Setup::to(&pki, &service::start().await)
+        let service = Service::start().await;
+        let setup = Setup::to(&pki, &service.endpoint)
             .without("admin")
             .with(COUNTED);
         let command = command(&setup.path(""), &quoted(binary));
@@ -43,12 +45,18 @@ impl Scene {
             proxy: setup.after_shell(&format!("exec {command}")).start().await,
             pki,
             issuer,
+            service,
         }
     }
 
     /// The number of its process.
     pub(crate) fn id(&self) -> u32 {
         self.proxy.id()
+    }
+
+    /// The service behind it.
+    pub(crate) fn service(&self) -> &Service {
+        &self.service
     }
 
     /// A path next to its config.

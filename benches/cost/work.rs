@@ -14,7 +14,7 @@ use super::support::frames::{
 };
 use super::support::raw::Raw;
 
-/// Streams that are kept busy on one HTTP/2 connection.
+/// Requests at one time on one HTTP/2 connection.
 const STREAMS: usize = 20;
 /// How much an HTTP/2 connection may be sent without asking again: all of it.
 const ROOM: u32 = 1 << 30;
@@ -23,7 +23,7 @@ const ROOM: u32 = 1 << 30;
 pub(crate) enum Work {
     /// Requests on these connections, one at a time on each.
     Http1(Vec<Raw>),
-    /// Requests on these connections, [`STREAMS`] at a time on each.
+    /// Requests on these connections, in rounds of [`STREAMS`] on each.
     Http2(Vec<Streams>),
     /// Connections, one after the other.
     Handshakes(Handshakes),
@@ -32,6 +32,7 @@ pub(crate) enum Work {
 impl Work {
     /// Requests on so many HTTP/1.1 connections at once.
     pub(crate) async fn http1(scene: &Scene, connections: usize) -> Self {
+        scene.service().answer_by(1);
         let (client, mut open) = (scene.caller(), Vec::new());
         for _ in 0..connections {
             open.push(client.raw(scene.address()).await);
@@ -41,6 +42,7 @@ impl Work {
 
     /// Requests on so many HTTP/2 connections at once.
     pub(crate) async fn http2(scene: &Scene, connections: usize) -> Self {
+        scene.service().answer_by(connections * STREAMS);
         let (client, mut open) = (scene.caller().h2(), Vec::new());
         for _ in 0..connections {
             open.push(Streams::begin(client.raw(scene.address()).await).await);
@@ -50,6 +52,7 @@ impl Work {
 
     /// Handshakes of a client whose certificate has been seen before, each with a request.
     pub(crate) fn full(scene: &Scene) -> Self {
+        scene.service().answer_by(1);
         Self::Handshakes(Handshakes {
             address: scene.address(),
             client: scene.caller(),
@@ -59,6 +62,7 @@ impl Work {
 
     /// Handshakes that resume the session before, each with a request.
     pub(crate) async fn resumed(scene: &Scene) -> Self {
+        scene.service().answer_by(1);
         let client = scene.caller().resuming();
         let first = client.get(scene.address(), "/").await.unwrap();
         assert_eq!(first.status, 200);
@@ -87,7 +91,7 @@ impl Work {
             }
             Self::Http2(open) => {
                 let share = share(count, open.len());
-                all(open, |connection| connection.kept_busy(share)).await;
+                all(open, |connection| connection.in_rounds(share)).await;
             }
             Self::Handshakes(handshakes) => handshakes.repeat(count).await,
         }
@@ -140,43 +144,41 @@ impl Streams {
         Self { frames, next: 1 }
     }
 
-    /// Sends requests, always [`STREAMS`] at a time: the next one as soon as one is answered.
-    async fn kept_busy(mut self, count: usize) -> Self {
-        self.ask(count.min(STREAMS)).await;
-        let (mut begun, mut ended, mut content) = (count.min(STREAMS), 0, 0);
-        while ended < count {
-            let frame = self.frames.next().await.expect("the connection goes on");
-            assert_ne!(frame.is_granted(), Some(false));
-            assert_eq!(frame.goodbye(), None);
-            if frame.is_ping() {
-                self.frames.pong(&frame).await;
-            }
-            if frame.kind == DATA {
-                content += frame.length;
-            }
-            if frame.ends_stream {
-                ended += 1;
-                let more = usize::from(begun < count);
-                self.ask(more).await;
-                begun += more;
-            }
+    /// Sends requests, [`STREAMS`] in one piece, and the next when all are answered.
+    async fn in_rounds(mut self, count: usize) -> Self {
+        assert_eq!(count % STREAMS, 0, "all rounds are full");
+        for _ in 0..count / STREAMS {
+            self.ask().await;
+            self.take().await;
         }
-        assert_eq!(content, count * CONTENT);
         self
     }
 
-    /// Begins so many requests in one piece.
-    async fn ask(&mut self, count: usize) {
+    async fn ask(&mut self) {
         // GET, https, /, and the authority as a literal (RFC 7541 appendix A).
         const HEAD: &[u8] = b"\x82\x87\x84\x01\x0aproxy.test";
         let mut bytes = Vec::new();
-        for _ in 0..count {
+        for _ in 0..STREAMS {
             bytes.extend(frame(HEADERS, END_STREAM | END_HEADERS, self.next, HEAD));
             self.next += 2;
         }
-        if !bytes.is_empty() {
-            self.frames.write(&bytes).await;
+        self.frames.write(&bytes).await;
+    }
+
+    async fn take(&mut self) {
+        let (mut granted, mut ended, mut content) = (0, 0, 0);
+        while ended < STREAMS {
+            let frame = self.frames.next().await.expect("the connection goes on");
+            if frame.is_ping() {
+                self.frames.pong(&frame).await;
+            }
+            granted += usize::from(frame.is_granted() == Some(true));
+            ended += usize::from(frame.ends_stream);
+            if frame.kind == DATA {
+                content += frame.length;
+            }
         }
+        assert_eq!((granted, content), (STREAMS, STREAMS * CONTENT));
     }
 }
 
