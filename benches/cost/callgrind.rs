@@ -63,13 +63,17 @@ const REFUSED: Case = case(
 const COPIES: &str = "GLIBC_TUNABLES=\
     glibc.cpu.x86_rep_movsb_threshold=1000000000:glibc.cpu.x86_rep_stosb_threshold=1000000000";
 
+/// Where Callgrind hears what it is to do; from the folder of the config.
+const PIPES: &str = "vgdb";
+
 /// Counts all cases.
 pub(crate) async fn count_all(binary: &Path, profiles: Option<&Path>, report: &mut Report) {
     let scene = Scene::start(binary, |folder, binary| {
         format!(
-            "env {COPIES} valgrind --tool=callgrind --fair-sched=try --log-file={} --callgrind-out-file={} {binary} \"$@\"",
+            "env {COPIES} valgrind --tool=callgrind --fair-sched=try --log-file={} --callgrind-out-file={} --vgdb-prefix={} {binary} \"$@\"",
             quoted(&folder.join("valgrind.log")),
             quoted(&folder.join("profile")),
+            quoted(&folder.join(PIPES)),
         )
     })
     .await;
@@ -130,8 +134,11 @@ impl Callgrind<'_> {
     async fn since_last(&mut self) -> u64 {
         self.dumps += 1;
         let process = format!("--pid={}", self.scene.id());
+        let pipes = format!("--vgdb-prefix={}", self.scene.path(PIPES).display());
         let told = tokio::task::spawn_blocking(move || {
-            Command::new("vgdb").args([&process, "dump"]).output()
+            Command::new("vgdb")
+                .args([&process, &pipes, "dump"])
+                .output()
         });
         let told = told.await.unwrap().expect("vgdb comes with Valgrind");
         let profile = fs::read_to_string(self.profile());
