@@ -4,6 +4,8 @@ use std::fmt::{self, Write as _};
 use std::fs;
 use std::process::ExitCode;
 
+use super::work::Operation;
+
 /// Read where it lies, so that renewing it needs no build.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/cost/expected.toml");
 /// From so many percent below on, what is expected should be renewed.
@@ -11,12 +13,10 @@ const WORTH_RENEWING: f64 = 10.0;
 
 /// Something that is counted.
 pub(crate) struct Case {
-    /// What is counted; the table in `expected.toml`.
+    /// In what.
     pub(crate) unit: Unit,
-    /// The table in that one.
-    pub(crate) name: &'static str,
-    /// In words.
-    pub(crate) what: &'static str,
+    /// Of what.
+    pub(crate) operation: Operation,
     /// What the project wants to come to, where it has said so.
     pub(crate) goal: Option<f64>,
 }
@@ -24,14 +24,16 @@ pub(crate) struct Case {
 /// What is counted.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Unit {
+    /// Instructions of the program, without those of the system.
     Instructions,
+    /// Calls of the system.
     Calls,
 }
 
 impl Case {
     /// The line above its numbers.
     fn heading(&self) -> String {
-        format!("[{}.{}]", self.unit.table(), self.name)
+        format!("[{}.{}]", self.unit.table(), self.operation.name())
     }
 }
 
@@ -61,12 +63,13 @@ impl Report {
     /// Says what one operation of a case has cost; `details` are printed below it.
     pub(crate) fn add(&mut self, case: &Case, count: f64, details: &str) {
         let count = case.unit.rounded(count);
+        assert!(count > 0.0, "{}: nothing was counted", case.heading());
         if self.renews {
             self.renew(case, count);
         }
         let (expected, bound) = (self.number(case, "expected"), self.number(case, "bound"));
         let more = (count / expected - 1.0) * 100.0;
-        let (what, found) = (case.what, case.unit.of(count));
+        let (what, found) = (case.operation.in_words(), case.unit.of(count));
         let wanted = case.unit.of(expected);
         if more > bound {
             self.failures += 1;
@@ -110,7 +113,7 @@ impl Report {
 
     fn number(&self, case: &Case, key: &str) -> f64 {
         let table = self.expected.get(case.unit.table());
-        let value = table.and_then(|table| table.get(case.name)?.get(key));
+        let value = table.and_then(|table| table.get(case.operation.name())?.get(key));
         let number = value.and_then(|value| {
             let whole = value
                 .as_integer()

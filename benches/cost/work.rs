@@ -19,20 +19,107 @@ const STREAMS: usize = 20;
 /// How much an HTTP/2 connection may be sent without asking again: all of it.
 const ROOM: u32 = 1 << 30;
 
-/// Operations that can be repeated.
+/// Something that can be done again and again.
+#[derive(Clone, Copy)]
+pub(crate) enum Operation {
+    /// A request on the only HTTP/1.1 connection.
+    Http1Alone,
+    /// A request on one of 32 HTTP/1.1 connections, each with one at a time.
+    Http1Busy,
+    /// A request on one of 4 HTTP/2 connections, each with [`STREAMS`] at a time.
+    Http2Busy,
+    /// A handshake of a client whose certificate has been seen before, and a request.
+    FullHandshake,
+    /// A handshake that resumes the session before, and a request.
+    ResumedHandshake,
+    /// A handshake without the certificate that is required.
+    RefusedHandshake,
+}
+
+impl Operation {
+    /// Its table in `expected.toml`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Http1Alone => "http1_alone",
+            Self::Http1Busy => "http1_busy",
+            Self::Http2Busy => "http2_busy",
+            Self::FullHandshake => "full_handshake",
+            Self::ResumedHandshake => "resumed_handshake",
+            Self::RefusedHandshake => "refused_handshake",
+        }
+    }
+
+    /// In words.
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Http1Alone => "a request over HTTP/1.1, one at a time",
+            Self::Http1Busy => "a request over HTTP/1.1, on 32 connections at once",
+            Self::Http2Busy => "a request over HTTP/2, on 4 connections with 20 streams at once",
+            Self::FullHandshake => "a full handshake of a returning client, and a request",
+            Self::ResumedHandshake => "a resumed handshake, and a request",
+            Self::RefusedHandshake => "a handshake that is refused for want of a certificate",
+        }
+    }
+
+    /// Makes ready for it.
+    pub(crate) async fn prepare(self, scene: &Scene) -> Work {
+        scene.service().answer_by(match self {
+            Self::Http2Busy => 4 * STREAMS,
+            _ => 1,
+        });
+        match self {
+            Self::Http1Alone => Work::http1(scene, 1).await,
+            Self::Http1Busy => Work::http1(scene, 32).await,
+            Self::Http2Busy => Work::http2(scene, 4).await,
+            Self::FullHandshake => {
+                Work::handshakes(scene, scene.caller(), End::Served { resumed: false })
+            }
+            Self::ResumedHandshake => {
+                let client = scene.caller().resuming();
+                let first = client.get(scene.address(), "/").await.unwrap();
+                assert_eq!(first.status, 200);
+                Work::handshakes(scene, client, End::Served { resumed: true })
+            }
+            Self::RefusedHandshake => Work::handshakes(scene, scene.stranger(), End::Refused),
+        }
+    }
+}
+
+/// How often something is done, the first time and the second; whole rounds of
+/// all connections and streams.
+#[derive(Clone, Copy)]
+pub(crate) struct Amount {
+    /// The first time.
+    pub(crate) less: usize,
+    /// The second.
+    pub(crate) more: usize,
+}
+
+impl Amount {
+    /// What one more costs, if these are the costs of all.
+    pub(crate) fn each(self, less: u64, more: u64) -> f64 {
+        (more as f64 - less as f64) / (self.more - self.less) as f64
+    }
+}
+
+/// Sees that the rule is one that decides, and does not let everybody pass.
+pub(crate) async fn see_the_rule_decide(scene: &Scene) {
+    let denied = scene.outsider().get(scene.address(), "/").await.unwrap();
+    assert_eq!(denied.status, 403);
+}
+
+/// An operation with all that it needs.
 pub(crate) enum Work {
-    /// Requests on these connections, one at a time on each.
+    /// Requests, one at a time on each of these connections.
     Http1(Vec<Raw>),
-    /// Requests on these connections, in rounds of [`STREAMS`] on each.
+    /// Requests, [`STREAMS`] at a time on each of these connections.
     Http2(Vec<Streams>),
     /// Connections, one after the other.
     Handshakes(Handshakes),
 }
 
 impl Work {
-    /// Requests on so many HTTP/1.1 connections at once.
-    pub(crate) async fn http1(scene: &Scene, connections: usize) -> Self {
-        scene.service().answer_by(1);
+    async fn http1(scene: &Scene, connections: usize) -> Self {
         let (client, mut open) = (scene.caller(), Vec::new());
         for _ in 0..connections {
             open.push(client.raw(scene.address()).await);
@@ -40,9 +127,7 @@ impl Work {
         Self::Http1(open)
     }
 
-    /// Requests on so many HTTP/2 connections at once.
-    pub(crate) async fn http2(scene: &Scene, connections: usize) -> Self {
-        scene.service().answer_by(connections * STREAMS);
+    async fn http2(scene: &Scene, connections: usize) -> Self {
         let (client, mut open) = (scene.caller().h2(), Vec::new());
         for _ in 0..connections {
             open.push(Streams::begin(client.raw(scene.address()).await).await);
@@ -50,35 +135,11 @@ impl Work {
         Self::Http2(open)
     }
 
-    /// Handshakes of a client whose certificate has been seen before, each with a request.
-    pub(crate) fn full(scene: &Scene) -> Self {
-        scene.service().answer_by(1);
-        Self::Handshakes(Handshakes {
-            address: scene.address(),
-            client: scene.caller(),
-            end: End::Served { resumed: false },
-        })
-    }
-
-    /// Handshakes that resume the session before, each with a request.
-    pub(crate) async fn resumed(scene: &Scene) -> Self {
-        scene.service().answer_by(1);
-        let client = scene.caller().resuming();
-        let first = client.get(scene.address(), "/").await.unwrap();
-        assert_eq!(first.status, 200);
+    fn handshakes(scene: &Scene, client: Client, end: End) -> Self {
         Self::Handshakes(Handshakes {
             address: scene.address(),
             client,
-            end: End::Served { resumed: true },
-        })
-    }
-
-    /// Handshakes without the certificate that is required.
-    pub(crate) fn refused(scene: &Scene) -> Self {
-        Self::Handshakes(Handshakes {
-            address: scene.address(),
-            client: scene.stranger(),
-            end: End::Refused,
+            end,
         })
     }
 
@@ -109,12 +170,8 @@ async fn all<C: Send + 'static, W>(open: &mut Vec<C>, work: impl Fn(C) -> W)
 where
     W: Future<Output = C> + Send + 'static,
 {
-    *open = open
-        .drain(..)
-        .map(work)
-        .collect::<JoinSet<C>>()
-        .join_all()
-        .await;
+    let working: JoinSet<C> = open.drain(..).map(work).collect();
+    *open = working.join_all().await;
 }
 
 /// Sends requests on an HTTP/1.1 connection, each after the answer to the one before.
@@ -146,8 +203,7 @@ impl Streams {
 
     /// Sends requests, [`STREAMS`] in one piece, and the next when all are answered.
     async fn in_rounds(mut self, count: usize) -> Self {
-        assert_eq!(count % STREAMS, 0, "all rounds are full");
-        for _ in 0..count / STREAMS {
+        for _ in 0..share(count, STREAMS) {
             self.ask().await;
             self.take().await;
         }
@@ -210,10 +266,4 @@ impl Handshakes {
             assert_eq!(session.send(get("/")).await.unwrap().status, 200);
         }
     }
-}
-
-/// Sees that the rule is one that decides, and does not let everybody pass.
-pub(crate) async fn see_the_rule_decide(scene: &Scene) {
-    let denied = scene.outsider().get(scene.address(), "/").await.unwrap();
-    assert_eq!(denied.status, 403);
 }
