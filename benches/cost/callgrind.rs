@@ -47,7 +47,7 @@ const fn case(operation: Operation) -> Case {
 const COPIES: &str = "GLIBC_TUNABLES=\
     glibc.cpu.x86_rep_movsb_threshold=1000000000:glibc.cpu.x86_rep_stosb_threshold=1000000000";
 
-/// Where Callgrind hears what it is to do; from the folder of the config.
+/// Where Callgrind hears what it is to do; in the folder of the tools.
 const PIPES: &str = "vgdb";
 
 /// Counts all cases.

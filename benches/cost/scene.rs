@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::kx_group;
+use tempfile::TempDir;
 
 use super::service::Service;
 use super::support::client::Client;
@@ -26,11 +27,13 @@ pub(crate) struct Scene {
     issuer: Authority,
     proxy: Proxy,
     service: Service,
+    /// For the tools. What they write beside the config, the program would look at.
+    folder: TempDir,
 }
 
 impl Scene {
-    /// Starts this binary by a shell command that is given the path of a file
-    /// next to the config, the binary, and its arguments as `"$@"`.
+    /// Starts this binary by a shell command that is given the folder for what
+    /// the tools write, the binary as a word, and its arguments as `"$@"`.
     pub(crate) async fn start(binary: &Path, command: impl Fn(&Path, &str) -> String) -> Self {
         let pki = Pki::new();
         // As authorities that name workloads are: below a root that is kept.
@@ -39,13 +42,15 @@ impl Scene {
         let setup = Setup::to(&pki, &service.endpoint)
             .without("admin")
             .with(COUNTED);
-        let command = command(&setup.path(""), &quoted(binary));
+        let folder = TempDir::new().unwrap();
+        let command = command(folder.path(), &quoted(binary));
         Self {
             // The shell does not come back to the binary that cargo has built.
             proxy: setup.after_shell(&format!("exec {command}")).start().await,
             pki,
             issuer,
             service,
+            folder,
         }
     }
 
@@ -59,9 +64,9 @@ impl Scene {
         &self.service
     }
 
-    /// A path next to its config.
+    /// A path in the folder for what the tools write.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.proxy.path(name)
+        self.folder.path().join(name)
     }
 
     /// Where it accepts.

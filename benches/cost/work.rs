@@ -64,6 +64,7 @@ impl Operation {
     /// Makes ready for it.
     pub(crate) async fn prepare(self, scene: &Scene) -> Work {
         scene.service().answer_by(match self {
+            Self::Http1Busy => 32,
             Self::Http2Busy => 4 * STREAMS,
             _ => 1,
         });
