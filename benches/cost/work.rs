@@ -116,7 +116,7 @@ pub(crate) enum Work {
     /// Requests, [`STREAMS`] at a time on each of these connections.
     Http2(Vec<Streams>),
     /// Connections, one after the other.
-    Handshakes(Handshakes),
+    Handshakes(Box<Handshakes>),
 }
 
 impl Work {
@@ -137,11 +137,11 @@ impl Work {
     }
 
     fn handshakes(scene: &Scene, client: Client, end: End) -> Self {
-        Self::Handshakes(Handshakes {
+        Self::Handshakes(Box::new(Handshakes {
             address: scene.address(),
             client,
             end,
-        })
+        }))
     }
 
     /// Does it so many times, and sees that all of it is done.
