@@ -9,14 +9,15 @@ use rcgen::SerialNumber;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
+use super::Extent;
 use super::numbers::{Sample, Short};
 use super::process::{CpuTime, raise_descriptor_limit};
+use super::progress::progress;
 use super::support::client::{Client, get};
 use super::support::pki::{Authority, Pki};
 use super::support::proxy::{Proxy, Setup};
 use super::support::raw::Raw;
 use super::support::upstream::Upstream;
-use super::{Extent, progress};
 
 /// What either side needs beside the connections.
 const SPARE_DESCRIPTORS: usize = 500;

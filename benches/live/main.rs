@@ -27,15 +27,17 @@
 )]
 
 mod judging;
+mod long_list;
 mod numbers;
+#[expect(dead_code, reason = "other benchmarks use what is not used here")]
 mod process;
+mod progress;
 mod reaction;
 mod revocation;
 #[path = "../../tests/support/mod.rs"]
 #[expect(dead_code, reason = "the behaviour tests use what is not used here")]
 mod support;
 
-use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
 /// How much is measured.
@@ -96,14 +98,4 @@ async fn main() -> ExitCode {
         revocation::measure(extent).await;
     }
     ExitCode::SUCCESS
-}
-
-/// Says on a terminal how far it has come.
-fn progress(what: &str, done: usize, of: usize) {
-    if stderr().is_terminal() {
-        eprint!("\r\x1b[K{what} {done}/{of}");
-        if done >= of {
-            eprint!("\r\x1b[K");
-        }
-    }
 }

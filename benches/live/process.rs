@@ -47,6 +47,15 @@ pub(crate) fn memory(process: u32) -> (u64, u64) {
     (mebibytes("VmRSS:"), mebibytes("VmHWM:"))
 }
 
+/// Memory that a process holds, in KiB: what it shares with others counts in part
+/// (the proportional set size).
+pub(crate) fn held(process: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kibibytes = line.and_then(|rest| rest.split_whitespace().next());
+    kibibytes.unwrap().parse().unwrap()
+}
+
 /// Allows this process as many open descriptors as it may have; returns how many.
 pub(crate) fn raise_descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);

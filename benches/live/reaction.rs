@@ -8,13 +8,14 @@ use std::time::Duration;
 use tokio::sync::Barrier;
 use tokio::time::{Instant, sleep};
 
+use super::Extent;
 use super::numbers::{Sample, Short};
+use super::progress::progress;
 use super::support::change::files_of;
 use super::support::client::{Client, Session, get};
 use super::support::pki::{Authority, Leaf, PROXY_NAME, Pki};
 use super::support::proxy::{Proxy, Setup};
 use super::support::upstream::Upstream;
-use super::{Extent, progress};
 
 /// Where only polling finds a change, it is made at all points of its interval.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);

@@ -5,16 +5,17 @@ use std::time::{Duration, Instant};
 
 use countersign::generation::{Prepared, prepare};
 use countersign::tls::Bundle;
-use rcgen::SerialNumber;
 use rustls_pki_types::UnixTime;
 use webpki::KeyUsage;
 
+use super::Extent;
+use super::long_list::list;
 use super::numbers::Short;
 use super::process::memory;
+use super::progress::progress;
 use super::support::pki::{Authority, Leaf, Pki};
 use super::support::proxy::Setup;
 use super::support::upstream::Upstream;
-use super::{Extent, progress};
 
 /// How often a chain is judged to see what once costs.
 const JUDGEMENTS: u32 = 200_000;
@@ -107,19 +108,4 @@ fn judgement(prepared: &Prepared, caller: &Leaf) -> Duration {
         assert!(black_box(verdict).is_ok());
     }
     begun.elapsed() / JUDGEMENTS
-}
-
-/// A list of this many serial numbers of 16 bytes, as authorities give them.
-fn list(authority: &Authority, entries: u64) -> String {
-    let serials = (0..entries).map(|number| {
-        // Spread over all of their range (SplitMix64), and the same in each run.
-        let mut mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed ^= mixed >> 27;
-        let mut serial = [0x5A; 16];
-        serial[..8].copy_from_slice(&(mixed >> 1).to_be_bytes());
-        serial[8..].copy_from_slice(&number.to_be_bytes());
-        SerialNumber::from_slice(&serial)
-    });
-    authority.crl_naming(serials)
 }
