@@ -10,7 +10,7 @@ use super::progress::progress;
 use super::support::pki::{Authority, Pki};
 use super::support::upstream::Upstream;
 
-const SIZES: [usize; 3] = [1, 100, 10_000];
+const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
 
 /// Measures and prints.
 pub(crate) async fn measure(extent: Extent) {

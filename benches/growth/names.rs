@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Extent;
 use super::curve::Curve;
 use super::load::head;
-use super::point::{Newcomers, Point, setup, turns};
+use super::point::{Newcomers, Point, load, setup, turns};
 use super::process::held;
 use super::progress::progress;
 use super::support::client::Client;
@@ -13,7 +13,7 @@ use super::support::pki::{Leaf, PROXY_NAME, Pki};
 use super::support::proxy::Setup;
 use super::support::upstream::Upstream;
 
-const SIZES: [usize; 3] = [1, 100, 10_000];
+const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
 
 /// Measures and prints.
 pub(crate) async fn measure(extent: Extent) {
@@ -23,8 +23,9 @@ pub(crate) async fn measure(extent: Extent) {
     let leaves = leaves(&pki, *sizes.last().unwrap());
     let mut curve = Curve::of("certificates", &sizes);
     let mut points = Vec::new();
-    for size in &sizes {
+    for (place, size) in sizes.iter().enumerate() {
         let setup = with(setup(&pki, &upstream), &leaves[..*size]);
+        curve.time("time to load", place, load(&setup));
         let newcomers = Newcomers::below(pki.root(), &pki);
         let point = Point::start(setup, newcomers, Arc::new(|_| head("/", ""))).await;
         points.push((point, Newcomers::below(pki.root(), &pki)));
@@ -49,7 +50,7 @@ pub(crate) async fn measure(extent: Extent) {
     }
     println!("### Certificates of a listener\n");
     println!(
-        "Each handshake is that of a client whose certificate was never seen before, with one request, for one of the names after the other. The memory is that of the whole process, after all handshakes.\n"
+        "Each handshake is that of a client whose certificate was never seen before, with one request, for one of the names after the other. To load is to read the config and all that it names. The memory is that of the whole process, after all handshakes.\n"
     );
     println!("{curve}");
 }

@@ -1,6 +1,8 @@
 //! A running program of one size, and what it takes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use countersign::generation::prepare;
 
 use super::load::{AT_ONE_TIME, Asks, Crowd, visit};
 use super::process::CpuTime;
@@ -9,6 +11,9 @@ use super::support::client::Client;
 use super::support::pki::{Authority, Pki};
 use super::support::proxy::{Proxy, Setup};
 use super::support::upstream::Upstream;
+
+/// How long a start may take, with all that there is to load.
+const PATIENCE_AT_START: Duration = Duration::from_secs(180);
 
 /// A config that works, with one worker, and with limits that nothing here meets.
 pub(crate) fn setup(pki: &Pki, upstream: &Upstream) -> Setup {
@@ -64,7 +69,7 @@ impl Point {
     /// Starts the program, and opens connections to it, as many as are asked at
     /// one time. They send what `asks` says.
     pub(crate) async fn start(setup: Setup, mut newcomers: Newcomers, asks: Asks) -> Self {
-        let proxy = setup.start().await;
+        let proxy = setup.start_within(PATIENCE_AT_START).await;
         let client = || newcomers.next();
         let crowd = Crowd::open(proxy.public(), AT_ONE_TIME, asks, client).await;
         Self {
@@ -103,6 +108,14 @@ pub(crate) async fn cpu_of(
     load.await;
     let all = CpuTime::of(proxy.id()).since(&before);
     all / u32::try_from(count).unwrap()
+}
+
+/// How long it takes to load what a start would.
+pub(crate) fn load(setup: &Setup) -> Duration {
+    let config = setup.write();
+    let begun = Instant::now();
+    drop(prepare(&config).unwrap());
+    begun.elapsed()
 }
 
 /// A visit to one size in one round.

@@ -1,19 +1,17 @@
 //! More routes.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use countersign::generation::prepare;
+use std::time::Duration;
 
 use super::Extent;
 use super::curve::Curve;
 use super::load::head;
-use super::point::{Newcomers, Point, cpu_of, setup, turns};
+use super::point::{Newcomers, Point, cpu_of, load, setup, turns};
 use super::support::pki::Pki;
-use super::support::proxy::{Proxy, Setup};
+use super::support::proxy::Proxy;
 use super::support::upstream::Upstream;
 
-const SIZES: [usize; 3] = [1, 100, 10_000];
+const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
 
 /// Measures and prints.
 pub(crate) async fn measure(extent: Extent) {
@@ -50,14 +48,6 @@ fn routes(count: usize) -> String {
     let routes =
         (0..count).map(|number| format!("{{ path = '/route-{number}/', upstream = 'orders' }}"));
     format!("routes = [{}]", routes.collect::<Vec<_>>().join(", "))
-}
-
-/// How long it takes to load what a start would.
-fn load(setup: &Setup) -> Duration {
-    let config = setup.write();
-    let begun = Instant::now();
-    drop(prepare(&config).unwrap());
-    begun.elapsed()
 }
 
 /// The processor time of putting a change in force, from the change of the config

@@ -7,16 +7,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::command::{BINARY, Finished, countersign_on, finish};
-use super::eventually;
 use super::pki::{Leaf, Pki};
 use super::raw::Raw;
 use super::upstream::Upstream;
+use super::{PATIENCE, eventually, eventually_within};
 
 /// A config that works, and its files, before it is run.
 pub(crate) struct Setup {
@@ -136,6 +137,11 @@ impl Setup {
 
     /// Starts the proxy and waits until it serves.
     pub(crate) async fn start(self) -> Proxy {
+        self.start_within(PATIENCE).await
+    }
+
+    /// The same for a proxy that has much to load.
+    pub(crate) async fn start_within(self, patience: Duration) -> Proxy {
         let config = self.write();
         let mut child = self.command(&config).spawn().expect("the binary starts");
         let stdout = Lines::of(child.stdout.take().unwrap());
@@ -147,7 +153,7 @@ impl Setup {
             folder: self.folder,
         };
         let (child, stderr) = (&mut proxy.child, &proxy.stderr);
-        eventually("server.started in the log", || {
+        eventually_within(patience, "server.started in the log", || {
             let ended = child.try_wait().unwrap();
             assert!(ended.is_none(), "ended at the start: {ended:?}");
             // In text and in JSON alike.
@@ -305,7 +311,7 @@ impl Proxy {
         what: &str,
         fits: impl Fn(&Metrics) -> bool,
     ) -> Metrics {
-        let deadline = tokio::time::Instant::now() + super::PATIENCE;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let metrics = self.metrics().await;
             if fits(&metrics) {
