@@ -40,19 +40,23 @@ pub(crate) async fn measure(extent: Extent) {
     let mut points = Vec::new();
     for (place, size) in sizes.iter().enumerate() {
         let proxy = setup(&pki, &upstream).start().await;
-        let before = held(proxy.id());
         let mut newcomers = Newcomers::below(pki.root(), &pki);
-        let asks: Asks = Arc::new(|_| head("/", ""));
-        let crowd = Crowd::open(proxy.public(), *size, asks, || newcomers.next()).await;
+        let mut open = async |count| {
+            let asks: Asks = Arc::new(|_| head("/", ""));
+            Crowd::open(proxy.public(), count, asks, || newcomers.next()).await
+        };
+        let first = open(AT_ONE_TIME).await;
+        let before = at_rest(&proxy).await;
+        let crowd = open(*size).await;
         curve.memory(
             "memory of one, HTTP/1.1",
             place,
             each(&proxy, before, *size).await,
         );
-        points.push((proxy, crowd));
+        points.push((proxy, crowd, first));
     }
     for turn in turns("connections", extent.rounds, sizes.len()) {
-        let (proxy, crowd) = &mut points[turn.place];
+        let (proxy, crowd, _) = &mut points[turn.place];
         let request = cpu_of(proxy, crowd.ask(extent.requests), extent.requests).await;
         if turn.counts {
             curve.time("CPU of a request", turn.place, request);
@@ -61,31 +65,38 @@ pub(crate) async fn measure(extent: Extent) {
     drop(points);
     for (place, size) in sizes.iter().enumerate() {
         let proxy = setup(&pki, &upstream).start().await;
-        let before = held(proxy.id());
-        let sessions = h2(&proxy, Newcomers::below(pki.root(), &pki), *size).await;
+        let mut newcomers = Newcomers::below(pki.root(), &pki);
+        let first = h2(&proxy, &mut newcomers, AT_ONE_TIME).await;
+        let before = at_rest(&proxy).await;
+        let sessions = h2(&proxy, &mut newcomers, *size).await;
         curve.memory(
             "memory of one, HTTP/2",
             place,
             each(&proxy, before, *size).await,
         );
-        drop(sessions);
+        drop((first, sessions));
     }
     println!("### Open connections\n");
     println!(
-        "Each has a certificate of its own. {AT_ONE_TIME} at a time are asked over HTTP/1.1, one after the other of all. The memory is what the process holds more than before, divided by the connections, each of which has been asked once and is idle.\n"
+        "Each has a certificate of its own. {AT_ONE_TIME} at a time are asked over HTTP/1.1, one after the other of all. The memory is what the process holds more than with {AT_ONE_TIME} others, divided by the connections, each of which has been asked once and is idle.\n"
     );
     println!("{curve}");
 }
 
 /// What one of `count` connections holds, in KiB.
 async fn each(proxy: &Proxy, before: u64, count: usize) -> f64 {
-    sleep(AT_REST).await;
-    let more = u32::try_from(held(proxy.id()).saturating_sub(before)).unwrap();
+    let more = u32::try_from(at_rest(proxy).await.saturating_sub(before)).unwrap();
     f64::from(more) / f64::from(u32::try_from(count).unwrap())
 }
 
+/// What the process holds when nothing is under way, in KiB.
+async fn at_rest(proxy: &Proxy) -> u64 {
+    sleep(AT_REST).await;
+    held(proxy.id())
+}
+
 /// Opens this many connections of HTTP/2, each after a request.
-async fn h2(proxy: &Proxy, mut newcomers: Newcomers, count: usize) -> Vec<Session> {
+async fn h2(proxy: &Proxy, newcomers: &mut Newcomers, count: usize) -> Vec<Session> {
     let target = proxy.public();
     let mut opening = JoinSet::new();
     let mut open = Vec::with_capacity(count);

@@ -100,7 +100,7 @@ impl Measure {
         let least = values.iter().copied().fold(f64::MAX, f64::min);
         match self.unit {
             Unit::Time => write!(f, " {} |", Short(Some(Duration::from_secs_f64(middle)))),
-            Unit::Memory if middle >= 10_240.0 => write!(f, " {:.0} MiB |", middle / 1024.0),
+            Unit::Memory if middle >= 1024.0 => write!(f, " {:.1} MiB |", middle / 1024.0),
             Unit::Memory => write!(f, " {middle:.1} KiB |"),
             Unit::Rate => write!(f, " {middle:.0}/s |"),
         }?;

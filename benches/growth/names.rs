@@ -25,7 +25,7 @@ pub(crate) async fn measure(extent: Extent) {
     let mut points = Vec::new();
     for (place, size) in sizes.iter().enumerate() {
         let setup = with(setup(&pki, &upstream), &leaves[..*size]);
-        curve.time("time to load", place, load(&setup));
+        curve.time("CPU to load", place, load(&setup));
         let newcomers = Newcomers::below(pki.root(), &pki);
         let point = Point::start(setup, newcomers, Arc::new(|_| head("/", ""))).await;
         points.push((point, Newcomers::below(pki.root(), &pki)));

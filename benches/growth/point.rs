@@ -1,6 +1,6 @@
 //! A running program of one size, and what it takes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use countersign::generation::prepare;
 
@@ -110,12 +110,12 @@ pub(crate) async fn cpu_of(
     all / u32::try_from(count).unwrap()
 }
 
-/// How long it takes to load what a start would.
+/// The processor time of loading what a start would.
 pub(crate) fn load(setup: &Setup) -> Duration {
     let config = setup.write();
-    let begun = Instant::now();
+    let before = CpuTime::of(std::process::id());
     drop(prepare(&config).unwrap());
-    begun.elapsed()
+    CpuTime::of(std::process::id()).since(&before)
 }
 
 /// A visit to one size in one round.

@@ -33,7 +33,7 @@ pub(crate) async fn measure(extent: Extent) {
         let (load, reload) = (load(&aside[turn.place]), reload(&point.proxy, number).await);
         if turn.counts {
             curve.time("CPU of a request", turn.place, request);
-            curve.time("time to load", turn.place, load);
+            curve.time("CPU to load", turn.place, load);
             curve.time("CPU of a reload", turn.place, reload);
         }
     }
