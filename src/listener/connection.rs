@@ -143,8 +143,9 @@ async fn carry_http(
             let tunnels = tunnels.clone();
             let closes = is_last && !http2;
             async move {
-                // Called in here: it is large, and would be here twice.
-                let response = caller.handle(request, ambiguity).await;
+                // Apart: the library moves what it is given, and keeps room for it
+                // on every connection that is idle.
+                let response = Box::pin(caller.handle(request, ambiguity)).await;
                 let response = response.map(|body| Counted::new(body, under_way));
                 Ok::<_, Infallible>(finish(response, tunnels, closes))
             }
