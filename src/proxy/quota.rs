@@ -19,6 +19,7 @@
 //! * Callers are held as a hash with a secret key of this process: nobody can
 //!   choose whose place they take.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -67,10 +68,15 @@ struct Place {
 /// Makes what the routes of `config` need, in their order. What has the same
 /// name and the same rate as in `former` is the same [`Arc`] again.
 pub fn quotas(config: &Config, former: &[Option<Arc<Quota>>]) -> Vec<Option<Arc<Quota>>> {
+    // No two routes have the same name.
+    let former: HashMap<&str, &Arc<Quota>> = former
+        .iter()
+        .flatten()
+        .map(|quota| (&*quota.route, quota))
+        .collect();
     let of = |name: &str, rate: Rate| {
-        let mut known = former.iter().flatten();
-        let same = known.find(|quota| quota.route == name && quota.rate == rate);
-        same.map_or_else(|| Arc::new(Quota::new(name, rate)), Arc::clone)
+        let same = former.get(name).filter(|quota| quota.rate == rate);
+        same.map_or_else(|| Arc::new(Quota::new(name, rate)), |same| Arc::clone(same))
     };
     let routes = config.routes().iter();
     routes
