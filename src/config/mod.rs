@@ -41,6 +41,7 @@ mod nearest;
 mod options;
 mod outbound;
 mod outcomes;
+mod places;
 mod problem;
 mod process;
 mod redirect;

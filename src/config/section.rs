@@ -18,6 +18,7 @@ use toml::de::{DeTable, DeValue};
 use super::model::{Located, Place};
 use super::nearest::nearest;
 use super::options;
+use super::places::Places;
 use super::problem::Problem;
 use super::units::quoted;
 
@@ -31,7 +32,7 @@ pub(super) type Read<T> = Result<T, Reported>;
 /// What every section of one file shares.
 pub(super) struct Reader<'r> {
     text: &'r str,
-    line_starts: Vec<usize>,
+    places: Places,
     /// The directory of the file, which relative paths start from.
     pub(super) directory: &'r Path,
     /// Looks up an environment variable.
@@ -77,12 +78,9 @@ impl<'r> Reader<'r> {
         directory: &'r Path,
         environment: &'r dyn Fn(&str) -> Option<OsString>,
     ) -> Self {
-        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         Self {
             text,
-            line_starts: std::iter::once(0)
-                .chain(breaks.map(|(at, _)| at + 1))
-                .collect(),
+            places: Places::new(text),
             directory,
             environment,
             problems: RefCell::default(),
@@ -94,17 +92,7 @@ impl<'r> Reader<'r> {
 
     /// The line and column of a byte.
     pub(super) fn place(&self, offset: usize) -> Place {
-        let line = self.line_starts.partition_point(|start| *start <= offset);
-        let start = line.checked_sub(1).and_then(|at| self.line_starts.get(at));
-        let before = self
-            .text
-            .get(start.copied().unwrap_or(0)..offset)
-            .unwrap_or("");
-        let counted = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Place {
-            line: counted(line),
-            column: counted(before.chars().count()).saturating_add(1),
-        }
+        self.places.of(offset)
     }
 
     pub(super) fn report(&self, problem: Problem) -> Reported {
