@@ -46,6 +46,7 @@ mod problem;
 mod process;
 mod redirect;
 mod rewriting;
+mod route_index;
 mod route_limits;
 mod routes;
 mod rules;
@@ -88,6 +89,7 @@ pub use model::{
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};
+pub use route_index::RouteIndex;
 pub use signed::{AcceptedJwt, SignedAssertion};
 
 use section::{Reader, Section};

@@ -1,14 +1,14 @@
 //! Reads `[[routes]]`: which requests go to which upstream, and who may send them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::fitting;
-use super::model::{
-    HostPattern, Listener, ListenerId, NamedRules, Route, Upstream, UpstreamId, is_within,
-};
+use super::model::{HostPattern, Listener, ListenerId, NamedRules, Route, Upstream, UpstreamId};
 use super::names::{Names, name};
 use super::problem::Problem;
 use super::rewriting::{self, rewriting};
+use super::route_index::RouteIndex;
 use super::route_limits;
 use super::rules::rule;
 use super::section::{Field, Read, Section};
@@ -35,18 +35,18 @@ pub(super) fn routes(root: &mut Section<'_>, ends: &Ends<'_>) -> (Vec<Route>, bo
         field.mismatch("a list", Some(remedy));
         return (Vec::new(), false);
     }
-    let mut routes: Vec<Route> = Vec::new();
+    let mut earlier = Earlier::default();
     let mut legal = true;
     for member in field.members().unwrap_or_default() {
         match member.section(|section| route(section, &member, ends)) {
             Ok(route) => {
-                legal &= is_new(&member, &routes, &route).is_ok();
-                routes.push(route);
+                legal &= earlier.is_new(&member, &route).is_ok();
+                earlier.add(route);
             }
             Err(_) => legal = false,
         }
     }
-    (routes, legal)
+    (earlier.routes, legal)
 }
 
 fn route(section: &mut Section<'_>, member: &Field<'_>, ends: &Ends<'_>) -> Read<Route> {
@@ -155,39 +155,46 @@ pub(super) fn path(text: &str) -> Result<String, Problem> {
         .remedy("write a prefix of whole segments, such as \"/api/\""))
 }
 
-/// Refuses a route that is never reached, or that shares its name with another.
-fn is_new(member: &Field<'_>, earlier: &[Route], route: &Route) -> Read<()> {
-    if let Some(same) = earlier.iter().find(|other| other.name == route.name) {
-        let problem = Problem::new(format!("the name \"{}\" is given twice", route.name))
-            .causes(format!(
-                "its metrics would be mixed with those of the route in line {}",
-                same.place.line
-            ))
-            .remedy("choose another name");
-        return Err(member.refuse(problem));
-    }
-    match earlier.iter().find(|other| takes_all_of(other, route)) {
-        None => Ok(()),
-        Some(other) => Err(member.refuse(
-            Problem::new("this route is never reached")
-                .causes(format!(
-                    "{} in line {} comes first and takes all of its requests",
-                    other.name, other.place.line
-                ))
-                .remedy("move it up, or remove one of the two"),
-        )),
-    }
+/// The routes before one that is being read.
+#[derive(Default)]
+struct Earlier {
+    routes: Vec<Route>,
+    /// The first route of each name, as an index.
+    by_name: HashMap<String, usize>,
+    index: RouteIndex,
 }
 
-/// Whether every request that `later` could take is taken by `earlier`.
-fn takes_all_of(earlier: &Route, later: &Route) -> bool {
-    let listener = earlier.listener.is_none() || earlier.listener == later.listener;
-    let host = match (&earlier.host, &later.host) {
-        (None, _) => true,
-        (Some(HostPattern::Wildcard(suffix)), Some(HostPattern::Exact(name))) => {
-            name.split_once('.').is_some_and(|(_, rest)| rest == suffix)
+impl Earlier {
+    /// Refuses a route that is never reached, or that shares its name with another.
+    fn is_new(&self, member: &Field<'_>, route: &Route) -> Read<()> {
+        let by_name = self.by_name.get(&route.name);
+        if let Some(same) = by_name.and_then(|same| self.routes.get(*same)) {
+            let problem = Problem::new(format!("the name \"{}\" is given twice", route.name))
+                .causes(format!(
+                    "its metrics would be mixed with those of the route in line {}",
+                    same.place.line
+                ))
+                .remedy("choose another name");
+            return Err(member.refuse(problem));
         }
-        (one, other) => one == other,
-    };
-    listener && host && is_within(&earlier.path, &later.path)
+        let first = self.index.takes_all_of(route);
+        match first.and_then(|first| self.routes.get(first)) {
+            None => Ok(()),
+            Some(other) => Err(member.refuse(
+                Problem::new("this route is never reached")
+                    .causes(format!(
+                        "{} in line {} comes first and takes all of its requests",
+                        other.name, other.place.line
+                    ))
+                    .remedy("move it up, or remove one of the two"),
+            )),
+        }
+    }
+
+    fn add(&mut self, route: Route) {
+        let place = self.routes.len();
+        self.index.add(place, &route);
+        self.by_name.entry(route.name.clone()).or_insert(place);
+        self.routes.push(route);
+    }
 }

@@ -16,7 +16,6 @@ use http::{HeaderValue, Response, StatusCode, request};
 use super::body::ResponseBody;
 use super::exchange::Exchange;
 use super::fault::{Fault, Kind, Phase, Side};
-use super::route::host_matches;
 use super::site::Site;
 use super::target::Target;
 use crate::config::{ListenerId, Redirect};
@@ -67,11 +66,9 @@ pub(super) fn redirected(
 
 /// Whether a certificate of a TLS listener carries the host, or a route names it.
 fn is_ours(site: &Site, host: &str) -> bool {
-    let config = site.config();
-    let listeners = (0..config.listeners().len()).map(ListenerId);
+    let listeners = (0..site.config().listeners().len()).map(ListenerId);
     let mut servers = listeners.filter_map(|id| site.server(id));
-    let mut named = config.routes().iter().filter_map(|one| one.host.as_ref());
-    servers.any(|tls| tls.names(host)) || named.any(|name| host_matches(Some(name), host))
+    servers.any(|tls| tls.names(host)) || site.routes().names(host)
 }
 
 fn foreign(host: &str) -> Fault {

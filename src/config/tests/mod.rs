@@ -7,6 +7,7 @@ mod equality;
 mod outbound;
 mod reach;
 mod refused;
+mod routes;
 
 use std::ffi::OsString;
 use std::path::Path;
