@@ -1,5 +1,6 @@
 //! `countersign check`.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -42,19 +43,15 @@ fn report(path: &Path, prepared: &Prepared) -> String {
     for listener in config.listeners() {
         line(describe_listener(config, listener));
     }
-    for bundle in &material.bundles {
+    for (settings, bundle) in config.bundles().iter().zip(&material.bundles) {
         let anchors = bundle.anchors().len();
         let lists = bundle.revocation_list_count();
-        let settings = config.bundles().iter();
-        let scope = settings
-            .filter(|settings| settings.name == bundle.name())
-            .map(describe_scope);
         line(format!(
             "trust {}: {}, {}{}",
             bundle.name(),
             count(anchors, "anchor"),
             count(lists, "revocation list"),
-            scope.collect::<String>(),
+            describe_scope(settings),
         ));
     }
     for route in config.routes() {
@@ -223,11 +220,12 @@ fn describe_first_list(bundle: &str, list: &RevocationListFacts) -> String {
 /// One line for each kind and name: how many, and the first to run out.
 fn describe_expiries(material: &Material, text: &mut String) {
     let mut first: Vec<&Expiry> = Vec::new();
+    let mut places = HashMap::new();
     for expiry in &material.expiries {
-        match first
-            .iter_mut()
-            .find(|e| e.kind == expiry.kind && e.name == expiry.name)
-        {
+        let place = *places
+            .entry((expiry.kind, expiry.name.as_str()))
+            .or_insert(first.len());
+        match first.get_mut(place) {
             Some(known) if expiry.not_after < known.not_after => *known = expiry,
             Some(_) => {}
             None => first.push(expiry),

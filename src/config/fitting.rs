@@ -1,5 +1,7 @@
 //! Sees that the rules of a route can match there, and not by mistake everybody.
 
+use std::collections::HashSet;
+
 use super::model::{
     Callers, FieldRules, Listener, ListenerId, ListenerTls, Route, Rule, is_within,
 };
@@ -45,7 +47,7 @@ pub(super) fn can_be_asked(
 /// everybody, and that their names are different.
 pub(super) fn rules_fit(section: &Section<'_>, route: &Route, ends: &Ends<'_>) -> Read<()> {
     let comers = Comers::of(route.listener, ends);
-    let mut names: Vec<&str> = Vec::new();
+    let mut names: HashSet<&str> = HashSet::new();
     let mut legal = Ok(());
     let allow = route.allow.iter().flatten();
     let lists = route.deny.iter().enumerate().map(|at| (List::Deny, at));
@@ -273,14 +275,12 @@ fn misses_request(way: Way<'_>, route: &Route) -> Option<Problem> {
     None
 }
 
-fn same_name<'r>(rule: &'r Rule, names: &mut Vec<&'r str>) -> Option<Problem> {
+fn same_name<'r>(rule: &'r Rule, names: &mut HashSet<&'r str>) -> Option<Problem> {
     let name = rule.name.as_deref()?;
-    if names.contains(&name) {
-        let problem = Problem::new(format!("the name \"{name}\" is given twice in this route"))
+    let is_new = names.insert(name);
+    (!is_new).then(|| {
+        Problem::new(format!("the name \"{name}\" is given twice in this route"))
             .causes("the log and the metrics would not tell the two apart")
-            .remedy("choose another name");
-        return Some(problem);
-    }
-    names.push(name);
-    None
+            .remedy("choose another name")
+    })
 }

@@ -1,6 +1,8 @@
 //! Reads `[listeners.NAME.tls.names."NAME"]`: what is demanded of clients by the
 //! name that they ask for.
 
+use std::collections::HashMap;
+
 use super::listeners::{client_auth, client_trust};
 use super::model::{
     ClientAuth, ClientPolicy, HostPattern, ListenerTls, Located, NamedPolicy, Place, UnknownSni,
@@ -19,13 +21,17 @@ pub(super) fn named_policies(
 ) -> Read<Vec<NamedPolicy>> {
     let entries = section.optional("names", |field| field.entries("SNI"))?;
     let mut named: Vec<NamedPolicy> = Vec::new();
+    let mut lines = HashMap::new();
     let mut legal = true;
     for (written, place, field) in entries.unwrap_or_default() {
-        let name = new_name(&written, place, &named)
+        let name = new_name(&written, place, &lines)
             .map_err(|problem| field.reader.report(problem.of_key(place, field.shown())));
         let policy = field.section(|section| policy(section, own, bundles));
         match (name, policy) {
-            (Ok(name), Ok(policy)) => named.push(NamedPolicy { name, policy }),
+            (Ok(name), Ok(policy)) => {
+                lines.insert(name.value.clone(), place.line);
+                named.push(NamedPolicy { name, policy });
+            }
             _ => legal = false,
         }
     }
@@ -82,18 +88,17 @@ fn policy(
     })
 }
 
-/// A name that no other entry has.
+/// A name that no earlier entry has; `earlier`: the line of each.
 fn new_name(
     written: &str,
     place: Place,
-    earlier: &[NamedPolicy],
+    earlier: &HashMap<HostPattern, u32>,
 ) -> Result<Located<HostPattern>, Problem> {
     let value = server_name(written)?;
-    match earlier.iter().find(|other| other.name.value == value) {
+    match earlier.get(&value) {
         None => Ok(Located { value, place }),
-        Some(same) => Err(Problem::new(format!(
-            "this is the name of line {} in another spelling",
-            same.name.place.line
+        Some(line) => Err(Problem::new(format!(
+            "this is the name of line {line} in another spelling"
         ))
         .causes("two policies would hold for one name")
         .remedy("remove one of the two")),

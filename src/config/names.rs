@@ -1,5 +1,7 @@
 //! The names that the operator gives to bundles, listeners and upstreams.
 
+use std::collections::HashMap;
+
 use super::model::Place;
 use super::nearest::nearest;
 use super::problem::Problem;
@@ -15,7 +17,10 @@ pub(super) struct Names {
     kind: &'static str,
     /// What to do where a name is not there.
     declare: String,
+    /// In the order of the file.
     entries: Vec<(String, Option<usize>)>,
+    /// Where in `entries` each name stands first.
+    places: HashMap<String, usize>,
 }
 
 impl Names {
@@ -24,7 +29,8 @@ impl Names {
     /// A name of a thing that is not legal itself gives no problem of its own.
     pub(super) fn resolve(&self, field: &Field<'_>) -> Read<usize> {
         let written = field.text()?;
-        if let Some((_, index)) = self.entries.iter().find(|(name, _)| name == written) {
+        let known = self.places.get(written);
+        if let Some((_, index)) = known.and_then(|at| self.entries.get(*at)) {
             return index.ok_or(Reported);
         }
         let Self { kind, declare, .. } = self;
@@ -43,6 +49,7 @@ impl Names {
             kind,
             declare: declare.into(),
             entries: Vec::new(),
+            places: HashMap::new(),
         }
     }
 
@@ -56,6 +63,8 @@ impl Names {
 
     /// Adds a name, and where its thing is; `None`: it is not legal.
     pub(super) fn add(&mut self, name: &str, index: Option<usize>) {
+        let place = self.entries.len();
+        self.places.entry(name.to_owned()).or_insert(place);
         self.entries.push((name.to_owned(), index));
     }
 

@@ -1,5 +1,6 @@
 //! Loads one generation, aside from the one that is in force.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -271,14 +272,15 @@ fn compare<T>(
     same: impl Fn(&T, &T) -> bool,
     changes: &mut Vec<String>,
 ) {
-    let find = |all: &'_ [(String, T)], name: &str| all.iter().position(|(n, _)| n == name);
+    let before: HashMap<&str, &T> = old.iter().map(|(name, value)| (&**name, value)).collect();
     for (name, value) in new {
-        let former = find(old, name).and_then(|at| old.get(at));
-        if !former.is_some_and(|(_, former)| same(value, former)) {
+        let former = before.get(name.as_str());
+        if !former.is_some_and(|former| same(value, former)) {
             changes.push(format!("{kind}.{name}"));
         }
     }
-    let gone = old.iter().filter(|(name, _)| find(new, name).is_none());
+    let now: HashSet<&str> = new.iter().map(|(name, _)| name.as_str()).collect();
+    let gone = old.iter().filter(|(name, _)| !now.contains(name.as_str()));
     changes.extend(gone.map(|(name, _)| format!("{kind}.{name}")));
 }
 

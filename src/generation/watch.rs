@@ -146,8 +146,10 @@ impl Watch {
             self.unavailable.remove(path);
             self.armed.insert(*id, path.clone());
         }
-        self.unavailable
-            .retain(|path| wanted.values().any(|wanted| wanted == path));
+        if !self.unavailable.is_empty() {
+            let paths: BTreeSet<&PathBuf> = wanted.values().collect();
+            self.unavailable.retain(|path| paths.contains(path));
+        }
         if is_new {
             give(&self.hint);
         }

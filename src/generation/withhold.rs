@@ -1,6 +1,8 @@
 //! Which trust bundles are held back, because what is on disk drops so much of
 //! them that it is more likely a mistake than meant.
 
+use std::collections::HashMap;
+
 use rustls_pki_types::UnixTime;
 use serde_json::{Value, json};
 
@@ -50,12 +52,13 @@ impl Withheld {
 pub(super) fn withheld(new: &Loaded, former: &Loaded, accepted: &[String]) -> Vec<Withheld> {
     let now = UnixTime::now();
     let old = former.config().bundles().iter();
-    let old: Vec<_> = old.zip(&former.material().bundles).collect();
+    let old = old.zip(&former.material().bundles);
+    let old: HashMap<&str, _> = old.map(|both| (both.0.name.as_str(), both)).collect();
     let pairs = new.config().bundles().iter().zip(&new.material().bundles);
     pairs
         .filter(|(config, _)| !accepted.contains(&config.name))
         .filter_map(|(config, bundle)| {
-            let (former_config, former) = old.iter().find(|(c, _)| c.name == config.name)?;
+            let (former_config, former) = old.get(config.name.as_str())?;
             let all_had_expired = former.shrinkage_from(former, now).all_expired;
             let shrinkage = bundle.shrinkage_from(former, now);
             let same_lists = config.crl == former_config.crl;

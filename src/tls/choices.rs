@@ -1,5 +1,7 @@
 //! The versions, cipher suites and key exchange groups that a config chooses.
 
+use std::collections::HashSet;
+
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::{SignatureAlgorithm, SupportedCipherSuite, SupportedProtocolVersion};
@@ -69,13 +71,13 @@ pub(super) fn unusable(
         return Vec::new();
     }
     let offered = provider(tls).cipher_suites;
-    let is_stranded = |chain: &OwnChain| {
-        let mut namesakes = chains.iter().filter(|(_, other)| other.has_names_of(chain));
-        !namesakes.any(|(_, namesake)| suite_for(namesake, &offered).is_some())
-    };
+    let usable = chains
+        .iter()
+        .filter(|(_, chain)| suite_for(chain, &offered).is_some());
+    let served: HashSet<_> = usable.map(|(_, chain)| chain.stands_for()).collect();
     chains
         .iter()
-        .filter(|(_, chain)| is_stranded(chain))
+        .filter(|(_, chain)| !served.contains(&chain.stands_for()))
         .filter_map(|(config, chain)| stranded(tls, whose, config, chain))
         .collect()
 }

@@ -46,12 +46,13 @@ pub(super) fn doubts(
         all.extend(public(settings, bundle, || &machine));
         all.extend(long_list(settings, bundle));
     }
+    // There may be many of them, and many certificates that ask for one.
+    let anchors = LazyCell::new(|| subjects(bundles));
+    let known = LazyCell::new(|| subjects_read(&machine));
+    let is_anchor = |name: &str| anchors.contains(name) || known.contains(name);
     for (whose, own) in own_certificates(config) {
-        let chain = origins.chains.any(|known| known == own);
-        all.extend(chain.and_then(|chain| {
-            let is_anchor = |name: &str| is_anchor(name, bundles, || &machine);
-            without_intermediate((&whose, own), chain, is_anchor)
-        }));
+        let chain = origins.chains.made_of(own);
+        all.extend(chain.and_then(|chain| without_intermediate((&whose, own), chain, is_anchor)));
     }
     for upstream in config.upstreams() {
         let Some(tls) = &upstream.tls else { continue };
@@ -139,17 +140,19 @@ fn own_certificates(config: &Config) -> impl Iterator<Item = (String, &OwnCertif
     listeners.chain(upstreams)
 }
 
-/// Whether an authority of this name is an anchor, here or of the machine.
-fn is_anchor<'m>(
-    name: &str,
-    bundles: &[Arc<Bundle>],
-    machine: impl FnOnce() -> &'m Vec<CertificateDer<'static>>,
-) -> bool {
-    let mut anchors = bundles.iter().flat_map(|bundle| bundle.anchors());
-    let is_subject = |der: &CertificateDer<'_>| {
-        CertificateNames::read(der).is_ok_and(|names| names.subject() == name)
-    };
-    anchors.any(|anchor| anchor.subject == name) || machine().iter().any(is_subject)
+/// The names of the anchors of all bundles.
+fn subjects(bundles: &[Arc<Bundle>]) -> HashSet<&str> {
+    let anchors = bundles.iter().flat_map(|bundle| bundle.anchors());
+    anchors.map(|anchor| anchor.subject.as_str()).collect()
+}
+
+/// The names in those certificates that can be read.
+fn subjects_read(certificates: &[CertificateDer<'_>]) -> HashSet<String> {
+    let names = certificates.iter().filter_map(|der| {
+        let names = CertificateNames::read(der).ok()?;
+        Some(names.subject().to_owned())
+    });
+    names.collect()
 }
 
 /// A leaf alone, whose issuer is to be had elsewhere and is no root that is known.

@@ -1,5 +1,6 @@
 //! Loads everything that a config names on disk, and reports every problem at once.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::client::ClientTls;
 use super::doubts;
 use super::expiry::Expiry;
 use super::machine;
-use super::origins::{ClientRecipe, Origins, ServerRecipe};
+use super::origins::{ClientRecipe, Labelled, Origins, ServerRecipe};
 use super::own_certificate::OwnChain;
 use super::peers::Peers;
 use super::pem;
@@ -87,6 +88,7 @@ pub fn load_keeping(
         peers: former.map_or_else(Arc::default, |material| Arc::clone(&material.peers)),
         problems: Vec::new(),
         expiries: Vec::new(),
+        own_counts: HashMap::new(),
         wrong_purposes: Vec::new(),
     };
     let bundles: Vec<_> = config
@@ -135,14 +137,16 @@ struct Loader<'a> {
     peers: Arc<Peers>,
     problems: Vec<Problem>,
     expiries: Vec<Expiry>,
+    /// How many certificates of countersign's own each name has in `expiries`.
+    own_counts: HashMap<String, usize>,
     wrong_purposes: Vec<WrongPurpose>,
 }
 
 impl Loader<'_> {
     fn bundle(&mut self, config: &config::TrustBundle) -> Option<Arc<Bundle>> {
         let kept = self.keep.contains(&config.name).then(|| {
-            let is_it = |known: &config::TrustBundle| known.name == config.name;
-            self.former.bundles.entry(is_it).cloned()
+            let former = &self.former.bundles;
+            former.labelled(config.label()).cloned()
         });
         if let Some((settings, inputs, bundle)) = kept.flatten() {
             return Some(self.add_bundle(settings, inputs, bundle));
@@ -150,7 +154,8 @@ impl Loader<'_> {
         let (inputs, bundle) = match self.former.bundles.find(config, self.files) {
             Some(same) => same,
             None => {
-                let former = self.former.bundles.any(|known| known.name == config.name);
+                let former = self.former.bundles.labelled(config.label());
+                let former = former.map(|(_, _, bundle)| &**bundle);
                 let load = || Bundle::load(config, self.files, former);
                 let (loaded, inputs) = self.files.inputs_of(load);
                 (inputs, Arc::new(self.kept(loaded)?))
@@ -282,11 +287,9 @@ impl Loader<'_> {
         whose: &str,
     ) -> Option<Arc<OwnChain>> {
         let chain = self.loaded_chain(config, whose)?;
-        let index = self
-            .expiries
-            .iter()
-            .filter(|e| e.kind == "own" && e.name == name)
-            .count();
+        let counted = self.own_counts.entry(name.to_owned()).or_default();
+        let index = *counted;
+        *counted = index.saturating_add(1);
         self.expiries.push(Expiry {
             kind: "own",
             name: name.to_owned(),

@@ -1,5 +1,6 @@
 //! A certificate chain of countersign's own, with its key.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -56,10 +57,15 @@ impl OwnChain {
         self.sooner.as_ref().unwrap_or(&self.names)
     }
 
-    /// Whether it stands for the same names as another, for clients that verify them.
+    /// The names that it stands for, for clients that verify them.
+    pub(super) fn stands_for(&self) -> (&[String], &[IpAddr], &[String]) {
+        let names = &self.names;
+        (names.dns(), names.ip(), names.uri())
+    }
+
+    /// Whether it stands for the same names as another.
     pub(super) fn has_names_of(&self, other: &Self) -> bool {
-        let (ours, theirs) = (&self.names, &other.names);
-        ours.dns() == theirs.dns() && ours.ip() == theirs.ip() && ours.uri() == theirs.uri()
+        self.stands_for() == other.stands_for()
     }
 }
 

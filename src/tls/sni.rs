@@ -1,6 +1,6 @@
 //! Which certificate a client gets, and which names a listener answers for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -117,14 +117,14 @@ impl Certificates {
     }
 
     /// Whether a certificate carries one of these names, or serves every name.
-    fn cover_any(&self, names: &HostPattern) -> bool {
+    /// `above`: what follows the first label of each name that it carries exactly.
+    fn cover_any(&self, names: &HostPattern, above: &HashSet<&str>) -> bool {
         let HostPattern::Wildcard(suffix) = names else {
             return self.cover(&names.to_string());
         };
-        let is_below = |name: &String| name.split_once('.').is_some_and(|(_, rest)| rest == suffix);
         !self.nameless.is_empty()
             || self.named.wildcard.contains_key(suffix)
-            || self.named.exact.keys().any(is_below)
+            || above.contains(suffix.as_str())
     }
 
     fn for_name(&self, name: &str) -> &[Arc<CertifiedKey>] {
@@ -199,8 +199,11 @@ pub(super) fn unservable(whose: &str, chains: &[(&OwnCertificate, &OwnChain)]) -
 /// The names with a policy of their own that no client could ask for.
 pub(super) fn uncovered(whose: &str, tls: &ListenerTls, chains: &[&OwnChain]) -> Vec<Problem> {
     let certificates = Certificates::new(chains, tls.unknown_sni);
+    let exact = certificates.named.exact.keys();
+    let above = exact.filter_map(|name| name.split_once('.').map(|(_, above)| above));
+    let above: HashSet<&str> = above.collect();
     let names = tls.names.iter().map(|named| &named.name);
-    let uncovered = names.filter(|name| !certificates.cover_any(&name.value));
+    let uncovered = names.filter(|name| !certificates.cover_any(&name.value, &above));
     let problem = |name: &Located<HostPattern>| {
         let what = format!(
             "{whose}.names: no certificate of this listener carries {}",

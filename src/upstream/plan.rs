@@ -1,5 +1,6 @@
 //! What is to be known of an upstream, the same for every worker of a generation.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,12 +52,13 @@ pub fn load(
     material: Option<&Material>,
     former: &[Arc<Plan>],
 ) -> Result<Vec<Arc<Plan>>, Vec<Problem>> {
+    let former: HashMap<&str, &Arc<Plan>> = former.iter().map(|p| (p.name(), p)).collect();
     let mut plans = Vec::new();
     let mut problems = Vec::new();
     for (index, upstream) in config.upstreams().iter().enumerate() {
         let tls = material.and_then(|m| m.clients.get(index).cloned().flatten());
-        let same = |plan: &&Arc<Plan>| plan.is_of(upstream, tls.as_ref(), files);
-        if let Some(plan) = former.iter().find(same) {
+        let former = former.get(upstream.name.as_str()).copied();
+        if let Some(plan) = former.filter(|plan| plan.is_of(upstream, tls.as_ref(), files)) {
             plans.push(Arc::clone(plan));
             continue;
         }
@@ -89,18 +91,15 @@ pub fn load(
 }
 
 /// What is in use of an upstream, what its former plan has in use included.
-fn in_use(upstream: &config::Upstream, former: &[Arc<Plan>]) -> InUse {
-    let mut former = former.iter();
-    let former = former.find(|plan| plan.config.name == upstream.name);
+fn in_use(upstream: &config::Upstream, former: Option<&Arc<Plan>>) -> InUse {
     InUse::new(upstream, former.map(|plan| (&plan.config, &plan.in_use)))
 }
 
 /// What is known of each endpoint, or was known of it in `former`: another
 /// credential makes an endpoint neither well nor unwell.
-fn standings(upstream: &config::Upstream, former: &[Arc<Plan>]) -> Vec<Arc<Standing>> {
-    let health = &upstream.balancing.health;
-    let same = |plan: &&Arc<Plan>| plan.name() == upstream.name && plan.health() == health.as_ref();
-    let former = former.iter().find(same);
+fn standings(upstream: &config::Upstream, former: Option<&Arc<Plan>>) -> Vec<Arc<Standing>> {
+    let health = upstream.balancing.health.as_ref();
+    let former = former.filter(|plan| plan.health() == health);
     let known = |endpoint: &config::Endpoint| {
         let all = former.map(|plan| plan.endpoints().iter().zip(&plan.standings));
         let mut all = all.into_iter().flatten();

@@ -36,7 +36,7 @@ pub struct Route {
 }
 
 /// The host of a route, in lower case without a final dot; IPv6 without brackets.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum HostPattern {
     /// This very name or address.
     Exact(String),

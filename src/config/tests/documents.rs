@@ -152,6 +152,26 @@ fn the_registry_and_the_readers_know_the_same_options() {
 }
 
 #[test]
+fn place_of_a_byte_is_the_same_whatever_was_asked_before() {
+    let text = "a = 1\n\nbü = [ä, 2] # é\nlast";
+    let place = |reader: &Reader<'_>, at| reader.place(at).position();
+    let alone = |at| place(&Reader::new(text, Path::new(""), &|_| None), at);
+    let counted = |at: usize| {
+        let before = text[..at].rsplit('\n').next().unwrap();
+        let lines = text[..at].matches('\n').count();
+        (lines + 1, before.chars().count() + 1)
+    };
+    let reader = Reader::new(text, Path::new(""), &|_| None);
+    let bytes = || text.char_indices().map(|(at, _)| at);
+    for (one, other) in bytes().flat_map(|one| bytes().map(move |other| (one, other))) {
+        place(&reader, one);
+        let (line, column) = place(&reader, other);
+        assert_eq!((line, column), alone(other), "{other} after {one}");
+        assert_eq!((line as usize, column as usize), counted(other));
+    }
+}
+
+#[test]
 fn every_option_refers_only_to_options() {
     for path in options::paths() {
         let option = options::find(path).expect("it is in the registry");

@@ -1,6 +1,6 @@
 //! What a new bundle has less of than the one in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rustls_pki_types::UnixTime;
 
@@ -32,12 +32,8 @@ impl Shrinkage {
     pub(super) fn between(former: &Bundle, new: &Bundle, now: UnixTime) -> Self {
         let now = seconds(now);
         let named = |anchor: &&Anchor| anchor.subject.clone();
-        let is_gone = |anchor: &&Anchor| {
-            let is_same = |other: &Anchor| {
-                other.fingerprint == anchor.fingerprint || other.issuer.name == anchor.issuer.name
-            };
-            !new.anchors.iter().any(is_same)
-        };
+        let names: HashSet<&[u8]> = new.anchors.iter().map(|a| &*a.issuer.name).collect();
+        let is_gone = |anchor: &&Anchor| !names.contains(&*anchor.issuer.name);
         let lost_its_list = |anchor: &&Anchor| {
             new.anchor(&anchor.fingerprint).is_some()
                 && former.revocation.covers(&anchor.issuer)
@@ -57,9 +53,10 @@ impl Shrinkage {
             .collect();
         let mut older = Vec::new();
         let (was, is) = (newest_lists(former), newest_lists(new));
+        let told: HashSet<String> = dropped.iter().chain(&uncovered).cloned().collect();
         for (issuer, then) in was {
             match is.get(&issuer) {
-                None if dropped.contains(&issuer) || uncovered.contains(&issuer) => {}
+                None if told.contains(&issuer) => {}
                 None => uncovered.push(issuer),
                 Some(now) if *now < then => older.push(issuer),
                 Some(_) => {}

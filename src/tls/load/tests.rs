@@ -106,8 +106,9 @@ fn kept(before: &Material, after: &Material) -> Vec<&'static str> {
         all.find(|bundle| bundle.name() == name).cloned()
     };
     let chain = |material: &Material, name: &str| {
-        let files = |config: &config::OwnCertificate| config.chain.value.ends_with(name);
-        std::ptr::from_ref(material.origins.chains.any(files).unwrap())
+        let chains = material.origins.chains.all();
+        let mut named = chains.filter(|(config, _)| config.chain.value.ends_with(name));
+        std::ptr::from_ref(named.next().unwrap().1)
     };
     ALL.into_iter()
         .filter(|name| match *name {

@@ -1,5 +1,6 @@
 //! Loads the revocation lists of a bundle, and holds each against the anchors of its issuer's name.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +18,26 @@ use crate::tls::pem;
 pub(in crate::tls) struct Findings {
     pub(in crate::tls) problems: Vec<Problem>,
     pub(in crate::tls) warnings: Vec<BundleWarning>,
+}
+
+/// The lists that are at hand, by the digests of their DER.
+struct Known<'f> {
+    /// Added already.
+    here: HashSet<Fingerprint>,
+    /// Of the former bundle.
+    before: HashMap<Fingerprint, &'f Arc<RevocationList>>,
+}
+
+impl<'f> Known<'f> {
+    fn of(former: Option<&'f Revocation>) -> Self {
+        let lists = former.into_iter().flat_map(|former| &former.lists);
+        Self {
+            here: HashSet::new(),
+            before: lists
+                .map(|held| (*held.list.digest(), &held.list))
+                .collect(),
+        }
+    }
 }
 
 impl Revocation {
@@ -41,15 +62,21 @@ impl Revocation {
             ..Self::none(algorithms)
         };
         let mut findings = Findings::default();
+        let mut known = Known::of(former);
         for crl in &config.crl {
-            for cause in revocation.add_all(files, &crl.value, former) {
+            for cause in revocation.add_all(files, &crl.value, &mut known) {
                 let what = format!("trust.{}: {cause}", config.name);
                 findings.problems.push(problem(crl.place, what));
             }
         }
         revocation.lists.sort_by(|a, b| a.list.order(&b.list));
+        let mut named: HashMap<&[u8], Vec<&Anchor>> = HashMap::new();
+        for anchor in anchors {
+            named.entry(&anchor.issuer.name).or_default().push(anchor);
+        }
         for held in &revocation.lists {
-            match revocation.check_signer(held, anchors) {
+            let namesakes = named.get(held.list.issuer());
+            match revocation.check_signer(held, namesakes.map_or(&[], Vec::as_slice)) {
                 Ok(warning) => findings.warnings.extend(warning),
                 Err(cause) => {
                     let source = held.source.display();
@@ -64,7 +91,7 @@ impl Revocation {
     }
 
     /// Adds the lists of a file or a directory, or says why some cannot be used.
-    fn add_all(&mut self, files: &Files, path: &Path, former: Option<&Self>) -> Vec<String> {
+    fn add_all(&mut self, files: &Files, path: &Path, known: &mut Known<'_>) -> Vec<String> {
         let found = match pem::files_of(files, path) {
             Ok(found) => found,
             Err(cause) => return vec![cause.to_string()],
@@ -77,7 +104,7 @@ impl Revocation {
             match pem::revocation_lists(files, file) {
                 Ok(lists) => {
                     for der in lists {
-                        causes.extend(self.add(&der, file, former).err());
+                        causes.extend(self.add(&der, file, known).err());
                     }
                 }
                 Err(cause) => causes.push(cause.to_string()),
@@ -86,15 +113,13 @@ impl Revocation {
         causes
     }
 
-    fn add(&mut self, der: &[u8], file: &Path, former: Option<&Self>) -> Result<(), String> {
+    fn add(&mut self, der: &[u8], file: &Path, known: &mut Known<'_>) -> Result<(), String> {
         let digest = Fingerprint::of(der);
-        let is_this = |held: &&HeldList| *held.list.digest() == digest;
-        if self.lists.iter().any(|held| is_this(&held)) {
+        if known.here.contains(&digest) {
             return Ok(());
         }
-        let known = former.and_then(|former| former.lists.iter().find(is_this));
-        let list = match known {
-            Some(held) => Arc::clone(&held.list),
+        let list = match known.before.get(&digest) {
+            Some(list) => Arc::clone(list),
             None => Arc::new(RevocationList::read(der).map_err(|cause| {
                 format!(
                     "{} is not readable as a revocation list: {cause}",
@@ -102,6 +127,7 @@ impl Revocation {
                 )
             })?),
         };
+        known.here.insert(digest);
         self.lists.push(HeldList {
             list,
             source: file.to_owned(),
@@ -111,16 +137,16 @@ impl Revocation {
 
     /// A list in the name of an anchor must be by that anchor: else nobody
     /// would be found in it, and the operator would think otherwise.
+    /// `namesakes`: the anchors of that name.
     fn check_signer(
         &self,
         held: &HeldList,
-        anchors: &[Anchor],
+        namesakes: &[&Anchor],
     ) -> Result<Option<BundleWarning>, String> {
         let list = &held.list;
         let who = list.issuer_text();
-        let outcomes: Vec<_> = anchors
+        let outcomes: Vec<_> = namesakes
             .iter()
-            .filter(|anchor| *anchor.issuer.name == *list.issuer())
             .map(|anchor| {
                 let issuer = &anchor.issuer;
                 (
