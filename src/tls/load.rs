@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls_pki_types::CertificateDer;
-
 use super::bundle::Bundle;
 use super::choices;
 use super::client::ClientTls;
@@ -113,7 +111,7 @@ pub fn load_keeping(
     }
     let bundles: Vec<_> = bundles.into_iter().flatten().collect();
     Ok(Material {
-        doubts: doubts::doubts(config, &bundles, &loader.origins, machines_own),
+        doubts: doubts::doubts(config, &bundles, &loader.origins, machine::unwatched),
         bundles,
         servers,
         clients,
@@ -439,12 +437,6 @@ fn build_client(
     let trust = Arc::clone(&recipe.trust.0);
     let certificate = recipe.certificate.as_deref();
     ClientTls::new(tls, upstream.protocol, layer, trust, certificate)
-}
-
-/// The machine's own authorities, as far as they can be read, for a look that
-/// nothing in force rests on: they are not watched for it.
-fn machines_own() -> Vec<CertificateDer<'static>> {
-    machine::certificates(&Files::new()).unwrap_or_default()
 }
 
 /// Whether two bundles without revocation lists trust the same.
