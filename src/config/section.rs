@@ -8,7 +8,7 @@
 //! * What a message says about a key (an example, what happens without it) comes
 //!   from the registry in [`super::options`], as the manual does.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::Path;
 
