@@ -17,7 +17,7 @@ use super::bundle::{Bundle, Objection, Verdict};
 use super::own_certificate::unix_now;
 use super::refusal::Refusal;
 use super::trust_path::TrustPath;
-use crate::identity::{AnchorName, Chain, Fingerprint, PeerIdentity};
+use crate::identity::{AnchorName, Chain, Digest, Fingerprint, PeerIdentity};
 
 /// For how long a peer is known after its last connection has ended.
 const REMEMBERED: i64 = 24 * 3600;
@@ -40,7 +40,7 @@ pub struct Peers {
 #[derive(Debug, Default)]
 struct Known {
     /// Each chain of each leaf, the one that was seen last at the end.
-    peers: HashMap<Key, Vec<Arc<KnownPeer>>>,
+    peers: HashMap<Leaf, Vec<Arc<KnownPeer>>>,
     /// How many there are.
     count: usize,
     /// The bytes of all chains.
@@ -50,7 +50,14 @@ struct Known {
 }
 
 /// Bundle and leaf.
-type Key = (Box<str>, [u8; 32]);
+type Leaf = (Box<str>, Fingerprint);
+
+/// By what a chain is found.
+struct Key {
+    leaf: Leaf,
+    /// Of all of its certificates, one after the other.
+    whole: Fingerprint,
+}
 
 /// A peer whose chain was verified.
 #[derive(Debug)]
@@ -59,6 +66,8 @@ pub struct KnownPeer {
     name: Box<str>,
     subject: Box<str>,
     chain: Chain,
+    /// Of `chain`, so that many long ones of one leaf are told apart at once.
+    whole: Fingerprint,
     connections: AtomicUsize,
     handshakes: AtomicU64,
     last_seen: AtomicI64,
@@ -114,9 +123,7 @@ impl Peers {
         chain: Chain,
         verdict: Verdict,
     ) -> Connected {
-        let key = chain
-            .first()
-            .map_or_else(Key::default, |leaf| key(bundle, leaf));
+        let key = Key::of(bundle, chain.iter());
         let mut known = self.known();
         let peer = match known.find(&key, &chain) {
             Some(peer) => {
@@ -130,10 +137,11 @@ impl Peers {
             }
             None => {
                 let peer = Arc::new(KnownPeer {
-                    bundle: key.0.clone(),
+                    bundle: key.leaf.0.clone(),
                     name: identity.primary().into(),
                     subject: identity.names().subject().unwrap_or_default().into(),
                     chain,
+                    whole: key.whole,
                     connections: AtomicUsize::new(0),
                     handshakes: AtomicU64::new(0),
                     last_seen: AtomicI64::new(0),
@@ -143,7 +151,7 @@ impl Peers {
                         outcome: Ok(()),
                     }),
                 });
-                known.add(key, Arc::clone(&peer));
+                known.add(key.leaf, Arc::clone(&peer));
                 peer
             }
         };
@@ -163,7 +171,8 @@ impl Peers {
         if !bundle.remembers_chains() {
             return None;
         }
-        let peer = self.known().peek(&key(bundle, chain.0), chain)?;
+        let key = Key::of(bundle, std::iter::once(chain.0).chain(chain.1));
+        let peer = self.known().peek(&key, chain)?;
         let standing = peer.standing();
         let is_good = standing.asked == bundle.id() && standing.outcome.is_ok();
         is_good.then(|| Arc::clone(&standing.verdict.path))
@@ -208,8 +217,21 @@ impl Peers {
     }
 }
 
-fn key(bundle: &Bundle, leaf: &CertificateDer<'_>) -> Key {
-    (bundle.name().into(), *Fingerprint::of(leaf).as_bytes())
+impl Key {
+    /// `chain`: the leaf first. It is read whole, so no lock is to be held meanwhile.
+    fn of<'a>(bundle: &Bundle, chain: impl IntoIterator<Item = &'a CertificateDer<'a>>) -> Self {
+        let mut certificates = chain.into_iter();
+        let mut digest = Digest::default();
+        if let Some(leaf) = certificates.next() {
+            digest.update(leaf);
+        }
+        let leaf = digest.clone().finish();
+        certificates.for_each(|certificate| digest.update(certificate));
+        Self {
+            leaf: (bundle.name().into(), leaf),
+            whole: digest.finish(),
+        }
+    }
 }
 
 impl Known {
@@ -219,25 +241,26 @@ impl Known {
         key: &Key,
         chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
     ) -> Option<Arc<KnownPeer>> {
-        let mut chains = self.peers.get(key)?.iter();
-        let same = chains.find(|peer| peer.chain.split_first() == Some(chain));
-        same.map(Arc::clone)
+        let mut chains = self.peers.get(&key.leaf)?.iter();
+        let same = chains.find(|peer| peer.whole == key.whole)?;
+        (same.chain.split_first() == Some(chain)).then(|| Arc::clone(same))
     }
 
     fn find(&mut self, key: &Key, chain: &[CertificateDer<'_>]) -> Option<Arc<KnownPeer>> {
-        let chains = self.peers.get_mut(key)?;
-        let found = chains.iter().position(|peer| *peer.chain == *chain)?;
+        let chains = self.peers.get_mut(&key.leaf)?;
+        let is_same = |peer: &Arc<KnownPeer>| peer.whole == key.whole && *peer.chain == *chain;
+        let found = chains.iter().position(is_same)?;
         // The one that was seen last stands last.
         let peer = chains.remove(found);
         chains.push(Arc::clone(&peer));
         Some(peer)
     }
 
-    fn add(&mut self, key: Key, peer: Arc<KnownPeer>) {
+    fn add(&mut self, leaf: Leaf, peer: Arc<KnownPeer>) {
         if self.bytes >= self.full {
             self.forget();
         }
-        let chains = self.peers.entry(key).or_default();
+        let chains = self.peers.entry(leaf).or_default();
         if chains.len() >= MOST_CHAINS
             && let Some(away) = chains.iter().position(|peer| peer.connections() == 0)
         {

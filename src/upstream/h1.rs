@@ -40,7 +40,8 @@ struct Link<B: UploadBody> {
     /// `None` once it has ended. Dropping it then matters: it holds requests
     /// that were handed to it and never looked at.
     connection: Option<Connection<TokioIo<Placed>, Tracked<B>>>,
-    /// Both are polled by one task, at any time.
+    /// Both are polled by one task at a time: who uses the connection, or who
+    /// looks after those that rest.
     waker: QuietWaker,
     owner: Owner,
     prelude: Prelude,

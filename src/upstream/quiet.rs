@@ -7,7 +7,7 @@
 //! wake the task that used it last.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// How often what has woken itself is polled again at once. A request and its
@@ -55,7 +55,8 @@ impl QuietWaker {
         let mut quiet = Context::from_waker(&self.waker);
         let mut polled = Poll::Pending;
         for _ in 0..MOST_ROUNDS {
-            self.state.woken.store(false, Ordering::SeqCst);
+            // A swap, and not a store: whatever was done before a wake is seen now.
+            self.state.woken.swap(false, Ordering::SeqCst);
             polled = poll(&mut quiet);
             if polled.is_ready() || !self.state.woken.load(Ordering::SeqCst) {
                 break;
@@ -72,10 +73,19 @@ impl QuietWaker {
 
 impl State {
     fn is_driven_by(&self, waker: &Waker) {
-        let mut driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
-        if !driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *driver = Some(waker.clone());
+        let driver = self.driver();
+        let is_known = driver.as_ref().is_some_and(|known| known.will_wake(waker));
+        // Clones and drops of wakers are others' code, so not under the lock.
+        drop(driver);
+        if !is_known {
+            let waker = waker.clone();
+            let former = self.driver().replace(waker);
+            drop(former);
         }
+    }
+
+    fn driver(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,8 +99,8 @@ impl Wake for State {
         if self.at_work.load(Ordering::SeqCst) {
             return;
         }
-        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
-        let driver = driver.clone();
+        // In a statement of its own: nobody is woken under the lock.
+        let driver = self.driver().clone();
         if let Some(driver) = driver {
             driver.wake();
         }
