@@ -77,6 +77,8 @@ pub use request::UpstreamRequest;
 pub use send::Upstream;
 pub use sessions::{Edition, SessionKey, Sessions};
 pub use wire::LinkFault;
+#[cfg(feature = "inside")]
+pub use wire::response;
 
 /// What a request body must be able to do to go up.
 ///

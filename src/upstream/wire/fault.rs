@@ -32,7 +32,7 @@ impl LinkFault {
     }
 
     /// Whether the service answered something that is not HTTP.
-    pub(in crate::upstream) fn is_malformed(&self) -> bool {
+    pub fn is_malformed(&self) -> bool {
         match self {
             Self::Malformed(_) => true,
             // Too many interim responses: see `Prelude`.

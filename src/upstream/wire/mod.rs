@@ -16,7 +16,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::{Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 use tokio::io::AsyncReadExt;
@@ -27,13 +27,18 @@ use super::gate::Placed;
 
 mod chunks;
 mod fault;
+#[cfg(feature = "inside")]
+mod inside;
+mod reading;
 mod request_head;
 mod response_head;
 mod writing;
 
-use chunks::{Chunk, Chunks};
 pub use fault::LinkFault;
-use response_head::{Length, Parsed};
+#[cfg(feature = "inside")]
+pub use inside::response;
+use reading::{Next, Reading};
+use response_head::Parsed;
 use writing::Writing;
 
 /// The most that is read at once: the first time, …
@@ -59,23 +64,6 @@ pub(super) struct Wire<B> {
     is_void: bool,
     /// Reads while somebody else sends.
     reader: Option<Waker>,
-}
-
-/// What is expected of the service.
-#[derive(Debug)]
-enum Reading {
-    /// Nothing.
-    Idle,
-    /// The head of a response, to a request with this method and version.
-    Head {
-        of_head: bool,
-        version: Version,
-    },
-    /// A body that ends after so many bytes.
-    Sized(u64),
-    Chunked(Chunks),
-    /// A body that ends with the connection.
-    ToTheEnd,
 }
 
 impl<B: UploadBody> Wire<B> {
@@ -215,20 +203,8 @@ impl<B: UploadBody> Wire<B> {
     }
 
     fn answer(&mut self, head: Parsed, fields: &mut HeaderMap) -> Result<Response<()>, LinkFault> {
-        let Reading::Head { of_head, version } = self.reading else {
-            return Err(LinkFault::Malformed("a response that nobody has asked for"));
-        };
-        let length = response_head::length(&head, fields, of_head)?;
-        self.last |= !response_head::is_kept(version, &head, fields);
-        self.reading = match length {
-            Length::Sized(0) => Reading::Idle,
-            Length::Sized(left) => Reading::Sized(left),
-            Length::Chunked => Reading::Chunked(Chunks::default()),
-            Length::ToTheEnd => {
-                self.last = true;
-                Reading::ToTheEnd
-            }
-        };
+        let is_kept = self.reading.go_on(&head, fields)?;
+        self.last |= !is_kept;
         let mut response = Response::new(());
         *response.status_mut() = head.status;
         *response.version_mut() = head.version;
@@ -248,10 +224,9 @@ impl<B: UploadBody> Wire<B> {
 
     /// How much of a response is still expected.
     pub(super) fn size_hint(&self) -> SizeHint {
-        match self.reading {
-            Reading::Idle => SizeHint::with_exact(0),
-            Reading::Sized(left) => SizeHint::with_exact(left),
-            Reading::Head { .. } | Reading::Chunked(_) | Reading::ToTheEnd => SizeHint::default(),
+        match self.reading.left() {
+            Some(left) => SizeHint::with_exact(left),
+            None => SizeHint::default(),
         }
     }
 
@@ -261,7 +236,7 @@ impl<B: UploadBody> Wire<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, LinkFault>>> {
         loop {
-            match self.next_frame() {
+            match self.reading.next(&mut self.received) {
                 Ok(Next::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
                 Ok(Next::End) => return Poll::Ready(None),
                 Ok(Next::More) => {}
@@ -292,33 +267,6 @@ impl<B: UploadBody> Wire<B> {
         fault
     }
 
-    /// What has been read already of a body.
-    fn next_frame(&mut self) -> Result<Next, LinkFault> {
-        let next = match &mut self.reading {
-            Reading::Idle | Reading::Head { .. } => return Ok(Next::End),
-            Reading::Chunked(chunks) => match chunks.next(&mut self.received)? {
-                Chunk::Data(data) => Next::Frame(Frame::data(data)),
-                Chunk::More => Next::More,
-                Chunk::End(trailers) => {
-                    self.reading = Reading::Idle;
-                    trailers.map_or(Next::End, |trailers| Next::Frame(Frame::trailers(trailers)))
-                }
-            },
-            _ if self.received.is_empty() => Next::More,
-            Reading::ToTheEnd => Next::Frame(Frame::data(self.received.split().freeze())),
-            Reading::Sized(left) => {
-                let here = usize::try_from(*left).unwrap_or(usize::MAX);
-                let here = here.min(self.received.len());
-                *left = left.saturating_sub(here as u64);
-                if *left == 0 {
-                    self.reading = Reading::Idle;
-                }
-                Next::Frame(Frame::data(self.received.split_to(here).freeze()))
-            }
-        };
-        Ok(next)
-    }
-
     /// Reads what has come, if there is anything; 0: the service has closed its side.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, LinkFault>> {
         let room = match self.reading {
@@ -338,15 +286,6 @@ impl<B: UploadBody> Wire<B> {
         }
         Poll::Ready(Ok(read))
     }
-}
-
-/// What there is of a body.
-enum Next {
-    Frame(Frame<Bytes>),
-    /// It has come to its end.
-    End,
-    /// More has to be read first.
-    More,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Version};
 use hyper::body::Body;
 use proptest::prelude::*;
 use tokio::io::AsyncWriteExt;
