@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::accept::accept;
+use super::awake::Awake;
 use super::connection;
 use super::deal::{Arrival, Dealer};
 use super::open::OpenConnections;
@@ -116,6 +117,7 @@ pub(super) struct Order {
 pub(super) struct Worker {
     current: RefCell<Rc<Current>>,
     open: OpenConnections,
+    awake: Awake,
     access: AccessLog,
     life: Life,
 }
@@ -167,6 +169,11 @@ impl Worker {
         &self.open
     }
 
+    /// Those of them that are awake.
+    pub(super) fn awake(&self) -> &Awake {
+        &self.awake
+    }
+
     pub(super) fn life(&self) -> &Life {
         &self.life
     }
@@ -204,6 +211,7 @@ async fn serve(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
     let worker = Rc::new(Worker {
         current: RefCell::new(Rc::new(Current { published, proxy })),
         open: OpenConnections::default(),
+        awake: Awake::default(),
         access,
         life,
     });
@@ -212,10 +220,12 @@ async fn serve(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
     ready();
     let mut connections = JoinSet::new();
     let mut over = pin!(worker.life().wait_for_over());
+    let mut watching = pin!(worker.awake().watch());
     loop {
         tokio::select! {
             biased;
             () = &mut over => return Ok(cut(&worker, &connections)),
+            never = &mut watching => match never {},
             ended = &mut accepting, if !followed => {
                 ended?;
                 followed = true;
@@ -235,6 +245,7 @@ async fn serve(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
         tokio::select! {
             biased;
             () = &mut over => return Ok(cut(&worker, &connections)),
+            never = &mut watching => match never {},
             ended = connections.join_next() => match ended {
                 Some(ended) => note_panic(ended),
                 None => return Ok(0),
