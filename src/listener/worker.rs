@@ -152,7 +152,7 @@ impl Worker {
     /// # Errors
     ///
     /// The system gives no runtime, or an accept loop broke an invariant.
-    pub(super) fn run(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
+    pub(super) fn run(parts: WorkerParts, ready: impl FnOnce() + 'static) -> io::Result<usize> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default())?;
@@ -193,10 +193,16 @@ impl Worker {
 
 /// Runs `work` to its end. What it has left behind on other threads, such as a
 /// search for an address that nobody answers, is not waited for.
-fn run_on<T>(runtime: LocalRuntime, work: impl Future<Output = T>) -> T {
-    let outcome = runtime.block_on(work);
+///
+/// # Panics
+///
+/// `work` does.
+fn run_on<T: 'static>(runtime: LocalRuntime, work: impl Future<Output = T> + 'static) -> T {
+    // A task as any other: the runtime wakes what it runs itself by a write to a
+    // descriptor, and this is woken for each connection.
+    let outcome = runtime.block_on(async { tokio::task::spawn_local(work).await });
     runtime.shutdown_background();
-    outcome
+    outcome.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
 }
 
 async fn serve(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
