@@ -205,6 +205,10 @@ impl AsyncWrite for Watched {
         // Whoever is ended does not rest.
         this.activity.coming(true);
         if this.linger.is_none() {
+            if !this.is_being_told() && !this.activity.is_http_over() {
+                // It is dropped next, which is the end of both directions.
+                return this.stream.poll_farewell(cx);
+            }
             std::task::ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
             if !this.is_being_told() {
                 return Poll::Ready(Ok(()));

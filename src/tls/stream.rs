@@ -65,6 +65,17 @@ impl Stream {
         }
     }
 
+    /// Says that this side will send no more, where TLS has a word for it. The
+    /// socket stays as it is: for a stream that is dropped then.
+    pub fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => {}
+            Self::Server(stream) => stream.get_mut().1.send_close_notify(),
+            Self::Client(stream) => stream.get_mut().1.send_close_notify(),
+        }
+        Pin::new(self).poll_flush(cx)
+    }
+
     /// Who is at the other end; `None`: it came over a unix socket, or is gone.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         let socket = match self {
