@@ -17,7 +17,7 @@ use super::bundle::{Bundle, Objection, Verdict};
 use super::own_certificate::unix_now;
 use super::refusal::Refusal;
 use super::trust_path::TrustPath;
-use crate::identity::{AnchorName, Chain, Fingerprint, PeerIdentity};
+use crate::identity::{AnchorName, CertificateNames, Chain, Fingerprint, PeerIdentity};
 
 /// For how long a peer is known after its last connection has ended.
 const REMEMBERED: i64 = 24 * 3600;
@@ -58,11 +58,22 @@ pub struct KnownPeer {
     bundle: Box<str>,
     name: Box<str>,
     subject: Box<str>,
+    /// What its leaf says; `None`: it was not read from one.
+    names: Option<CertificateNames>,
     chain: Chain,
     connections: AtomicUsize,
     handshakes: AtomicU64,
     last_seen: AtomicI64,
     standing: Mutex<Standing>,
+}
+
+/// What is known of a chain that was found good.
+#[derive(Debug)]
+pub(super) struct KnownChain {
+    /// On which path.
+    pub(super) path: Arc<TrustPath>,
+    /// What its leaf says.
+    pub(super) names: CertificateNames,
 }
 
 /// What a bundle made of a chain.
@@ -114,9 +125,8 @@ impl Peers {
         chain: Chain,
         verdict: Verdict,
     ) -> Connected {
-        let key = chain
-            .first()
-            .map_or_else(Key::default, |leaf| key(bundle, leaf));
+        let leaf = identity.names().fingerprint();
+        let key = leaf.map_or_else(Key::default, |leaf| key(bundle, leaf));
         let mut known = self.known();
         let peer = match known.find(&key, &chain) {
             Some(peer) => {
@@ -133,6 +143,7 @@ impl Peers {
                     bundle: key.0.clone(),
                     name: identity.primary().into(),
                     subject: identity.names().subject().unwrap_or_default().into(),
+                    names: identity.names().certificate().cloned(),
                     chain,
                     connections: AtomicUsize::new(0),
                     handshakes: AtomicU64::new(0),
@@ -153,20 +164,25 @@ impl Peers {
         Connected(peer)
     }
 
-    /// The path on which `bundle` itself has found the very same chain good.
-    /// `None`: it has not, or is to verify each chain again.
-    pub(super) fn path(
+    /// What is known of the very same chain, where `bundle` itself has found it
+    /// good. `None`: it has not, or is to verify each chain again.
+    pub(super) fn known_chain(
         &self,
         bundle: &Bundle,
         chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
-    ) -> Option<Arc<TrustPath>> {
+    ) -> Option<KnownChain> {
         if !bundle.remembers_chains() {
             return None;
         }
-        let peer = self.known().peek(&key(bundle, chain.0), chain)?;
+        let key = key(bundle, &Fingerprint::of(chain.0));
+        let peer = self.known().peek(&key, chain)?;
+        let names = peer.names.clone()?;
         let standing = peer.standing();
         let is_good = standing.asked == bundle.id() && standing.outcome.is_ok();
-        is_good.then(|| Arc::clone(&standing.verdict.path))
+        is_good.then(|| KnownChain {
+            path: Arc::clone(&standing.verdict.path),
+            names,
+        })
     }
 
     /// How many are known.
@@ -208,8 +224,8 @@ impl Peers {
     }
 }
 
-fn key(bundle: &Bundle, leaf: &CertificateDer<'_>) -> Key {
-    (bundle.name().into(), *Fingerprint::of(leaf).as_bytes())
+fn key(bundle: &Bundle, leaf: &Fingerprint) -> Key {
+    (bundle.name().into(), *leaf.as_bytes())
 }
 
 impl Known {

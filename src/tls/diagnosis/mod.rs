@@ -19,8 +19,8 @@ pub use self::presented::Presented;
 use self::presented::{Link, bounded, climb};
 use super::bundle::{self, Bundle, Tried, Verdict};
 use super::cost::{self, TooCostly};
+use super::peers::KnownChain;
 use super::refusal::Refusal;
-use super::trust_path::TrustPath;
 use crate::config::ChainLimits;
 use crate::identity::{CertificateNames, UnreadableCertificate};
 
@@ -138,8 +138,8 @@ pub(super) struct Judge<'a> {
     pub(super) bundle: &'a Arc<Bundle>,
     /// What a chain may cost.
     pub(super) limits: &'a ChainLimits,
-    /// The path on which the bundle has found this very chain good before.
-    pub(super) known: Option<&'a Arc<TrustPath>>,
+    /// What is known of this very chain, where the bundle has found it good before.
+    pub(super) known: Option<&'a KnownChain>,
 }
 
 impl Objection {
@@ -240,15 +240,19 @@ impl Bundle {
 }
 
 fn judge(
-    (bundle, known): (&Bundle, Option<&Arc<TrustPath>>),
+    (bundle, known): (&Bundle, Option<&KnownChain>),
     (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
     now: UnixTime,
     tried: &Tried<'_>,
 ) -> Result<(CertificateNames, Verdict), Fault> {
-    let verdict = bundle.search_client((leaf, intermediates), known, now, tried);
+    let path = known.map(|known| &known.path);
+    let verdict = bundle.search_client((leaf, intermediates), path, now, tried);
     let verdict = verdict.map_err(Fault::Chain)?;
-    // A verified chain whose names cannot be read has no identity to tell.
-    let names = CertificateNames::read(leaf).map_err(Fault::Names)?;
+    let names = match known {
+        Some(known) => known.names.clone(),
+        // A verified chain whose names cannot be read has no identity to tell.
+        None => CertificateNames::read(leaf).map_err(Fault::Names)?,
+    };
     Ok((names, verdict))
 }
 
