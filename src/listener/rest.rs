@@ -32,6 +32,10 @@ where
     builder: B,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most connections rest, and another allocation would be for them"
+)]
 enum State<S>
 where
     S: HttpService<Incoming>,
