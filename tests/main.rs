@@ -45,6 +45,7 @@ mod hello;
 mod hostile;
 mod http10;
 mod identity;
+mod idle;
 mod kills;
 mod life;
 mod limits;

@@ -58,7 +58,7 @@ pub enum MalformedStatement {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Source {
-    Certificate(Box<CertificateNames>),
+    Certificate(CertificateNames),
     Stated(Box<StatedNames>),
 }
 
@@ -259,7 +259,7 @@ impl Names {
 
 impl From<CertificateNames> for Names {
     fn from(names: CertificateNames) -> Self {
-        Self(Source::Certificate(Box::new(names)))
+        Self(Source::Certificate(names))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a certificate says of itself.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use x509_parser::certificate::{X509Certificate, X509CertificateParser};
@@ -17,8 +18,14 @@ use super::sans::{AlternativeNames, MalformedName};
 /// Reading proves nothing: the same type describes a refused certificate in a
 /// log line. Only a [`VerifiedLeaf`](super::VerifiedLeaf) says that the names
 /// may be relied upon.
+///
+/// Cheap to clone: all connections of a peer share what its certificate says.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct CertificateNames {
+pub struct CertificateNames(Arc<Said>);
+
+/// What a certificate says.
+#[derive(Debug, Eq, PartialEq)]
+struct Said {
     subject: String,
     issuer: String,
     serial: String,
@@ -81,7 +88,7 @@ impl CertificateNames {
     pub fn read(der: &[u8]) -> Result<Self, UnreadableCertificate> {
         let certificate = parse(der)?;
         let validity = certificate.validity();
-        Ok(Self {
+        Ok(Self(Arc::new(Said {
             subject: distinguished(certificate.subject().as_raw())
                 .map_err(|NotDer| UnreadableCertificate::Subject)?,
             issuer: distinguished(certificate.issuer().as_raw())
@@ -93,77 +100,77 @@ impl CertificateNames {
             not_after: validity.not_after.timestamp(),
             authority: is_authority(&certificate),
             alternative: alternative_names(&certificate)?,
-        })
+        })))
     }
 
     /// The subject, as an RFC 4514 string in printable ASCII; may be empty.
     pub fn subject(&self) -> &str {
-        &self.subject
+        &self.0.subject
     }
 
     /// The issuer, as an RFC 4514 string in printable ASCII.
     pub fn issuer(&self) -> &str {
-        &self.issuer
+        &self.0.issuer
     }
 
     /// The serial number: lower-case hex of its bytes, without leading zero bytes.
     pub fn serial(&self) -> &str {
-        &self.serial
+        &self.0.serial
     }
 
     /// SHA-256 of the whole certificate's DER.
     pub fn fingerprint(&self) -> &Fingerprint {
-        &self.fingerprint
+        &self.0.fingerprint
     }
 
     /// SHA-256 of the SubjectPublicKeyInfo's DER.
     pub fn spki(&self) -> &Fingerprint {
-        &self.spki
+        &self.0.spki
     }
 
     /// The first second of the validity, in Unix time.
     pub fn not_before(&self) -> i64 {
-        self.not_before
+        self.0.not_before
     }
 
     /// The last second of the validity, in Unix time.
     pub fn not_after(&self) -> i64 {
-        self.not_after
+        self.0.not_after
     }
 
     /// Whether it says that it may issue certificates (basicConstraints CA:TRUE,
     /// RFC 5280 §4.2.1.9).
     pub fn is_authority(&self) -> bool {
-        self.authority
+        self.0.authority
     }
 
     /// The DNS names: printable ASCII, lower case, no final dot.
     pub fn dns(&self) -> &[String] {
-        &self.alternative.dns
+        &self.0.alternative.dns
     }
 
     /// The URI names: printable ASCII, scheme and authority in lower case.
     pub fn uri(&self) -> &[String] {
-        &self.alternative.uri
+        &self.0.alternative.uri
     }
 
     /// The email names: printable ASCII, as they were written.
     pub fn email(&self) -> &[String] {
-        &self.alternative.email
+        &self.0.alternative.email
     }
 
     /// The user principal names: UTF-8 without control characters.
     pub fn upn(&self) -> &[String] {
-        &self.alternative.upn
+        &self.0.alternative.upn
     }
 
     /// The IP addresses.
     pub fn ip(&self) -> &[IpAddr] {
-        &self.alternative.ip
+        &self.0.alternative.ip
     }
 
     pub(super) fn alternative(&self) -> &AlternativeNames {
-        &self.alternative
+        &self.0.alternative
     }
 }
 

@@ -1,14 +1,17 @@
 //! The accept loop.
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::bind::Socket;
 use super::deal::{Arrival, ArrivedSocket, Dealer};
@@ -209,20 +212,28 @@ fn listener_name(worker: &Worker, socket: SocketId) -> String {
 }
 
 /// A listening socket that is asked by polling.
+///
+/// The runtime's own would register each connection with this worker, which is not
+/// the one to serve it.
 pub(super) enum Listening {
-    Tcp(TcpListener),
+    Tcp(AsyncFd<TcpListener>),
     Unix(
-        UnixListener,
+        AsyncFd<UnixListener>,
         #[expect(dead_code, reason = "removes the file when dropped")] SocketFile,
     ),
 }
 
 impl Listening {
     /// Puts a bound socket on the runtime that this is called on.
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe, for types whose descriptor may change; those of the standard library keep theirs"
+    )]
     pub(super) fn on_runtime(socket: Socket) -> io::Result<Self> {
+        const COMES: Interest = Interest::READABLE;
         Ok(match socket {
-            Socket::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
-            Socket::Unix(socket, file) => Self::Unix(UnixListener::from_std(socket)?, file),
+            Socket::Tcp(socket) => Self::Tcp(AsyncFd::with_interest(socket, COMES)?),
+            Socket::Unix(socket, file) => Self::Unix(AsyncFd::with_interest(socket, COMES)?, file),
         })
     }
 
@@ -231,17 +242,28 @@ impl Listening {
     async fn next(&self) -> io::Result<(ArrivedSocket, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listening) => {
-                let (socket, address) = poll_fn(|cx| listening.poll_accept(cx)).await?;
-                let socket = unreserved(socket)?.into_std()?;
-                Ok((ArrivedSocket::Tcp(socket), Some(address)))
+                let (socket, address) = next_of(listening).await?;
+                let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+                // Nobody is served of whom it is not known where they come from.
+                let address = address.ok_or(io::ErrorKind::ConnectionAborted)?;
+                Ok((ArrivedSocket::Tcp(socket.into()), Some(address)))
             }
             Self::Unix(listening, _) => {
-                let (socket, _) = poll_fn(|cx| listening.poll_accept(cx)).await?;
-                let socket = unreserved(socket)?.into_std()?;
-                Ok((ArrivedSocket::Unix(socket), None))
+                let (socket, _) = next_of(listening).await?;
+                Ok((ArrivedSocket::Unix(socket.into()), None))
             }
         }
     }
+}
+
+/// The next connection, which does not block.
+async fn next_of<T: AsFd + AsRawFd>(
+    listening: &AsyncFd<T>,
+) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+    const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+    let accept = |socket: &T| acceptfrom_with(socket, FLAGS).map_err(io::Error::from);
+    let (socket, address) = listening.async_io(Interest::READABLE, accept).await?;
+    Ok((unreserved(socket)?, address))
 }
 
 /// Whether the failure is that of one connection, which has gone meanwhile, and

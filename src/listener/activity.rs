@@ -26,6 +26,9 @@ pub(super) struct Activity {
     idle_since: AtomicU64,
     /// When the head began that is not complete; for HTTP/1.1.
     head_since: AtomicU64,
+    /// Whether a request has begun to come and has not come to its end, or the
+    /// connection is being ended; for HTTP/1.1.
+    coming: AtomicBool,
     /// Since when the socket has taken no byte of what is ready for it.
     blocked_since: AtomicU64,
     /// How long that was the case before, since the last request began, in
@@ -91,6 +94,7 @@ impl Activity {
             requests: AtomicU32::new(0),
             idle_since: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
+            coming: AtomicBool::new(false),
             blocked_since: AtomicU64::new(0),
             waited: AtomicU64::new(0),
             taken: AtomicU64::new(0),
@@ -119,6 +123,21 @@ impl Activity {
             let since = if begun { self.now() } else { 0 };
             self.head_since.store(since, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a request has begun to come that has not come to its end, or the
+    /// connection is being ended; for HTTP/1.1.
+    pub(super) fn coming(&self, begun: bool) {
+        self.coming.store(begun, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is under way on a connection of HTTP/1.1, in whichever
+    /// direction.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.open() == 0
+            && !self.coming.load(Ordering::Relaxed)
+            && self.blocked_since.load(Ordering::Relaxed) == 0
+            && !self.is_http_over()
     }
 
     /// Whether the socket took bytes when some were ready for it.

@@ -24,6 +24,7 @@ use super::flood;
 use super::io::{Counted, Watched};
 use super::open::{Due, Open};
 use super::origin::Origin;
+use super::rest::Resting;
 use super::strike::Strike;
 use super::summons::Summons;
 use super::tunnels::Tunnels;
@@ -159,13 +160,10 @@ async fn carry_http(
             .run(connection, http2::Connection::graceful_shutdown)
             .await
     } else {
-        let connection = http1_builder(&limits)
-            .serve_connection(io, service)
-            .with_upgrades();
+        let builder = || http1_builder(&open.caller().limits().unwrap_or(limits));
+        let connection = Resting::new((io, service), &activity, worker.awake(), builder);
         let connection = Box::pin(connection);
-        watch
-            .run(connection, http1::UpgradeableConnection::graceful_shutdown)
-            .await
+        watch.run(connection, Resting::graceful_shutdown).await
     };
     activity.end_http();
     if let Some(tunnels) = tunnels {
@@ -212,7 +210,6 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     // where the idle timeout applies. `Watch` keeps both.
     builder
         .header_read_timeout(None)
-        .timer(TokioTimer::new())
         .max_headers(limits.traffic.fields.get())
         .max_header_size(usize::try_from(limits.max_header_bytes.get()).unwrap_or(usize::MAX));
     builder

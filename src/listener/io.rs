@@ -29,6 +29,10 @@ pub(super) struct Watched {
     max_header_bytes: u32,
     /// What was read before it was clear which protocol this is.
     ahead: Vec<u8>,
+    /// Of these, the first that were read along already.
+    known: usize,
+    /// What was found out about the stream before anybody read from it.
+    fault: Option<io::Error>,
     /// The client has sent all that it will.
     ended: bool,
     /// Once writing has ended before the request.
@@ -52,9 +56,28 @@ impl Watched {
             frames,
             max_header_bytes: limits.max_header_bytes.get(),
             ahead,
+            known: 0,
+            fault: None,
             ended: false,
             linger: None,
         }
+    }
+
+    /// Ready when something can be read: bytes, the end, or a fault.
+    pub(super) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.ahead.is_empty() || self.fault.is_some() {
+            return Poll::Ready(());
+        }
+        let begun = std::task::ready!(self.stream.poll_begun(cx));
+        self.fault = begun.err();
+        Poll::Ready(())
+    }
+
+    /// What was read from it last, and nobody has made anything of, is to be read
+    /// again.
+    pub(super) fn take_back(&mut self, unused: &[u8]) {
+        self.ahead.splice(..0, unused.iter().copied());
+        self.known = self.known.saturating_add(unused.len());
     }
 
     /// Reads along.
@@ -70,6 +93,7 @@ impl Watched {
         {
             let read = framing.read(bytes);
             self.activity.head(framing.in_head());
+            self.activity.coming(!framing.is_between());
             if let Err(reason) = read {
                 self.activity.ambiguous(reason);
                 if reason.under_way {
@@ -109,7 +133,9 @@ impl Watched {
         let rest = self.ahead.split_off(now);
         let first = std::mem::replace(&mut self.ahead, rest);
         buf.put_slice(&first);
-        self.read_along(&first)
+        let known = self.known.min(first.len());
+        self.known = self.known.saturating_sub(known);
+        self.read_along(first.get(known..).unwrap_or_default())
     }
 
     fn noted(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -136,6 +162,9 @@ impl AsyncRead for Watched {
             this.take_ahead(buf)?;
             this.count_frames(buf, before)?;
             return Poll::Ready(Ok(()));
+        }
+        if let Some(fault) = this.fault.take() {
+            return Poll::Ready(Err(fault));
         }
         // Nobody asks what a client has to say that was cut off.
         if this.activity.is_flooded() {
@@ -173,7 +202,13 @@ impl AsyncWrite for Watched {
     /// a while.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        // Whoever is ended does not rest.
+        this.activity.coming(true);
         if this.linger.is_none() {
+            if !this.is_being_told() && !this.activity.is_http_over() {
+                // It is dropped next, which is the end of both directions.
+                return this.stream.poll_farewell(cx);
+            }
             std::task::ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
             if !this.is_being_told() {
                 return Poll::Ready(Ok(()));

@@ -19,11 +19,14 @@
 //!   beginning to its end. When another one is put in force, every open
 //!   connection is judged by it: those whose peer it would refuse take no
 //!   request from then on.
+//! * While nothing is asked over HTTP/1.1, a connection holds its TLS and no more:
+//!   the HTTP library is given it when there is something to read.
 //! * The whole handshake has one deadline. After it, every wait for the client
 //!   has one too, and one timer per connection serves them all.
 
 mod accept;
 mod activity;
+mod awake;
 mod bind;
 mod closing;
 mod connection;
@@ -39,6 +42,7 @@ mod linger;
 mod open;
 mod origin;
 mod refusal;
+mod rest;
 mod slots;
 mod sockets;
 mod strike;

@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::accept::accept;
+use super::awake::Awake;
 use super::connection;
 use super::deal::{Arrival, Dealer};
 use super::open::OpenConnections;
@@ -116,6 +117,7 @@ pub(super) struct Order {
 pub(super) struct Worker {
     current: RefCell<Rc<Current>>,
     open: OpenConnections,
+    awake: Awake,
     access: AccessLog,
     life: Life,
 }
@@ -150,7 +152,7 @@ impl Worker {
     /// # Errors
     ///
     /// The system gives no runtime, or an accept loop broke an invariant.
-    pub(super) fn run(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
+    pub(super) fn run(parts: WorkerParts, ready: impl FnOnce() + 'static) -> io::Result<usize> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default())?;
@@ -165,6 +167,11 @@ impl Worker {
     /// The connections that are open.
     pub(super) fn open(&self) -> &OpenConnections {
         &self.open
+    }
+
+    /// Those of them that are awake.
+    pub(super) fn awake(&self) -> &Awake {
+        &self.awake
     }
 
     pub(super) fn life(&self) -> &Life {
@@ -186,10 +193,16 @@ impl Worker {
 
 /// Runs `work` to its end. What it has left behind on other threads, such as a
 /// search for an address that nobody answers, is not waited for.
-fn run_on<T>(runtime: LocalRuntime, work: impl Future<Output = T>) -> T {
-    let outcome = runtime.block_on(work);
+///
+/// # Panics
+///
+/// `work` does.
+fn run_on<T: 'static>(runtime: LocalRuntime, work: impl Future<Output = T> + 'static) -> T {
+    // A task as any other: the runtime wakes what it runs itself by a write to a
+    // descriptor, and this is woken for each connection.
+    let outcome = runtime.block_on(async { tokio::task::spawn_local(work).await });
     runtime.shutdown_background();
-    outcome
+    outcome.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
 }
 
 async fn serve(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
@@ -204,6 +217,7 @@ async fn serve(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
     let worker = Rc::new(Worker {
         current: RefCell::new(Rc::new(Current { published, proxy })),
         open: OpenConnections::default(),
+        awake: Awake::default(),
         access,
         life,
     });
@@ -212,10 +226,12 @@ async fn serve(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
     ready();
     let mut connections = JoinSet::new();
     let mut over = pin!(worker.life().wait_for_over());
+    let mut watching = pin!(worker.awake().watch());
     loop {
         tokio::select! {
             biased;
             () = &mut over => return Ok(cut(&worker, &connections)),
+            never = &mut watching => match never {},
             ended = &mut accepting, if !followed => {
                 ended?;
                 followed = true;
@@ -235,6 +251,7 @@ async fn serve(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
         tokio::select! {
             biased;
             () = &mut over => return Ok(cut(&worker, &connections)),
+            never = &mut watching => match never {},
             ended = connections.join_next() => match ended {
                 Some(ended) => note_panic(ended),
                 None => return Ok(0),

@@ -257,7 +257,9 @@ impl Workers {
 fn run_worker(parts: WorkerParts, teller: &mpsc::UnboundedSender<News>) {
     // The leading thread listens; if it does not, the process ends.
     let tell = |news| drop(teller.send(news));
-    let run = AssertUnwindSafe(|| Worker::run(parts, || tell(News::Ready)));
+    let ready = teller.clone();
+    let ready = move || drop(ready.send(News::Ready));
+    let run = AssertUnwindSafe(|| Worker::run(parts, ready));
     let outcome = std::panic::catch_unwind(run)
         .unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
     tell(News::Ended(outcome));

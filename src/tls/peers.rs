@@ -17,7 +17,9 @@ use super::bundle::{Bundle, Objection, Verdict};
 use super::own_certificate::unix_now;
 use super::refusal::Refusal;
 use super::trust_path::TrustPath;
-use crate::identity::{AnchorName, Chain, Digest, Fingerprint, PeerIdentity};
+use crate::identity::{
+    AnchorName, CertificateNames, Chain, Digest, Fingerprint, PeerIdentity,
+};
 
 /// For how long a peer is known after its last connection has ended.
 const REMEMBERED: i64 = 24 * 3600;
@@ -65,6 +67,8 @@ pub struct KnownPeer {
     bundle: Box<str>,
     name: Box<str>,
     subject: Box<str>,
+    /// What its leaf says; `None`: it was not read from one.
+    names: Option<CertificateNames>,
     chain: Chain,
     /// Of `chain`, so that many long ones of one leaf are told apart at once.
     whole: Fingerprint,
@@ -72,6 +76,15 @@ pub struct KnownPeer {
     handshakes: AtomicU64,
     last_seen: AtomicI64,
     standing: Mutex<Standing>,
+}
+
+/// What is known of a chain that was found good.
+#[derive(Debug)]
+pub(super) struct KnownChain {
+    /// On which path.
+    pub(super) path: Arc<TrustPath>,
+    /// What its leaf says.
+    pub(super) names: CertificateNames,
 }
 
 /// What a bundle made of a chain.
@@ -140,6 +153,7 @@ impl Peers {
                     bundle: key.leaf.0.clone(),
                     name: identity.primary().into(),
                     subject: identity.names().subject().unwrap_or_default().into(),
+                    names: identity.names().certificate().cloned(),
                     chain,
                     whole: key.whole,
                     connections: AtomicUsize::new(0),
@@ -161,21 +175,25 @@ impl Peers {
         Connected(peer)
     }
 
-    /// The path on which `bundle` itself has found the very same chain good.
-    /// `None`: it has not, or is to verify each chain again.
-    pub(super) fn path(
+    /// What is known of the very same chain, where `bundle` itself has found it
+    /// good. `None`: it has not, or is to verify each chain again.
+    pub(super) fn known_chain(
         &self,
         bundle: &Bundle,
         chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
-    ) -> Option<Arc<TrustPath>> {
+    ) -> Option<KnownChain> {
         if !bundle.remembers_chains() {
             return None;
         }
         let key = Key::of(bundle, std::iter::once(chain.0).chain(chain.1));
         let peer = self.known().peek(&key, chain)?;
+        let names = peer.names.clone()?;
         let standing = peer.standing();
         let is_good = standing.asked == bundle.id() && standing.outcome.is_ok();
-        is_good.then(|| Arc::clone(&standing.verdict.path))
+        is_good.then(|| KnownChain {
+            path: Arc::clone(&standing.verdict.path),
+            names,
+        })
     }
 
     /// How many are known.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected socket.
@@ -50,6 +50,32 @@ impl Socket {
 }
 
 impl Stream {
+    /// Ready when something can be read, or its end; at times when nothing can, on
+    /// a bare socket. Nothing is taken from it.
+    ///
+    /// # Errors
+    ///
+    /// It is broken. Nobody says so a second time.
+    pub fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(Socket::Tcp(socket)) => socket.poll_read_ready(cx),
+            Self::Plain(Socket::Unix(socket)) => socket.poll_read_ready(cx),
+            Self::Server(stream) => Pin::new(stream).poll_fill_buf(cx).map_ok(drop),
+            Self::Client(stream) => Pin::new(stream).poll_fill_buf(cx).map_ok(drop),
+        }
+    }
+
+    /// Says that this side will send no more, where TLS has a word for it. The
+    /// socket stays as it is: for a stream that is dropped then.
+    pub fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => {}
+            Self::Server(stream) => stream.get_mut().1.send_close_notify(),
+            Self::Client(stream) => stream.get_mut().1.send_close_notify(),
+        }
+        Pin::new(self).poll_flush(cx)
+    }
+
     /// Who is at the other end; `None`: it came over a unix socket, or is gone.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         let socket = match self {

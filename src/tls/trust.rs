@@ -3,8 +3,8 @@
 //! # Rules
 //!
 //! * A chain that this bundle has found good before, to the last byte, is not
-//!   verified again: its signatures have not changed. What may have changed is
-//!   looked at in every handshake, full or resumed: the dates, the anchor, the
+//!   verified again, nor are its names read: they have not changed. What may have
+//!   is looked at in every handshake, full or resumed: the dates, the anchor, the
 //!   revocation lists, the scope, and what a chain may cost.
 //! * Only chains of handshakes that have succeeded as a whole are known, so
 //!   nobody makes one known whose key they do not hold.

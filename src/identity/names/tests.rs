@@ -53,7 +53,7 @@ fn a_leaf_without_subject_or_alternative_names_is_read() {
     let names = TestLeaf::new().read().unwrap();
 
     assert_eq!(names.subject(), "");
-    assert_eq!(names.alternative, AlternativeNames::default());
+    assert_eq!(names.alternative(), &AlternativeNames::default());
     assert_eq!(
         (names.not_before(), names.not_after()),
         (1_735_689_600, 2_051_222_400)

@@ -19,9 +19,8 @@ pub use self::presented::Presented;
 use self::presented::{Link, bounded, climb};
 use super::bundle::{self, Bundle, Tried, Verdict};
 use super::cost::{self, TooCostly};
-use super::peers::Peers;
+use super::peers::{KnownChain, Peers};
 use super::refusal::Refusal;
-use super::trust_path::TrustPath;
 use crate::config::ChainLimits;
 use crate::identity::{CertificateNames, UnreadableCertificate};
 
@@ -158,7 +157,7 @@ impl Objection {
     ) -> Result<(CertificateNames, Verdict), Self> {
         let judged = cost::within(by.limits, chain, spent, || {
             // Only now: what is not within the limits is not even looked up.
-            let known = by.peers.and_then(|peers| peers.path(by.bundle, chain));
+            let known = by.peers.and_then(|peers| peers.known_chain(by.bundle, chain));
             judge((by.bundle, known.as_ref()), chain, now, tried)
         });
         let judged = judged.unwrap_or_else(|cause| Err(Fault::Cost(cause)));
@@ -245,15 +244,19 @@ impl Bundle {
 }
 
 fn judge(
-    (bundle, known): (&Bundle, Option<&Arc<TrustPath>>),
+    (bundle, known): (&Bundle, Option<&KnownChain>),
     (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
     now: UnixTime,
     tried: &Tried<'_>,
 ) -> Result<(CertificateNames, Verdict), Fault> {
-    let verdict = bundle.search_client((leaf, intermediates), known, now, tried);
+    let path = known.map(|known| &known.path);
+    let verdict = bundle.search_client((leaf, intermediates), path, now, tried);
     let verdict = verdict.map_err(Fault::Chain)?;
-    // A verified chain whose names cannot be read has no identity to tell.
-    let names = CertificateNames::read(leaf).map_err(Fault::Names)?;
+    let names = match known {
+        Some(known) => known.names.clone(),
+        // A verified chain whose names cannot be read has no identity to tell.
+        None => CertificateNames::read(leaf).map_err(Fault::Names)?,
+    };
     Ok((names, verdict))
 }
 
