@@ -6,12 +6,13 @@
 //! 1. [`telemetry`] names and records what happened, and serves it.
 //! 2. [`identity`] reads names out of a verified leaf, matches and writes them.
 //! 3. [`config`] turns a file into a [`config::Config`] whose values are legal.
-//! 4. [`policy`] decides what a caller may do, and names the rule.
-//! 5. [`tls`] loads, verifies, publishes and presents certificates.
-//! 6. [`upstream`] gets a connection to an endpoint and authenticates on it.
-//! 7. [`proxy`] carries one permitted request to one upstream and back.
-//! 8. [`listener`] accepts within limits, completes handshakes in time, drains.
-//! 9. [`generation`] loads generations aside, publishes them, tells what came of it.
+//! 4. [`process`] deals with the system that the process runs on.
+//! 5. [`policy`] decides what a caller may do, and names the rule.
+//! 6. [`tls`] loads, verifies, publishes and presents certificates.
+//! 7. [`upstream`] gets a connection to an endpoint and authenticates on it.
+//! 8. [`proxy`] carries one permitted request to one upstream and back.
+//! 9. [`listener`] accepts within limits, completes handshakes in time, drains.
+//! 10. [`generation`] loads generations aside, publishes them, tells what came of it.
 //!
 //! This file is the only wiring: [`serve`] runs what [`generation::prepare`] has
 //! loaded to the end of the process. `cli` has the commands.
@@ -25,6 +26,7 @@ pub mod identity;
 pub mod inside;
 pub mod listener;
 pub mod policy;
+pub mod process;
 pub mod proxy;
 pub mod telemetry;
 pub mod tls;
@@ -32,14 +34,18 @@ pub mod upstream;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Bind, Config};
-use crate::generation::{Begun, Prepared, StartError};
+use crate::generation::{Begun, CurrentConfig, Prepared, StartError};
 use crate::listener::{Address, Ended, Life, ListenerBindError};
+use crate::process::{Host, InheritedError, Listening, ServiceManager};
 use crate::telemetry::admin::AdminAddress;
-use crate::telemetry::{AccessLog, AdminSocket, AdminState, LogControl, Readiness, admin, events};
+use crate::telemetry::{
+    AccessLog, AdminSocket, AdminState, LogControl, Metrics, Readiness, SocketFile, admin, events,
+};
 
 /// Why countersign could not run.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +56,9 @@ pub enum RunError {
     /// A listener's address cannot be bound.
     #[error(transparent)]
     Bind(ListenerBindError),
+    /// What systemd passes is not what `admin.bind` asks for.
+    #[error("admin.bind: {0}")]
+    AdminInherited(#[source] InheritedError),
     /// The system gives no thread, no runtime or no socket.
     #[error("the system refuses what is needed to run: {0}")]
     System(#[from] io::Error),
@@ -110,12 +119,13 @@ pub async fn serve(
     prepared: Prepared,
     logs: Logs,
     wishes: Wishes,
+    mut host: Host,
     ready: impl FnOnce(&Addresses),
 ) -> Result<Ended, RunError> {
     let Wishes { mut stop, reload } = wishes;
     let config = Arc::clone(prepared.loaded().config());
     let readiness = Readiness::starting();
-    let admin_socket = bind_admin(&config)?;
+    let admin_socket = open_admin(&config, &host)?;
     let admin_address = admin_socket.as_ref().map(|socket| socket.address().clone());
     let (control, life) = Life::begin();
     let Begun {
@@ -125,7 +135,7 @@ pub async fn serve(
         refusals,
         current,
         following,
-    } = generation::begin(prepared, &logs.access, logs.control, &life).await?;
+    } = generation::begin(prepared, &logs.access, logs.control, &life, &mut host).await?;
     let (commands, commanded) = mpsc::channel(16);
     let (shutdown, admin_life) = watch::channel(false);
     let admin = admin_socket.map(|socket| {
@@ -145,6 +155,9 @@ pub async fn serve(
     tokio::task::yield_now().await;
     readiness.ready();
     announce(&addresses, &config);
+    let manager = host.manager.clone();
+    manager.ready(&current.line());
+    tokio::task::spawn_local(host.watchdog.watch(manager.clone()));
     ready(&addresses);
 
     tokio::select! {
@@ -152,10 +165,12 @@ pub async fn serve(
         () = workers.failure() => {}
         () = refusals.summarise() => {}
         () = generation::watch_memory(&current, &metrics) => {}
+        () = tell_status(&manager, &current, &metrics) => {}
         // It ends with what is said to it.
         () = following.run(commanded, reload) => {}
     }
     readiness.draining();
+    manager.stopping();
     let ended = workers
         .drain(&control, &mut stop, current.get().server().drain_timeout)
         .await;
@@ -186,16 +201,63 @@ fn say_ended(ended: Ended) {
     }
 }
 
-fn bind_admin(config: &Config) -> Result<Option<AdminSocket>, RunError> {
+/// Tells the service manager how things stand, when they stand differently.
+async fn tell_status(manager: &ServiceManager, current: &CurrentConfig, metrics: &Metrics) {
+    if !manager.is_there() {
+        return std::future::pending().await;
+    }
+    let mut told = String::new();
+    loop {
+        let open = metrics.open_connections();
+        let status = format!("{open} connections; {}", current.line());
+        if status != told {
+            manager.status(&status);
+            told = status;
+        }
+        tokio::time::sleep(STATUS_EVERY).await;
+    }
+}
+
+/// How old the status may be that the service manager shows.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+
+/// The admin socket: one that is bound already, or a new one.
+fn open_admin(config: &Config, host: &Host) -> Result<Option<AdminSocket>, RunError> {
     let Some(admin) = config.admin() else {
         return Ok(None);
     };
-    let address = match &admin.bind.value {
+    let bind = &admin.bind.value;
+    let address = match bind {
+        Bind::Systemd(name) => {
+            let passed = host
+                .inherited
+                .named(name)
+                .map_err(RunError::AdminInherited)?;
+            return Ok(Some(admin_on(passed, None)?));
+        }
         Bind::Tcp(address) => AdminAddress::Tcp(*address),
         Bind::Unix(path) => AdminAddress::Unix(path.clone()),
     };
-    Ok(Some(AdminSocket::bind(&address)?))
+    if let Some(passed) = host.inherited.of_predecessor(ADMIN, bind) {
+        let file = match &address {
+            AdminAddress::Unix(path) => Some(SocketFile::adopt(path)?),
+            AdminAddress::Tcp(_) => None,
+        };
+        return Ok(Some(admin_on(passed?, file)?.sharing(&host.files)));
+    }
+    Ok(Some(AdminSocket::bind(&address)?.sharing(&host.files)))
 }
+
+fn admin_on(socket: Listening, file: Option<SocketFile>) -> io::Result<AdminSocket> {
+    match socket {
+        Listening::Tcp(socket) => AdminSocket::of_tcp(socket),
+        Listening::Unix(socket) => AdminSocket::of_unix(socket, file),
+    }
+}
+
+/// What the admin socket is called among those that are passed on. No listener
+/// can be called so.
+const ADMIN: &str = "[admin]";
 
 /// Says in the log where everything is, one line each.
 fn announce(addresses: &Addresses, config: &Config) {

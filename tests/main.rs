@@ -69,6 +69,7 @@ mod routes;
 mod rules;
 mod run_as;
 mod scoped;
+mod service_manager;
 mod sessions;
 mod shadow;
 mod shrinkage;

@@ -10,14 +10,27 @@ use tokio::sync::mpsc;
 use super::{Exit, complain, with_causes};
 use crate::generation::{Prepared, prepare};
 use crate::listener::{BindError, Ended, ListenerBindError};
+use crate::process::Host;
 use crate::telemetry::admin::AdminSocketError;
 use crate::telemetry::{AccessLog, log};
 use crate::{Logs, RunError, Wishes, serve};
 
 /// Serves what a config says until the process is told to stop.
 pub(super) fn run(path: &Path) -> Exit {
+    // First of all: there is one thread yet.
+    let mut host = match Host::of_environment() {
+        Ok(host) => host,
+        Err(cause) => {
+            complain(format_args!("{cause}\nnothing was started"));
+            return Exit::Failure;
+        }
+    };
     match prepare(path) {
-        Ok(prepared) => serve_prepared(prepared),
+        Ok(prepared) => {
+            // Before there is a second thread: each has what the one has that starts it.
+            prepared.confine(&mut host);
+            serve_prepared(prepared, host)
+        }
         Err(problems) => {
             complain(problems);
             Exit::Usage
@@ -25,11 +38,12 @@ pub(super) fn run(path: &Path) -> Exit {
     }
 }
 
-fn serve_prepared(prepared: Prepared) -> Exit {
+fn serve_prepared(prepared: Prepared, host: Host) -> Exit {
     let settings = *prepared.loaded().config().log();
     let format = settings.format.into();
     // In this order, so that what the access log has to say at its end is still logged.
     let log = log::start(format, settings.level.into());
+    host.confined.say();
     let started = AccessLog::start(format, settings.access);
     let outcome = started
         .map_err(RunError::from)
@@ -42,7 +56,7 @@ fn serve_prepared(prepared: Prepared) -> Exit {
                     access,
                     control: log.control(),
                 };
-                serve(prepared, logs, wishes()?, |_| {}).await
+                serve(prepared, logs, wishes()?, host, |_| {}).await
             });
             // A look at a file system that does not answer is not waited for.
             runtime.shutdown_background();

@@ -213,7 +213,7 @@ pub(super) enum Listening {
     Tcp(TcpListener),
     Unix(
         UnixListener,
-        #[expect(dead_code, reason = "removes the file when dropped")] SocketFile,
+        #[expect(dead_code, reason = "removes the file when dropped")] Option<SocketFile>,
     ),
 }
 

@@ -18,6 +18,8 @@ events! {
     LISTENER_READY = "listener.ready";
     /// The admin server is bound and answers.
     ADMIN_READY = "admin.ready";
+    /// What the process has given up of what it may do, and what it could not.
+    CONFINED = "process.confined";
     /// Every listener is ready.
     STARTED = "server.started";
     /// A signal asked for the end: the drain begins.

@@ -27,6 +27,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 use zeroize::Zeroizing;
 
+use super::Reach;
 use disk::Look;
 pub use inputs::Inputs;
 use inputs::{Answer, Input, Question};
@@ -41,6 +42,11 @@ pub enum FileError {
     /// It is a directory, where one file is wanted.
     #[error("it is a directory")]
     Directory,
+    /// The process has given up its right to read it.
+    #[error(
+        "this process has confined itself at its start to the folders that the config named then; restart countersign, or name the folder in server.confinement.also_readable before the next start"
+    )]
+    OutOfReach,
     /// It is a pipe, a socket or a device.
     #[error("it is no regular file")]
     NotAFile,
@@ -166,6 +172,8 @@ pub struct Files {
     /// Every question and its answer, in order.
     asked: RefCell<Vec<Input>>,
     pause: Box<dyn Fn(Duration)>,
+    /// What the process has confined itself to; `None`: it has not.
+    reach: Option<Arc<Reach>>,
 }
 
 /// What is known of one path.
@@ -203,12 +211,21 @@ impl Files {
         Self::pausing(std::thread::sleep)
     }
 
+    /// The same in a process that can read no more than this.
+    pub fn within(reach: Option<Arc<Reach>>) -> Self {
+        Self {
+            reach,
+            ..Self::new()
+        }
+    }
+
     /// As [`new`](Self::new), with `pause` in place of sleep.
     fn pausing(pause: impl Fn(Duration) + 'static) -> Self {
         Self {
             known: RefCell::default(),
             asked: RefCell::default(),
             pause: Box::new(pause),
+            reach: None,
         }
     }
 
@@ -299,6 +316,7 @@ impl Files {
             }
         }
         let outcome = disk::settle(|| disk::read(path, limit), &*self.pause).map(Rc::new);
+        let outcome = outcome.map_err(|cause| self.explained(path, cause));
         let mut known = self.known.borrow_mut();
         known.entry(path.to_owned()).or_default().contents = Some(KnownContents {
             limit,
@@ -318,9 +336,20 @@ impl Files {
                 .then(|| disk::settle(|| disk::list(path), &*self.pause).map(|look| look.found))
                 .transpose()
         });
+        let outcome = outcome.map_err(|cause| self.explained(path, cause));
         let mut known = self.known.borrow_mut();
         known.entry(path.to_owned()).or_default().listing = Some(outcome.clone());
         outcome
+    }
+
+    /// Why a path that the process has put out of its own reach gave nothing: the
+    /// system says only that it is forbidden.
+    fn explained(&self, path: &Path, cause: FileError) -> FileError {
+        let is_forbidden = matches!(&cause, FileError::System(cause) if cause.kind() == io::ErrorKind::PermissionDenied);
+        match &self.reach {
+            Some(reach) if is_forbidden && !reach.may_read(path) => FileError::OutOfReach,
+            _ => cause,
+        }
     }
 
     fn note(&self, path: &Path, question: Question, answer: Answer) {

@@ -31,6 +31,7 @@ impl Collector for All {
         in_force.encode_generation(out)?;
         in_force.encode_reloads(out)?;
         drop(in_force);
+        self.encode_confinement(out)?;
         self.encode_process(out)
     }
 }

@@ -24,6 +24,7 @@ use prometheus_client::registry::Registry;
 
 use super::access::AccessLog;
 
+mod confinement;
 mod counters;
 mod exposition;
 mod in_force;
@@ -133,6 +134,7 @@ impl Metrics {
                 upstreams: Named::default(),
                 in_force: InForce::default(),
                 memory: Memory::default(),
+                confinement: OnceLock::new(),
                 peers_known: OnceLock::new(),
                 access_log: OnceLock::new(),
                 started: since_1970.unwrap_or_default(),
@@ -434,6 +436,7 @@ struct All {
     upstreams: Named<UpstreamMetrics>,
     memory: Memory,
     in_force: InForce,
+    confinement: OnceLock<Vec<(&'static str, bool)>>,
     peers_known: OnceLock<Gauge>,
     access_log: OnceLock<AccessLog>,
     started: Duration,

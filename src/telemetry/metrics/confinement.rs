@@ -1,0 +1,36 @@
+//! What the process has given up of what it may do, as a metric.
+
+use std::fmt;
+
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
+
+use super::{All, Metrics};
+
+impl Metrics {
+    /// Records each part of the confinement, and whether it is in force. Said once,
+    /// at the start.
+    pub fn confinement(&self, parts: Vec<(&'static str, bool)>) {
+        self.all.confinement.set(parts).ok();
+    }
+}
+
+impl All {
+    pub(super) fn encode_confinement(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(parts) = self.confinement.get() else {
+            return Ok(());
+        };
+        let mut family = out.encode_descriptor(
+            "countersign_confinement",
+            "Whether a part of what the process gives up is in force, by part",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (part, is_in_force) in parts {
+            family
+                .encode_family(&[("part", *part)])?
+                .encode_gauge(&u64::from(*is_in_force))?;
+        }
+        Ok(())
+    }
+}
