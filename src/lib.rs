@@ -33,15 +33,16 @@ pub mod tls;
 pub mod upstream;
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Bind, Config};
-use crate::generation::{Begun, CurrentConfig, Prepared, StartError};
+use crate::generation::{Begun, CurrentConfig, OpenSockets, Prepared, StartError};
 use crate::listener::{Address, Ended, Life, ListenerBindError};
-use crate::process::{Host, InheritedError, Listening, ServiceManager};
+use crate::process::{Heir, Host, InheritedError, Listening, ServiceManager, UpgradeSocket};
 use crate::telemetry::admin::AdminAddress;
 use crate::telemetry::{
     AccessLog, AdminSocket, AdminState, LogControl, Metrics, Readiness, SocketFile, admin, events,
@@ -59,6 +60,9 @@ pub enum RunError {
     /// What systemd passes is not what `admin.bind` asks for.
     #[error("admin.bind: {0}")]
     AdminInherited(#[source] InheritedError),
+    /// The socket for successors cannot be served.
+    #[error("server.upgrade_socket cannot be served: {0}")]
+    Upgrade(#[source] io::Error),
     /// The system gives no thread, no runtime or no socket.
     #[error("the system refuses what is needed to run: {0}")]
     System(#[from] io::Error),
@@ -127,6 +131,7 @@ pub async fn serve(
     let readiness = Readiness::starting();
     let admin_socket = open_admin(&config, &host)?;
     let admin_address = admin_socket.as_ref().map(|socket| socket.address().clone());
+    let estate = Estate::new(&config, &host, admin_socket.as_ref())?;
     let (control, life) = Life::begin();
     let Begun {
         mut workers,
@@ -155,22 +160,35 @@ pub async fn serve(
     tokio::task::yield_now().await;
     readiness.ready();
     announce(&addresses, &config);
+    take_place(&mut host).await;
     let manager = host.manager.clone();
     manager.ready(&current.line());
-    tokio::task::spawn_local(host.watchdog.watch(manager.clone()));
+    let watchdog = std::mem::take(&mut host.watchdog);
+    let watching = tokio::task::spawn_local(watchdog.watch(manager.clone()));
     ready(&addresses);
 
-    tokio::select! {
-        _ = stop.recv() => {}
-        () = workers.failure() => {}
-        () = refusals.summarise() => {}
-        () = generation::watch_memory(&current, &metrics) => {}
-        () = tell_status(&manager, &current, &metrics) => {}
+    let open_sockets = following.open_sockets();
+    let heir = tokio::select! {
+        _ = stop.recv() => None,
+        () = workers.failure() => None,
+        heir = estate.heir(&manager, &open_sockets) => Some(heir),
+        () = refusals.summarise() => None,
+        () = generation::watch_memory(&current, &metrics) => None,
+        () = tell_status(&manager, &current, &metrics) => None,
         // It ends with what is said to it.
-        () = following.run(commanded, reload) => {}
-    }
+        () = following.run(commanded, reload) => None,
+    };
     readiness.draining();
-    manager.stopping();
+    match heir {
+        Some(heir) => {
+            // From here on another process speaks for the service.
+            watching.abort();
+            heir.succeed(&manager, &host.files);
+            shutdown.send_replace(true);
+        }
+        None => manager.stopping(),
+    }
+    drop(estate);
     let ended = workers
         .drain(&control, &mut stop, current.get().server().drain_timeout)
         .await;
@@ -198,6 +216,70 @@ fn say_ended(ended: Ended) {
                 "connections were cut before they were finished"
             );
         }
+    }
+}
+
+/// Has the predecessor, if there is one, let go of what this process serves now.
+async fn take_place(host: &mut Host) {
+    let Some(predecessor) = host.predecessor.take() else {
+        return;
+    };
+    let told = tokio::task::spawn_blocking(move || predecessor.served()).await;
+    host.files.own();
+    match told.map_err(io::Error::other).flatten() {
+        Ok(()) => tracing::info!(
+            event = events::TAKEN_OVER,
+            "the process that served until now finishes what is under way there"
+        ),
+        Err(cause) => tracing::warn!(
+            event = events::TAKEN_OVER,
+            %cause,
+            "the process that served until now does not answer; if it still runs, both accept: end it"
+        ),
+    }
+}
+
+/// What a successor can have.
+struct Estate {
+    upgrade: Option<UpgradeSocket>,
+    admin: Option<(Bind, Listening)>,
+    watchdog: Option<Duration>,
+}
+
+impl Estate {
+    fn new(config: &Config, host: &Host, admin: Option<&AdminSocket>) -> Result<Self, RunError> {
+        let path = config.server().upgrade_socket.as_ref();
+        let upgrade = path
+            .map(|path| UpgradeSocket::open(&path.value, &host.inherited, &host.files))
+            .transpose()
+            .map_err(RunError::Upgrade)?;
+        let bind = config.admin().map(|admin| admin.bind.value.clone());
+        let admin = bind.zip(admin).map(|(bind, socket)| {
+            let handle = Listening::of(socket.as_fd().try_clone_to_owned()?)?;
+            io::Result::Ok((bind, handle))
+        });
+        Ok(Self {
+            upgrade,
+            admin: admin.transpose()?,
+            watchdog: host.watchdog.time(),
+        })
+    }
+
+    /// Waits for who takes this process's place; for ever where nobody can.
+    async fn heir(&self, manager: &ServiceManager, open: &OpenSockets) -> Heir {
+        let Some(upgrade) = &self.upgrade else {
+            return std::future::pending().await;
+        };
+        let sockets = async || {
+            let mut all = open.handles().await?;
+            match &self.admin {
+                // It is among those that systemd has passed.
+                None | Some((Bind::Systemd(_), _)) => {}
+                Some((bind, handle)) => all.add_bound(ADMIN, bind, handle.try_clone()?),
+            }
+            Ok(all)
+        };
+        upgrade.heir(manager, self.watchdog, sockets).await
     }
 }
 

@@ -20,6 +20,7 @@ mod watch;
 mod withhold;
 
 use std::cell::RefCell;
+use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{Config, Files, Problems, Seen};
 use crate::listener::{Address, Life, Workers};
-use crate::process::{Host, ServiceManager};
+use crate::process::{Host, Inherited, ServiceManager};
 use crate::telemetry::admin::AdminCommand;
 use crate::telemetry::{AccessLog, LogControl, Metrics, Refusals, events};
 
@@ -175,7 +176,31 @@ pub(crate) async fn begin(
     })
 }
 
+/// A way to ask for the sockets that are open, also while files are followed.
+#[derive(Clone)]
+pub(crate) struct OpenSockets(mpsc::Sender<Request>);
+
+impl OpenSockets {
+    /// A handle on each.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no further descriptor, or nobody knows any more.
+    pub(crate) async fn handles(&self) -> io::Result<Inherited> {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.0.send(Request::Sockets { answer }).await;
+        let lost = || io::Error::other("the process ends");
+        asked.map_err(|_| lost())?;
+        answered.await.map_err(|_| lost())?
+    }
+}
+
 impl Following {
+    /// The way to ask for the sockets that are open.
+    pub(crate) fn open_sockets(&self) -> OpenSockets {
+        OpenSockets(self.requests.clone())
+    }
+
     /// Follows the files until it is dropped. `commands`: what the admin
     /// address is asked; `reload`: a message for each time that somebody wants
     /// the files looked at now.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use listenfd::ListenFd;
+use serde_json::{Value, json};
 use socket2::{Domain, SockRef, Type};
 
 use crate::config::Bind;
@@ -186,6 +187,34 @@ impl Inherited {
             bind: bind.to_string(),
             socket,
         });
+    }
+
+    /// Each of them, with what it is in words for a successor.
+    pub(super) fn described(&self) -> impl Iterator<Item = (Value, &Listening)> {
+        let named = self.named.iter().map(|(name, socket)| {
+            let words = json!({ "systemd": name });
+            (words, socket)
+        });
+        let bound = self.bound.iter().map(|bound| {
+            let words = json!({ "listener": bound.listener, "bind": bound.bind });
+            (words, &bound.socket)
+        });
+        named.chain(bound)
+    }
+
+    /// One more, of which a predecessor says this. Returns whether that is understood.
+    pub(super) fn add_described(&mut self, words: &Value, socket: Listening) -> bool {
+        let word = |key: &str| words[key].as_str().map(str::to_owned);
+        match (word("systemd"), word("listener"), word("bind")) {
+            (Some(name), None, None) => self.named.push((name, socket)),
+            (None, Some(listener), Some(bind)) => self.bound.push(Bound {
+                listener,
+                bind,
+                socket,
+            }),
+            _ => return false,
+        }
+        true
     }
 
     /// What was the predecessor's and is not held by anybody else is closed.

@@ -17,12 +17,14 @@
 mod confinement;
 mod inherited;
 mod service_manager;
+mod succession;
 mod system_calls;
 mod watchdog;
 
 pub use confinement::{Confined, Part, State};
 pub use inherited::{Inherited, InheritedError, Listening};
 pub use service_manager::ServiceManager;
+pub use succession::{Heir, Predecessor, TakeOverError, UpgradeSocket};
 pub use watchdog::{Pulse, Watchdog};
 
 use std::path::Path;
@@ -46,6 +48,8 @@ pub struct Host {
     pub reach: Option<Arc<Reach>>,
     /// What it has given up.
     pub confined: Arc<Confined>,
+    /// Whose place it takes; `None`: nobody's.
+    pub predecessor: Option<Predecessor>,
 }
 
 impl Host {
