@@ -214,3 +214,119 @@ fn allow<'p>(
         ruleset.add_rule(PathBeneath::new(opened, access))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::config;
+
+    /// What one thread can do that is confined to what a config needs.
+    fn confined<T: Send + 'static>(
+        folder: &Path,
+        options: &str,
+        work: impl FnOnce(State) -> T + Send + 'static,
+    ) -> T {
+        let file = folder.join("here/config.toml");
+        let text = format!("{CONFIG}{options}");
+        let config = config::parse(&text, &file).finish(Vec::new()).unwrap();
+        let read = folder.join("here/trust.pem");
+        let reach = Reach::of(&config, [read.as_path()]);
+        let confinement = config.server().confinement.clone();
+        let thread = std::thread::spawn(move || work(landlock(&confinement, &reach)));
+        thread.join().unwrap()
+    }
+
+    const CONFIG: &str = r#"
+[admin]
+bind = "unix:../sockets/admin.sock"
+[listeners.a]
+bind = "127.0.0.1:0"
+tls = { certificates = [{ chain = "c", key = "k" }], client_auth = "none" }
+[[routes]]
+upstream = "a"
+[upstreams.a]
+endpoints = ["http://127.0.0.1"]
+"#;
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["here", "sockets", "elsewhere"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            fs::write(folder.path().join(name).join("trust.pem"), "").unwrap();
+        }
+        folder
+    }
+
+    fn is_forbidden<T: fmt::Debug>(outcome: io::Result<T>) -> bool {
+        outcome.unwrap_err().kind() == io::ErrorKind::PermissionDenied
+    }
+
+    #[test]
+    fn confined_process_reads_what_its_config_needs_and_nothing_else() {
+        let folder = folder();
+        let root = folder.path().to_owned();
+        confined(folder.path(), "", move |state| {
+            assert_eq!(
+                state,
+                State::InForce,
+                "this is tested where there is Landlock"
+            );
+            fs::read(root.join("here/trust.pem")).unwrap();
+            fs::read("/etc/hosts").unwrap();
+            fs::read("/proc/self/status").unwrap();
+            assert!(is_forbidden(fs::read(root.join("elsewhere/trust.pem"))));
+            assert!(is_forbidden(fs::write(root.join("here/new"), "")));
+            assert!(is_forbidden(fs::remove_file(root.join("here/trust.pem"))));
+            UnixListener::bind(root.join("sockets/admin.sock")).unwrap();
+            assert!(is_forbidden(UnixListener::bind(root.join("here/a.sock"))));
+            let program = std::process::Command::new("/bin/true").status();
+            assert!(is_forbidden(program));
+        });
+    }
+
+    #[test]
+    fn what_is_named_for_later_is_within_reach_and_nothing_is_forbidden_where_it_is_off() {
+        let folder = folder();
+        let elsewhere = folder.path().join("elsewhere");
+        let name = format!(
+            "[server.confinement]\nalso_readable = [\"{}\"]\n",
+            elsewhere.display()
+        );
+        let file = elsewhere.join("trust.pem");
+        confined(folder.path(), &name, move |state| {
+            assert_eq!(state, State::InForce);
+            fs::read(file).unwrap();
+        });
+        let file = elsewhere.join("trust.pem");
+        let off = "server.confinement.unsafe_no_landlock = true\n";
+        let text = format!("{off}{CONFIG}");
+        let config = config::parse(&text, Path::new("/x/config.toml"));
+        let config = config.finish(Vec::new()).unwrap();
+        let state = landlock(&config.server().confinement, &Reach::default());
+        assert_eq!(state, State::SwitchedOff("unsafe_no_landlock"));
+        fs::read(file).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_in_force_is_said_with_its_cause() {
+        let confined = Confined {
+            parts: vec![
+                part("a", State::InForce),
+                part("b", State::Open("no such thing".to_owned())),
+                part("c", State::SwitchedOff("unsafe_no_c")),
+            ],
+        };
+        let words: Vec<_> = confined.parts().iter().map(Part::to_string).collect();
+        assert_eq!(
+            words,
+            [
+                "a in force",
+                "b NOT in force: no such thing",
+                "c NOT in force: unsafe_no_c = true"
+            ]
+        );
+    }
+}

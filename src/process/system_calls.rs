@@ -48,7 +48,10 @@ fn programs(target: TargetArch) -> Result<[BpfProgram; 2], Error> {
     let hidden = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let first = SeccompFilter::new(hidden, SeccompAction::Allow, missing, target)?;
     let forbidden = code(libc::EPERM);
-    let second = SeccompFilter::new(allowed()?, forbidden, SeccompAction::Allow, target)?;
+    let mut allowed = allowed()?;
+    // Of two numbers the last filter's would be told.
+    allowed.insert(libc::SYS_clone3, Vec::new());
+    let second = SeccompFilter::new(allowed, forbidden, SeccompAction::Allow, target)?;
     Ok([first.try_into()?, second.try_into()?])
 }
 
@@ -77,6 +80,24 @@ mod tests {
             assert!(!first.is_empty() && second.len() < 4096);
         }
         assert!(target().is_some(), "this one is tested");
+    }
+
+    #[test]
+    fn thread_under_the_filter_serves_and_starts_no_process() {
+        let thread = std::thread::spawn(|| {
+            assert_eq!(filter(&Confinement::default()), State::InForce);
+            let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listening.local_addr().unwrap();
+            let another = std::thread::spawn(move || std::net::TcpStream::connect(address));
+            another.join().unwrap().unwrap();
+            listening.accept().unwrap();
+            let program = std::process::Command::new("/bin/true").status();
+            assert!(program.is_err());
+            let raw = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, None);
+            let refused = raw.unwrap_err().raw_os_error();
+            assert_eq!(refused, Some(libc::EPERM));
+        });
+        thread.join().unwrap();
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl Files {
             Answer::Contents(contents.digest)
         });
         self.note(path, Question::Contents { limit }, answer);
-        outcome
+        outcome.map_err(|cause| self.explained(path, cause))
     }
 
     /// The regular files directly in a directory, hidden ones left out, in the
@@ -263,7 +263,7 @@ impl Files {
             Err(_) => Answer::Nothing,
         };
         self.note(path, Question::Listing, answer);
-        outcome
+        outcome.map_err(|cause| self.explained(path, cause))
     }
 
     /// The permission bits of a file that was read; `None`: it was not.
@@ -316,7 +316,6 @@ impl Files {
             }
         }
         let outcome = disk::settle(|| disk::read(path, limit), &*self.pause).map(Rc::new);
-        let outcome = outcome.map_err(|cause| self.explained(path, cause));
         let mut known = self.known.borrow_mut();
         known.entry(path.to_owned()).or_default().contents = Some(KnownContents {
             limit,
@@ -336,14 +335,14 @@ impl Files {
                 .then(|| disk::settle(|| disk::list(path), &*self.pause).map(|look| look.found))
                 .transpose()
         });
-        let outcome = outcome.map_err(|cause| self.explained(path, cause));
         let mut known = self.known.borrow_mut();
         known.entry(path.to_owned()).or_default().listing = Some(outcome.clone());
         outcome
     }
 
     /// Why a path that the process has put out of its own reach gave nothing: the
-    /// system says only that it is forbidden.
+    /// system says only that it is forbidden. What is kept is what the system says:
+    /// later looks are compared with it.
     fn explained(&self, path: &Path, cause: FileError) -> FileError {
         let is_forbidden = matches!(&cause, FileError::System(cause) if cause.kind() == io::ErrorKind::PermissionDenied);
         match &self.reach {
