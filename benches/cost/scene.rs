@@ -17,6 +17,8 @@ use super::support::proxy::{Proxy, Setup};
 /// clock, and nothing that is not asked for.
 const COUNTED: &str = "
     server = { workers = 1, poll_interval = '1h' }
+    # What runs it inside itself needs all of the system.
+    server.confinement = { unsafe_no_landlock = true, unsafe_no_seccomp = true }
     log.access = false
     routes = [{ upstream = 'orders', allow = [{ uri = 'spiffe://prod.example/*' }] }]
 ";
