@@ -33,8 +33,7 @@ impl Reach {
             reach.add_whole(&folder.value);
         }
         for path in sockets(config) {
-            let folder = path.parent().unwrap_or(Path::new("/"));
-            reach.sockets.extend(folder.canonicalize());
+            reach.sockets.extend(folder_of(path));
         }
         reach
     }
@@ -58,17 +57,17 @@ impl Reach {
 
     /// The unix sockets of `config` that could not be made.
     pub fn out_of_reach(&self, config: &Config) -> Vec<PathBuf> {
-        let made = |path: &&Path| {
-            let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+        let can_be_made = |path: &&Path| {
+            let folder = folder_of(path);
             folder.is_some_and(|folder| self.sockets.iter().any(|known| folder.starts_with(known)))
         };
-        let all = sockets(config).filter(|path| !made(path));
+        let all = sockets(config).filter(|path| !can_be_made(path));
         all.map(Path::to_owned).collect()
     }
 
     /// A file or a folder that was looked at.
     fn add_read(&mut self, path: &Path) {
-        let literal = path.parent().and_then(|folder| folder.canonicalize().ok());
+        let literal = folder_of(path);
         let Ok(target) = path.canonicalize() else {
             // It is not there, and may come to be.
             self.readable
@@ -122,6 +121,13 @@ fn sockets(config: &Config) -> impl Iterator<Item = &Path> {
     });
     let upgrade = config.server().upgrade_socket.as_ref();
     binds.chain(upgrade.map(|path| path.value.as_path()))
+}
+
+/// The folder that a path stands in, from the root on and without links.
+fn folder_of(path: &Path) -> Option<PathBuf> {
+    // That of a name alone is where the process is.
+    let whole = std::path::absolute(path).ok()?;
+    whole.parent()?.canonicalize().ok()
 }
 
 fn is_root(folder: &Path) -> bool {
@@ -192,6 +198,13 @@ mod tests {
         let top = reach_of(&[Path::new("/etc")]);
         let all: Vec<_> = top.readable().collect();
         assert_eq!(all, [Path::new("/etc")]);
+    }
+
+    #[test]
+    fn name_alone_stands_where_the_process_is() {
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(folder_of(Path::new("a.sock")), Some(here));
+        assert!(reach_of(&[Path::new("Cargo.toml")]).may_read(Path::new("Cargo.lock")));
     }
 
     #[test]

@@ -262,6 +262,7 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         }
         ("retries", _) => vec![line("2")],
         ("tell_client" | "require_length" | "secure" | "http_only", _) => vec![line("true")],
+        (key, "false") if key.starts_with("unsafe_") => vec![line("true")],
         ("max_version", _) => vec![line("\"1.2\"")],
         ("path", "\"reject\"") => vec![line("\"normalize\""), line("\"raw\"")],
         ("path", path) => vec![line(&path.replace('/', "/x"))],
