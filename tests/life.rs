@@ -9,7 +9,7 @@ use crate::support::client::{Client, get};
 use crate::support::eventually;
 use crate::support::frames::{Frames, GOAWAY};
 use crate::support::pki::Pki;
-use crate::support::proxy::{Proxy, Setup};
+use crate::support::proxy::{Metrics, Proxy, Setup};
 use crate::support::raw::Raw;
 use crate::support::upstream::{Gate, Reply, Upstream};
 
@@ -191,6 +191,32 @@ async fn http2_client_that_does_not_say_goodbye_does_not_hold_up_the_end() {
         told_to_go |= frame.kind == GOAWAY;
     }
     assert!(told_to_go, "the connection ends with a GOAWAY");
+    assert_eq!(scene.proxy.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn client_that_connected_just_before_the_drain_is_served_its_first_request() {
+    let mut scene = Scene::new("").await;
+    let clients = scene.client().in_both_protocols();
+    let mut early = Vec::new();
+    for _ in &clients {
+        early.push(std::net::TcpStream::connect(scene.proxy.public()).unwrap());
+    }
+    // One that has made its handshake, and not asked yet.
+    let mut sessions = Vec::new();
+    for client in &clients {
+        sessions.push(client.connect(scene.proxy.public()).await.unwrap());
+    }
+    let open = |metrics: &Metrics| metrics.sum("countersign_connections_open", &[]) == 4.0;
+    scene.proxy.metrics_where("four connections", open).await;
+    scene.proxy.terminate();
+    scene.proxy.log_line("server.stopping", |_| true).await;
+    for (client, connected) in clients.iter().zip(early) {
+        sessions.push(client.connect(connected).await.unwrap());
+    }
+    for mut session in sessions {
+        assert_eq!(session.send(get("/fast")).await.unwrap().status, 200);
+    }
     assert_eq!(scene.proxy.exit_code().await, Some(0));
 }
 

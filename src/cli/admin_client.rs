@@ -109,6 +109,11 @@ impl Target {
                 ));
             }
             Some(Bind::Tcp(address)) => AdminAddress::Tcp(*address),
+            Some(Bind::Systemd(name)) => {
+                return Err(format!(
+                    "{file}: admin.bind is the socket \"{name}\" from systemd, whose unit alone says where it is (ListenStream=)"
+                ));
+            }
             Some(Bind::Unix(socket)) => AdminAddress::Unix(socket.clone()),
             None => {
                 return Err(format!(

@@ -22,6 +22,7 @@ mod accepted;
 mod algorithms;
 mod announcers;
 mod balancing;
+mod confinement;
 mod defaults;
 mod delivery;
 mod doubts;
@@ -44,6 +45,7 @@ mod outcomes;
 mod places;
 mod problem;
 mod process;
+mod reach;
 mod redirect;
 mod rewriting;
 mod route_index;
@@ -77,18 +79,19 @@ pub use expression::{
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
     AcceptedAssertions, Admin, Announcers, Balance, Balancing, Bind, Buffering, BundleId, Callers,
-    Capacity, ChainLimits, CipherSuite, ClientAuth, ClientPolicy, CookieChanges, CredentialSource,
-    CrlCheck, CrowdLimits, Delivery, Ejection, Endpoint, EndpointAddress, FieldNames, FieldRule,
-    FieldRules, HealthCheck, HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId,
-    ListenerTls, Located, Log, LogFormat, LogLevel, Maintenance, NamedPolicy, NamedRules,
-    OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, PathForm, Place,
-    PoolPer, Protocol, Rate, RatePer, Redirect, Retries, RetryOn, Rewriting, Route, RouteLimits,
-    Rule, RunAs, Says, Server, SessionLost, SessionPer, Share, StatefulSessions, Statuses,
-    TlsVersion, TlsVersions, TrafficLimits, TrustBundle, UnknownSni, Upstream, UpstreamHost,
-    UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
+    Capacity, ChainLimits, CipherSuite, ClientAuth, ClientPolicy, Confinement, CookieChanges,
+    CredentialSource, CrlCheck, CrowdLimits, Delivery, Ejection, Endpoint, EndpointAddress,
+    FieldNames, FieldRule, FieldRules, HealthCheck, HostPattern, KeyExchange, LayerMode, Limits,
+    Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, Maintenance, NamedPolicy,
+    NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, PathForm,
+    Place, PoolPer, Protocol, Rate, RatePer, Redirect, Retries, RetryOn, Rewriting, Route,
+    RouteLimits, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share, StatefulSessions,
+    Statuses, TlsVersion, TlsVersions, TrafficLimits, TrustBundle, UnknownSni, Upstream,
+    UpstreamHost, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};
+pub use reach::Reach;
 pub use route_index::RouteIndex;
 pub use signed::{AcceptedJwt, SignedAssertion};
 

@@ -3,6 +3,7 @@
 //! A value of one of these types needs no further check: [`super::read`] has made
 //! it, and refused every file that would break what the comments here promise.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::Duration;
 mod announcers;
 mod balancing;
 mod client_policy;
+mod confinement;
 mod delivery;
 mod limits;
 mod listeners;
@@ -29,6 +31,7 @@ mod wire;
 pub use announcers::Announcers;
 pub use balancing::{Balance, Balancing, Ejection, HealthCheck, Statuses};
 pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
+pub use confinement::Confinement;
 pub use delivery::{Buffering, Capacity, Delivery, Retries, RetryOn};
 pub use limits::{ChainLimits, CrowdLimits, TrafficLimits};
 pub use listeners::{
@@ -103,6 +106,10 @@ pub struct Server {
     pub session_ticket_keys: Option<Located<PathBuf>>,
     /// With how much resident memory, in bytes, new work is refused; `None`: never.
     pub max_memory: Option<u64>,
+    /// The unix socket where a successor is given what listens; `None`: nobody is.
+    pub upgrade_socket: Option<Located<PathBuf>>,
+    /// What the process gives up.
+    pub confinement: Confinement,
 }
 
 /// `[log]`: what is written where.
@@ -152,8 +159,21 @@ pub struct Admin {
 pub enum Bind {
     /// A TCP address; port 0 lets the system choose.
     Tcp(SocketAddr),
+    /// A socket that systemd has bound, under this name (`FileDescriptorName=`).
+    Systemd(String),
     /// A unix socket at this path.
     Unix(PathBuf),
+}
+
+impl fmt::Display for Bind {
+    /// As it is written in the config, with the whole of a path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Which trust bundle, as an index into [`super::Config::bundles`].

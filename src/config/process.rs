@@ -3,6 +3,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::OnceLock;
 
+use super::confinement::confinement;
 use super::defaults;
 use super::model::{
     Admin, CrlCheck, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Server, TrustBundle,
@@ -32,12 +33,16 @@ pub(super) fn server(section: &mut Section<'_>) -> Read<Server> {
     });
     let session_ticket_keys = section.optional("session_ticket_keys", |field| field.path());
     let max_memory = section.optional("max_memory", |field| field.size("64MiB", "1024GiB"));
+    let upgrade_socket = section.optional("upgrade_socket", |field| field.socket_path());
+    let confinement = section.subsection("confinement", confinement);
     Ok(Server {
         workers: workers?.and_then(NonZeroUsize::new).unwrap_or_else(cores),
         drain_timeout: drain_timeout?,
         poll_interval: poll_interval?,
         session_ticket_keys: session_ticket_keys?,
         max_memory: max_memory?,
+        upgrade_socket: upgrade_socket?,
+        confinement: confinement?,
     })
 }
 

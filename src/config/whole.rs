@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::listeners::{listener, shown};
 use super::model::{
-    Bind, Listener, ListenerId, Located, Log, LogFormat, LogLevel, Place, Route, Server,
+    Bind, Confinement, Listener, ListenerId, Located, Log, LogFormat, LogLevel, Place, Route,
+    Server,
 };
 use super::names::{Names, named};
 use super::problem::Problem;
@@ -26,6 +27,8 @@ pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
             poll_interval: defaults::POLL_INTERVAL,
             session_ticket_keys: None,
             max_memory: None,
+            upgrade_socket: None,
+            confinement: Confinement::default(),
         },
         log: Log {
             format: LogFormat::Text,
@@ -154,7 +157,7 @@ fn taken_twice(bind: &Bind, other: &str, place: Place) -> Problem {
         place.line
     ))
     .causes("only one of the two could accept")
-    .remedy("choose another address or port")
+    .remedy("choose another address, port or name")
 }
 
 /// Whether the system would refuse to bind both.
@@ -164,7 +167,8 @@ fn clash(one: &Bind, other: &Bind) -> bool {
         (Bind::Tcp(one), Bind::Tcp(other)) => {
             one.port() == other.port() && one.port() != 0 && overlap(one, other)
         }
-        (Bind::Unix(_), Bind::Tcp(_)) | (Bind::Tcp(_), Bind::Unix(_)) => false,
+        (Bind::Systemd(one), Bind::Systemd(other)) => one == other,
+        (Bind::Unix(_) | Bind::Tcp(_) | Bind::Systemd(_), _) => false,
     }
 }
 

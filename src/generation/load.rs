@@ -284,17 +284,16 @@ fn compare<T>(
     changes.extend(gone.map(|(name, _)| format!("{kind}.{name}")));
 }
 
-/// Loads the config at `path` and everything that it names. What has not
-/// changed since `former` is taken over. Reads files: it may take seconds.
+/// Loads the config at `path` and everything that it names, through `files`. What
+/// has not changed since `former` is taken over. Reads files: it may take seconds.
 ///
 /// Trust bundles of the names in `keep` are those of `former`, whatever their
 /// files hold. Returns what was looked at on the way, in either case.
 pub(super) fn load(
     path: &Path,
-    former: Option<&Loaded>,
-    keep: &[String],
+    files: Files,
+    (former, keep): (Option<&Loaded>, &[String]),
 ) -> (Seen, Result<Loaded, Problems>) {
-    let files = Files::new();
     let outcome = load_through(&files, path, (former, keep));
     (files.into_seen(), outcome)
 }

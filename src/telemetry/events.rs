@@ -18,8 +18,16 @@ events! {
     LISTENER_READY = "listener.ready";
     /// The admin server is bound and answers.
     ADMIN_READY = "admin.ready";
+    /// What the process has given up of what it may do, and what it could not.
+    CONFINED = "process.confined";
     /// Every listener is ready.
     STARTED = "server.started";
+    /// A successor accepts on the same sockets: the drain begins.
+    HANDED_OVER = "server.handed_over";
+    /// A successor asked for the sockets and did not come to serve.
+    NOT_HANDED_OVER = "server.not_handed_over";
+    /// The process has taken the place of another one, which drains.
+    TAKEN_OVER = "server.taken_over";
     /// A signal asked for the end: the drain begins.
     STOPPING = "server.stopping";
     /// The last connection is gone, or the drain ran out of time.

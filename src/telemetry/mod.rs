@@ -40,6 +40,6 @@ pub use log::{Format, Level, LogControl};
 pub use metrics::{MetricNames, Metrics};
 pub use reference::{MalformedReference, ReferenceId, ReferenceIds};
 pub use refusals::{Refusals, Refused, Source};
-pub use socket_file::{SocketFile, SocketFileError};
+pub use socket_file::{SocketFile, SocketFileError, SocketFiles};
 pub use sparing::Sparing;
 pub use timestamp::rfc3339;

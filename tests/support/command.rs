@@ -60,8 +60,12 @@ pub(crate) async fn countersign_on(command: &str, config: &Path) -> Finished {
 
 /// Runs any command and waits for its end.
 pub(crate) async fn finish(command: &mut Command) -> Finished {
+    finish_with_input(command.stdin(Stdio::null())).await
+}
+
+/// The same with the standard input that it has.
+pub(crate) async fn finish_with_input(command: &mut Command) -> Finished {
     let mut child = command
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

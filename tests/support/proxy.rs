@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::command::{BINARY, Finished, countersign_on, finish};
+use super::command::{BINARY, Finished, countersign_on, finish_with_input};
 use super::pki::{Leaf, Pki};
 use super::raw::Raw;
 use super::upstream::Upstream;
@@ -26,6 +27,8 @@ pub(crate) struct Setup {
     /// Where it is written, from the folder.
     config_path: &'static str,
     launcher: Option<String>,
+    /// Its standard input.
+    passed: Option<OwnedFd>,
 }
 
 impl Setup {
@@ -43,6 +46,7 @@ impl Setup {
             config: toml::Table::new(),
             config_path: "countersign.toml",
             launcher: None,
+            passed: None,
         };
         setup
             .file("clients.pem", &pki.root().pem())
@@ -107,6 +111,14 @@ impl Setup {
         self
     }
 
+    /// Passes a descriptor as systemd does, under this name.
+    pub(crate) fn passed(mut self, name: &str, descriptor: impl Into<OwnedFd>) -> Self {
+        self.passed = Some(descriptor.into());
+        self.after_shell(&format!(
+            "exec 3<&0 </dev/null && export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES={name}"
+        ))
+    }
+
     /// Writes the config itself elsewhere in the folder; what it names stays.
     pub(crate) fn config_at(mut self, path: &'static str) -> Self {
         self.config_path = path;
@@ -132,7 +144,7 @@ impl Setup {
 
     /// Runs the proxy, which is expected to end by itself.
     pub(crate) async fn run_to_its_end(&self) -> Finished {
-        finish(&mut self.command(&self.write())).await
+        finish_with_input(&mut self.command(&self.write())).await
     }
 
     /// Starts the proxy and waits until it serves.
@@ -187,7 +199,9 @@ impl Setup {
         };
         command.args(["run", "--config"]).arg(config);
         command
-            .stdin(Stdio::null())
+            .stdin(self.passed.as_ref().map_or_else(Stdio::null, |passed| {
+                passed.try_clone().expect("a descriptor").into()
+            }))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
@@ -352,6 +366,7 @@ impl Proxy {
             config: config.parse().unwrap(),
             config_path: "countersign.toml",
             launcher: None,
+            passed: None,
         };
         setup.with(change).start().await
     }

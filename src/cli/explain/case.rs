@@ -144,13 +144,13 @@ fn from(
             listener.name
         )),
         (None, Bind::Unix(_)) => Ok(None),
-        (Some(text), Bind::Tcp(_)) => {
+        (Some(text), Bind::Tcp(_) | Bind::Systemd(_)) => {
             let address = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
             let address = address.or_else(|_| text.parse::<SocketAddr>());
             let address = address.map_err(|_| format!("--from: \"{text}\" is no IP address"))?;
             Ok(Some(address))
         }
-        (None, Bind::Tcp(_)) => {
+        (None, Bind::Tcp(_) | Bind::Systemd(_)) => {
             assumed.push("the client comes from 127.0.0.1 (--from)".to_owned());
             Ok(Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)))
         }

@@ -7,6 +7,7 @@
 mod assertions;
 mod balancing;
 mod chain;
+mod confinement;
 mod crowd;
 mod delivery;
 mod limits;
@@ -103,6 +104,7 @@ pub(super) fn find(path: &str) -> Option<&'static Opt> {
 fn tables() -> impl Iterator<Item = &'static Table> {
     let all = [
         process::TABLES,
+        confinement::TABLES,
         listeners::TABLES,
         outcomes::TABLES,
         routes::TABLES,

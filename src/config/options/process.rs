@@ -65,6 +65,16 @@ const SERVER: Table = Table {
             see: &["listeners.NAME.limits.max_connections"],
             example: "\"512MiB\"",
         },
+        Opt {
+            path: "server.upgrade_socket",
+            value: "a path",
+            default: Unset,
+            summary: "The unix socket where `countersign upgrade`, and `countersign run --take-over`, ask for what listens: a successor takes the listening sockets over, and when it accepts on them this process drains. No connection attempt is refused or lost.",
+            protects: "Only the same user and root can connect, and only root and this user's processes are answered. Whoever can becomes this server.",
+            without: "a successor cannot take over: a restart refuses connections for a moment, unless systemd holds the sockets",
+            see: &["server.drain_timeout", "listeners.NAME.bind"],
+            example: "\"/run/countersign/upgrade.sock\"",
+        },
     ],
 };
 
@@ -124,7 +134,7 @@ const ADMIN: Table = Table {
     summary: "Where `/healthz`, `/readyz` and `/metrics` are served. Leave the table out for none.",
     options: &[Opt {
         path: "admin.bind",
-        value: "an address with a port, or `\"unix:PATH\"`",
+        value: "an address with a port, `\"unix:PATH\"`, or `\"systemd:NAME\"`: a socket that systemd passes under this name",
         default: Required,
         summary: "The address of the admin server.",
         protects: "It is plaintext and asks nobody who they are: bind it to loopback, or to a network that only monitoring reaches.",

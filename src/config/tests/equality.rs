@@ -127,6 +127,8 @@ const WITHOUT_A_DIFFERENCE: [&str; 6] = [
 /// Every part of a value that has another beside it, which is as legal in the reference.
 const OTHERS: &[(&str, &str)] = &[
     ("0s\"", "1s\""),
+    ("/upgrade.sock", "/other.sock"),
+    ("/srv/certificates", "/srv/others"),
     ("2KiB", "1KiB"),
     ("64KiB", "63KiB"),
     ("512MiB", "511MiB"),
@@ -260,6 +262,7 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
         }
         ("retries", _) => vec![line("2")],
         ("tell_client" | "require_length" | "secure" | "http_only", _) => vec![line("true")],
+        (key, "false") if key.starts_with("unsafe_") => vec![line("true")],
         ("max_version", _) => vec![line("\"1.2\"")],
         ("path", "\"reject\"") => vec![line("\"normalize\""), line("\"raw\"")],
         ("path", path) => vec![line(&path.replace('/', "/x"))],

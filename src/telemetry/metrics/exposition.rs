@@ -30,6 +30,7 @@ impl Collector for All {
         in_force.encode_endpoints(out)?;
         in_force.encode_generation(out)?;
         in_force.encode_reloads(out)?;
+        in_force.encode_confinement(out)?;
         drop(in_force);
         self.encode_process(out)
     }

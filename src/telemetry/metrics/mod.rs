@@ -24,6 +24,7 @@ use prometheus_client::registry::Registry;
 
 use super::access::AccessLog;
 
+mod confinement;
 mod counters;
 mod exposition;
 mod in_force;

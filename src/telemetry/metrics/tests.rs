@@ -149,6 +149,7 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
     metrics.reload(ReloadOutcome::Success, at(1_700_000_000));
     metrics.generation_published(7, at(1_700_000_001));
     metrics.include_peers(|| 5);
+    metrics.confinement(vec![("landlock", true), ("seccomp", false)]);
 
     let seen: String = encoded(&metrics)
         .lines()
