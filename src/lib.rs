@@ -37,7 +37,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::{Bind, Config};
 use crate::generation::{Begun, Prepared, StartError};
-use crate::listener::{Address, Ended, Life, ListenerBindError};
+use crate::listener::{Address, Ended, Leave, Life, ListenerBindError, serve_until_drain};
 use crate::telemetry::admin::AdminAddress;
 use crate::telemetry::{AccessLog, AdminSocket, AdminState, LogControl, Readiness, admin, events};
 
@@ -147,18 +147,21 @@ pub async fn serve(
     announce(&addresses, &config);
     ready(&addresses);
 
-    tokio::select! {
-        _ = stop.recv() => {}
-        () = workers.failure() => {}
-        () = refusals.summarise() => {}
-        () = generation::watch_memory(&current, &metrics) => {}
-        // It ends with what is said to it.
-        () = following.run(commanded, reload) => {}
-    }
-    readiness.draining();
-    let ended = workers
-        .drain(&control, &mut stop, current.get().server().drain_timeout)
-        .await;
+    let serving = async {
+        tokio::select! {
+            () = workers.failure() => {}
+            () = refusals.summarise() => {}
+            () = generation::watch_memory(&current, &metrics) => {}
+            // It ends with what is said to it.
+            () = following.run(commanded, reload) => {}
+        }
+    };
+    let left = serve_until_drain(serving, &mut stop, || {
+        readiness.draining();
+        leave(&current.get())
+    })
+    .await;
+    let ended = workers.drain(&control, &mut stop, left).await;
     refusals.tell_all_left_out();
     shutdown.send_replace(true);
     if let Some(admin) = admin
@@ -171,6 +174,14 @@ pub async fn serve(
     }
     say_ended(ended);
     Ok(ended)
+}
+
+/// How long the end may take, by what is in force when it comes.
+fn leave(config: &Config) -> Leave {
+    Leave {
+        delay: config.server().drain_delay,
+        timeout: config.server().drain_timeout,
+    }
 }
 
 fn say_ended(ended: Ended) {

@@ -35,6 +35,7 @@ mod frames;
 #[cfg(feature = "inside")]
 pub mod inside;
 mod io;
+mod leave;
 mod linger;
 mod open;
 mod origin;
@@ -49,6 +50,7 @@ mod worker;
 mod workers;
 
 pub use bind::{Address, BindError};
+pub use leave::{Leave, serve_until_drain};
 pub use sockets::{ListenerBindError, NewSocket, SocketId, SocketPlan, Sockets};
 pub use worker::{Life, LifeControl};
 pub use workers::{Ended, Published, Publisher, Workers};
