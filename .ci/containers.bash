@@ -4,6 +4,7 @@
 #
 # No daemon and no registry is needed: a base image that cannot be had is
 # replaced under its own name, and the checks say so.
+# shellcheck disable=SC2034,SC2154
 
 # containers_ready: whether this machine can run containers; sets `why_not` where it cannot.
 containers_ready() {
@@ -94,4 +95,11 @@ stand_in() {
   printf 'hosts: files dns\n' >"$tree/etc/nsswitch.conf"
   rm -rf "$tree"/usr/share/{doc,man,lintian} "$tree/usr/sbin"
   tar -C "$tree" -c . | podman import --quiet --change 'USER 65532' --change 'WORKDIR /home/nonroot' - "$1"
+}
+
+# make_static FILE: the program with the C library in it, of the build of the tests: the link is
+# what is to be seen, and optimizing again would take minutes.
+make_static() {
+  cargo rustc --locked --features inside --bin countersign -- -C target-feature=+crt-static &&
+    strip -o "$1" "${CARGO_TARGET_DIR:-target}/debug/countersign"
 }
