@@ -79,22 +79,28 @@ base_image() {
 
 # stand_in NAME: the Debian packages of distroless/cc-debian12, without a package manager or a shell.
 stand_in() {
-  local tree=$work/distroless package
-  mkdir -p "$work/packages" "$tree"/{etc/ssl/certs,home/nonroot,tmp,root,lib64} || return
-  chmod 1777 "$tree/tmp" && chmod 777 "$work" "$work/packages" || return
-  chown 65532:65532 "$tree/home/nonroot" || return
-  (cd "$work/packages" && apt-get download -q base-files netbase tzdata ca-certificates libc6 libgcc-s1 \
-    gcc-12-base libssl3 libstdc++6 libgomp1) || return
-  chmod 711 "$work"
-  for package in "$work"/packages/*.deb; do
-    dpkg-deb -x "$package" "$tree" || return
-  done
+  local tree=$work/distroless
+  mkdir -p "$tree"/{etc/ssl/certs,home/nonroot,tmp,root,lib64} && chmod 1777 "$tree/tmp" &&
+    chown 65532:65532 "$tree/home/nonroot" || return
+  unpacked "$tree" base-files netbase tzdata ca-certificates libc6 libgcc-s1 gcc-12-base libssl3 libstdc++6 libgomp1 || return
   find "$tree/usr/share/ca-certificates" -name '*.crt' -exec cat {} + >"$tree/etc/ssl/certs/ca-certificates.crt"
   printf 'root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n' >"$tree/etc/passwd"
   printf 'root:x:0:\nnonroot:x:65532:\n' >"$tree/etc/group"
   printf 'hosts: files dns\n' >"$tree/etc/nsswitch.conf"
   rm -rf "$tree"/usr/share/{doc,man,lintian} "$tree/usr/sbin"
   tar -C "$tree" -c . | podman import --quiet --change 'USER 65532' --change 'WORKDIR /home/nonroot' - "$1"
+}
+
+# unpacked FOLDER PACKAGE...: what Debian's packages hold, without installing them.
+unpacked() {
+  local folder=$1 packages package
+  shift
+  packages=$(mktemp -d "$work/packages.XXXXXX") && chmod 755 "$packages" || return
+  (cd "$packages" && { apt-get download -q "$@" || { apt-get update -q && apt-get download -q "$@"; }; }) || return
+  for package in "$packages"/*.deb; do
+    dpkg-deb -x "$package" "$folder" || return
+  done
+  rm -r "$packages"
 }
 
 # make_static FILE: the program with the C library in it, of the build of the tests: the link is
