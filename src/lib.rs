@@ -156,11 +156,8 @@ pub async fn serve(
             () = following.run(commanded, reload) => {}
         }
     };
-    let left = serve_until_drain(serving, &mut stop, || {
-        readiness.draining();
-        leave(&current.get())
-    })
-    .await;
+    let leaving = || leave(&readiness, &current.get());
+    let left = serve_until_drain(serving, &mut stop, leaving).await;
     let ended = workers.drain(&control, &mut stop, left).await;
     refusals.tell_all_left_out();
     shutdown.send_replace(true);
@@ -176,8 +173,9 @@ pub async fn serve(
     Ok(ended)
 }
 
-/// How long the end may take, by what is in force when it comes.
-fn leave(config: &Config) -> Leave {
+/// No more is wanted from now on. Returns how long the end may take, by what is in force.
+fn leave(readiness: &Readiness, config: &Config) -> Leave {
+    readiness.draining();
     Leave {
         delay: config.server().drain_delay,
         timeout: config.server().drain_timeout,
