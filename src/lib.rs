@@ -41,7 +41,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::{Bind, Config};
 use crate::generation::{Begun, CurrentConfig, OpenSockets, Prepared, StartError};
-use crate::listener::{Address, Ended, Life, ListenerBindError};
+use crate::listener::{Address, Ended, Leave, Life, ListenerBindError, serve_until_drain};
 use crate::process::{Heir, Host, InheritedError, Listening, ServiceManager, UpgradeSocket};
 use crate::telemetry::admin::AdminAddress;
 use crate::telemetry::{
@@ -168,17 +168,20 @@ pub async fn serve(
     ready(&addresses);
 
     let open_sockets = following.open_sockets();
-    let heir = tokio::select! {
-        _ = stop.recv() => None,
-        () = workers.failure() => None,
-        heir = estate.heir(&manager, &open_sockets) => Some(heir),
-        () = refusals.summarise() => None,
-        () = generation::watch_memory(&current, &metrics) => None,
-        () = tell_status(&manager, &current, &metrics) => None,
-        // It ends with what is said to it.
-        () = following.run(commanded, reload) => None,
+    let mut heir = None;
+    let serving = async {
+        heir = tokio::select! {
+            () = workers.failure() => None,
+            heir = estate.heir(&manager, &open_sockets) => Some(heir),
+            () = refusals.summarise() => None,
+            () = generation::watch_memory(&current, &metrics) => None,
+            () = tell_status(&manager, &current, &metrics) => None,
+            // It ends with what is said to it.
+            () = following.run(commanded, reload) => None,
+        };
     };
-    readiness.draining();
+    let leaving = || leave(&readiness, &current.get());
+    let left = serve_until_drain(serving, &mut stop, leaving).await;
     match heir {
         Some(heir) => {
             // From here on another process speaks for the service.
@@ -189,9 +192,7 @@ pub async fn serve(
         None => manager.stopping(),
     }
     drop(estate);
-    let ended = workers
-        .drain(&control, &mut stop, current.get().server().drain_timeout)
-        .await;
+    let ended = workers.drain(&control, &mut stop, left).await;
     refusals.tell_all_left_out();
     shutdown.send_replace(true);
     if let Some(admin) = admin
@@ -204,6 +205,15 @@ pub async fn serve(
     }
     say_ended(ended);
     Ok(ended)
+}
+
+/// No more is wanted from now on. Returns how long the end may take, by what is in force.
+fn leave(readiness: &Readiness, config: &Config) -> Leave {
+    readiness.draining();
+    Leave {
+        delay: config.server().drain_delay,
+        timeout: config.server().drain_timeout,
+    }
 }
 
 fn say_ended(ended: Ended) {

@@ -268,6 +268,38 @@ async fn tunnel_is_cut_at_the_drain_deadline() {
 }
 
 #[tokio::test]
+async fn new_connections_are_served_through_the_drain_delay_though_it_is_not_ready() {
+    let delay = "server.drain_timeout = '1m'\nserver.drain_delay = '3s'";
+    let mut scene = Scene::new(delay).await;
+    scene.proxy.terminate();
+    let not_ready = async || scene.proxy.ask_admin("/readyz").await.0 == 503;
+    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
+    while !not_ready().await {
+        assert!(tokio::time::Instant::now() < deadline, "still ready");
+    }
+    let answer = scene.client().get(scene.proxy.public(), "/fast").await;
+    assert_eq!(answer.unwrap().text(), "fast");
+    scene.refuses_new_connections().await;
+    assert_eq!(scene.proxy.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn second_sigterm_ends_the_drain_delay_and_everything_else() {
+    let mut scene = Scene::new("server.drain_timeout = '10m'\nserver.drain_delay = '9m'").await;
+    let mut session = scene.client().connect(scene.proxy.public()).await.unwrap();
+    let answer = tokio::spawn(session.begin(get("/slow")).await);
+    scene.upstream.received(1).await;
+    scene.proxy.terminate();
+    scene
+        .proxy
+        .log_line("server.stopping", |line| line["drain_delay_ms"] == 540_000)
+        .await;
+    scene.proxy.terminate();
+    assert_eq!(scene.proxy.exit_code().await, Some(3));
+    assert!(answer.await.unwrap().is_err());
+}
+
+#[tokio::test]
 async fn second_sigterm_ends_at_once() {
     let mut scene = Scene::new("").await;
     let mut session = scene.client().connect(scene.proxy.public()).await.unwrap();

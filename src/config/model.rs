@@ -99,6 +99,9 @@ pub struct Server {
     pub workers: NonZeroUsize,
     /// From the first SIGTERM to the end of the last request.
     pub drain_timeout: Duration,
+    /// How much of that time connections are still accepted, though `/readyz`
+    /// says that no more are wanted; `None`: none. Shorter than `drain_timeout`.
+    pub drain_delay: Option<Duration>,
     /// How often the files are looked at where nothing tells of a change; 100 ms to 1 h.
     pub poll_interval: Duration,
     /// The keys that seal session tickets, shared with other instances; `None`:

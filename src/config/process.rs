@@ -2,6 +2,7 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use super::confinement::confinement;
 use super::defaults;
@@ -27,6 +28,7 @@ pub(super) fn server(section: &mut Section<'_>) -> Read<Server> {
     let drain_timeout = section.defaulted("drain_timeout", defaults::DRAIN_TIMEOUT, |field| {
         field.duration()
     });
+    let drain_delay = drain_delay(section, &drain_timeout);
     let poll_interval = section.defaulted("poll_interval", defaults::POLL_INTERVAL, |field| {
         let (least, most) = POLL_INTERVAL;
         field.duration_within(least, most)
@@ -38,12 +40,28 @@ pub(super) fn server(section: &mut Section<'_>) -> Read<Server> {
     Ok(Server {
         workers: workers?.and_then(NonZeroUsize::new).unwrap_or_else(cores),
         drain_timeout: drain_timeout?,
+        drain_delay: drain_delay?,
         poll_interval: poll_interval?,
         session_ticket_keys: session_ticket_keys?,
         max_memory: max_memory?,
         upgrade_socket: upgrade_socket?,
         confinement: confinement?,
     })
+}
+
+/// How long connections are accepted when the end has begun: a part of `timeout`.
+fn drain_delay(section: &mut Section<'_>, timeout: &Read<Duration>) -> Read<Option<Duration>> {
+    let Some(field) = section.field("drain_delay") else {
+        return Ok(None);
+    };
+    let delay = field.duration()?;
+    if timeout.as_ref().is_ok_and(|timeout| delay >= *timeout) {
+        let problem = Problem::new("is not shorter than drain_timeout, which it is a part of")
+            .causes("what is under way when it is over would be cut at once")
+            .remedy("write less, or a longer drain_timeout");
+        return Err(field.refuse(problem));
+    }
+    Ok(Some(delay))
 }
 
 /// Asked once: the quota of a container may change while it runs, its workers

@@ -24,6 +24,7 @@ pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
         server: Server {
             workers: defaults::WORKERS,
             drain_timeout: defaults::DRAIN_TIMEOUT,
+            drain_delay: None,
             poll_interval: defaults::POLL_INTERVAL,
             session_ticket_keys: None,
             max_memory: None,
