@@ -52,6 +52,7 @@ mod logs;
 mod message_layer;
 mod mistakes;
 mod names;
+mod observability;
 mod outcomes;
 mod pool_limits;
 mod pool_per;

@@ -68,6 +68,7 @@ impl Exchange {
     /// Begins with the head, as it came.
     pub(super) fn begin(caller: &Caller, head: &request::Parts) -> Box<Self> {
         let ledger = caller.proxy().ledger();
+        ledger.metrics.request_begun();
         let line = ledger.access.is_enabled().then(|| Line {
             method: head.method.clone(),
             uri: head.uri.clone(),
@@ -432,9 +433,16 @@ impl Drop for Exchange {
             // The request's own line says it.
             metrics.listener(self.listener.0).count_limit(limit);
         }
-        self.route
-            .map_or_else(|| metrics.no_route(), |index| metrics.route(index))
-            .request(self.status, side, self.started.elapsed());
+        let route = self.route;
+        let route = route.map_or_else(|| metrics.no_route(), |index| metrics.route(index));
+        route.request(self.status, side, self.started.elapsed());
+        route.sizes(self.received.bytes(), self.sent);
+        if let Some(Fault {
+            side, phase, kind, ..
+        }) = &self.fault
+        {
+            route.fault(side.code(), phase.code(), kind.code());
+        }
         match self.line.take() {
             Some(line) => self.write(&line),
             None => self.explain(),

@@ -25,6 +25,8 @@ pub mod log;
 pub mod metrics;
 
 mod descriptors;
+#[cfg(test)]
+mod documents;
 mod line;
 mod reference;
 mod refusals;

@@ -26,6 +26,7 @@ use super::send::Upstream;
 use super::turn::{Full, Turn};
 use crate::config::Protocol;
 use crate::telemetry::events;
+use crate::telemetry::metrics::Present;
 use crate::tls::Stream;
 
 /// From how long a rest a connection is looked at before it is used: a close
@@ -146,7 +147,7 @@ impl<B: UploadBody> Upstream<B> {
         manner: &Manner,
     ) -> Attempt<B> {
         let stream = match self.connect(in_flight.endpoint(), manner).await {
-            Ok(stream) => Placed::new(stream, place),
+            Ok((stream, present)) => Placed::new(stream, place).counted(present),
             Err(fault) => {
                 return Attempt::Again {
                     request,
@@ -298,9 +299,10 @@ impl<B: UploadBody> Upstream<B> {
         {
             return Ok(sender);
         }
-        let stream = self.connect(endpoint, manner).await?;
+        let (stream, present) = self.connect(endpoint, manner).await?;
         let address = stream.peer_address();
-        let sender = h2::begin(stream).await.map_err(SendFault::of_http)?;
+        let begun = h2::begin(stream, Some(present)).await;
+        let sender = begun.map_err(SendFault::of_http)?;
         let in_use = endpoint.set_multiplexed(manner.owner.clone(), sender.clone(), address);
         Ok((sender, in_use))
     }
@@ -310,12 +312,12 @@ impl<B: UploadBody> Upstream<B> {
         self.metrics().connection(result);
     }
 
-    /// A new connection; the endpoint's health follows from it.
+    /// A new connection, and what counts it; the endpoint's health follows from it.
     async fn connect(
         &self,
         endpoint: &Rc<Endpoint<B>>,
         manner: &Manner,
-    ) -> Result<Stream, SendFault> {
+    ) -> Result<(Stream, Present), SendFault> {
         let header = header(self.plan(), manner.announcement.as_ref(), self.metrics());
         match connect(self.plan(), endpoint.index, header.as_deref()).await {
             Ok(stream) => {
@@ -328,7 +330,7 @@ impl<B: UploadBody> Upstream<B> {
                         "the endpoint takes connections again"
                     );
                 }
-                Ok(stream)
+                Ok((stream, self.metrics().open_connection()))
             }
             Err(fault) => {
                 self.count(fault.kind.code());

@@ -129,7 +129,7 @@ async fn probe(
             })?
         }
         Protocol::Http2 => {
-            let sender = h2::begin::<Nothing>(stream).await;
+            let sender = h2::begin::<Nothing>(stream, None).await;
             let mut sender = sender.map_err(SendFault::of_http)?;
             let answer = sender.try_send_request(*request).await;
             answer.map_err(|e| SendFault::of_http(e.into_error()))?
