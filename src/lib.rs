@@ -36,9 +36,10 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Bind, Config};
-use crate::generation::{Begun, Prepared, StartError};
+use crate::generation::{Begun, Exporter, Prepared, StartError};
 use crate::listener::{Address, Ended, Life, ListenerBindError};
 use crate::telemetry::admin::AdminAddress;
+use crate::telemetry::spans::Spans;
 use crate::telemetry::{AccessLog, AdminSocket, AdminState, LogControl, Readiness, admin, events};
 
 /// Why countersign could not run.
@@ -118,6 +119,9 @@ pub async fn serve(
     let admin_socket = bind_admin(&config)?;
     let admin_address = admin_socket.as_ref().map(|socket| socket.address().clone());
     let (control, life) = Life::begin();
+    let (spans, queue) = Spans::queue();
+    let mut exporter = Exporter::new(queue);
+    let access = logs.access.with_spans(spans);
     let Begun {
         mut workers,
         addresses,
@@ -125,7 +129,7 @@ pub async fn serve(
         refusals,
         current,
         following,
-    } = generation::begin(prepared, &logs.access, logs.control, &life).await?;
+    } = generation::begin(prepared, &access, logs.control, &life).await?;
     let (commands, commanded) = mpsc::channel(16);
     let (shutdown, admin_life) = watch::channel(false);
     let admin = admin_socket.map(|socket| {
@@ -152,13 +156,17 @@ pub async fn serve(
         () = workers.failure() => {}
         () = refusals.summarise() => {}
         () = generation::watch_memory(&current, &metrics) => {}
+        never = exporter.run(&current) => match never {},
         // It ends with what is said to it.
         () = following.run(commanded, reload) => {}
     }
     readiness.draining();
-    let ended = workers
-        .drain(&control, &mut stop, current.get().server().drain_timeout)
-        .await;
+    let time = current.get().server().drain_timeout;
+    let ended = tokio::select! {
+        ended = workers.drain(&control, &mut stop, time) => ended,
+        never = exporter.run(&current) => match never {},
+    };
+    exporter.finish(&current).await;
     refusals.tell_all_left_out();
     shutdown.send_replace(true);
     if let Some(admin) = admin

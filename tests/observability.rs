@@ -162,6 +162,7 @@ fn words(metric: &str, label: &str) -> Option<Vec<String>> {
 fn families(metrics: &str) -> BTreeMap<String, Described> {
     let mut all = BTreeMap::new();
     let (mut suffix, mut name) = ("", String::new());
+    let label = Regex::new(r#"([a-z_]+)="(?:[^"\\]|\\.)*""#).unwrap();
     for line in metrics.lines() {
         if let Some(description) = line.strip_prefix("# TYPE ") {
             let (family, kind) = description.split_once(' ').unwrap();
@@ -185,7 +186,6 @@ fn families(metrics: &str) -> BTreeMap<String, Described> {
                 "{line} belongs to no {name}{suffix}"
             );
             let labels = line.split_once('{').map_or("", |(_, rest)| rest);
-            let label = Regex::new(r#"([a-z_]+)="(?:[^"\\]|\\.)*""#).unwrap();
             let labels = label.captures_iter(labels).map(|found| found[1].to_owned());
             let labels = labels.filter(|label| label != "le");
             all.get_mut(&name).unwrap().labels.extend(labels);

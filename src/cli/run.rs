@@ -26,7 +26,7 @@ pub(super) fn run(path: &Path) -> Exit {
 }
 
 fn serve_prepared(prepared: Prepared) -> Exit {
-    let settings = *prepared.loaded().config().log();
+    let settings = prepared.loaded().config().log().clone();
     let format = settings.format.into();
     // In this order, so that what the access log has to say at its end is still logged.
     let log = log::start(format, settings.level.into());

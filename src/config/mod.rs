@@ -58,6 +58,7 @@ mod stateful;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod units;
 mod upstreams;
 mod values;
@@ -84,8 +85,8 @@ pub use model::{
     OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, PathForm, Place,
     PoolPer, Protocol, Rate, RatePer, Redirect, Retries, RetryOn, Rewriting, Route, RouteLimits,
     Rule, RunAs, Says, Server, SessionLost, SessionPer, Share, StatefulSessions, Statuses,
-    TlsVersion, TlsVersions, TrafficLimits, TrustBundle, UnknownSni, Upstream, UpstreamHost,
-    UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
+    TlsVersion, TlsVersions, Trace, TraceContext, TrafficLimits, TrustBundle, UnknownSni, Upstream,
+    UpstreamHost, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};
@@ -107,6 +108,7 @@ pub struct Config {
     server: Server,
     log: Log,
     admin: Option<Admin>,
+    trace: Option<Trace>,
     bundles: Vec<TrustBundle>,
     listeners: Vec<Listener>,
     rules: Vec<Arc<NamedRules>>,
@@ -200,6 +202,12 @@ impl Config {
     /// Where health and metrics are served, if anywhere.
     pub fn admin(&self) -> Option<&Admin> {
         self.admin.as_ref()
+    }
+
+    /// Whose traces are continued, and where spans go; `None`: fields about traces
+    /// pass as they came.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
     }
 
     /// The trust bundles, in the order of the file.

@@ -8,6 +8,8 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+
 mod announcers;
 mod balancing;
 mod client_policy;
@@ -22,6 +24,7 @@ mod rewriting;
 mod route_limits;
 mod routes;
 mod rules;
+mod trace;
 mod trust;
 mod upstreams;
 mod wire;
@@ -46,6 +49,7 @@ pub use rewriting::{CookieChanges, FieldRule, FieldRules, Rewriting};
 pub use route_limits::{Maintenance, Rate, RatePer, RouteLimits};
 pub use routes::{HostPattern, Route};
 pub use rules::{Callers, NamedRules, Rule, Says, Who, is_within};
+pub use trace::{Trace, TraceContext};
 pub use trust::{CrlCheck, OnCrlFault, OnWithdrawal, Share, TrustBundle};
 pub use upstreams::{
     Endpoint, EndpointAddress, Upstream, UpstreamHost, UpstreamTls, UpstreamTrust,
@@ -106,7 +110,7 @@ pub struct Server {
 }
 
 /// `[log]`: what is written where.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Log {
     /// How lines look.
     pub format: LogFormat,
@@ -116,6 +120,9 @@ pub struct Log {
     pub level: LogLevel,
     /// How many refused handshakes of one source and reason have lines within a minute.
     pub refusals_per_minute: NonZeroU32,
+    /// The field that tells services the id of a request, and in which trusted
+    /// senders give one.
+    pub request_id_header: Option<Located<HeaderName>>,
 }
 
 /// How log lines look.

@@ -229,6 +229,7 @@ impl Caller {
                 tokens: upstream.tokens(),
             },
             rewriting: proxy.site.rewriting(exchange.route()),
+            trail: exchange.trail(),
         }
         .write(head, &way.authority)?;
         proxy.check_rate(self, &party, exchange)?;

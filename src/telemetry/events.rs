@@ -111,6 +111,10 @@ events! {
     /// A certificate was accepted that the revocation lists would refuse, since
     /// `enforce_crl = false`.
     CRL_WOULD_REFUSE = "crl.would_refuse";
+    /// The collector does not take spans. Said once, until it does.
+    TRACE_EXPORT_FAILED = "trace.export_failed";
+    /// The collector takes spans again.
+    TRACE_EXPORT_RECOVERED = "trace.export_recovered";
     /// Lines of the access log were dropped because their reader is too slow or gone.
     ACCESS_LOG_DROPPED = "access_log.dropped";
     /// Lines of this log were dropped because their reader is too slow or gone.

@@ -23,6 +23,7 @@ pub mod admin;
 pub mod events;
 pub mod log;
 pub mod metrics;
+pub mod spans;
 
 mod descriptors;
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod reference;
 mod rewriting;
 mod routes;
 mod rules;
+mod trace;
 mod upstreams;
 mod wire;
 
@@ -111,6 +112,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
         upstreams::TABLES,
         balancing::TABLES,
         assertions::TABLES,
+        trace::TABLES,
     ];
     all.into_iter().flatten()
 }

@@ -145,6 +145,9 @@ const OTHERS: &[(&str, &str)] = &[
     ("\"Lax\"", "\"Strict\""),
     ("\"example.com\"", "\"example.org\""),
     ("max-age=", "max-age=1"),
+    ("\"trusted\"", "\"join\""),
+    ("\"countersign\"", "\"edge\""),
+    ("X-Request-Id", "X-Other-Id"),
     ("X-Internal", "X-Other"),
     ("\"Server\"", "\"X-Server\""),
     ("\"none\"", "\"identity\""),
@@ -244,6 +247,7 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
             | "max_requests"
             | "max_sessions"
             | "refusals_per_minute"
+            | "sample_one_in"
             | "workers",
             number,
         ) => {

@@ -317,6 +317,9 @@ catalogue! {
         "Peers that are connected or were lately, each distinct chain of certificates once";
     ACCESS_DROPPED: Counter, "countersign_access_log_dropped" [],
         "Lines of the access log that were dropped because its reader is too slow or gone";
+    SPANS: Counter, "countersign_spans" [
+        label("result", "`exported`; `dropped`: more than fit into the queue; `refused`: by the collector, or it was not reached")
+    ], "Spans of requests whose traces are recorded";
     MEMORY_SHORT: Gauge, "countersign_memory_short" [],
         "1 while new work is refused since the process holds more than `server.max_memory`, else 0";
     BUILD: Info, "countersign_build" [label("version", "")], "The version that runs";

@@ -103,7 +103,7 @@ impl ReasonCounts {
     }
 
     /// The words counted so far.
-    pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    pub(in crate::telemetry) fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.0.each()
     }
 }

@@ -205,6 +205,10 @@ impl All {
         }
         let dropped = self.access_log.get().map_or(0, AccessLog::dropped);
         catalogue::ACCESS_DROPPED.begin(out)?.counter([], dropped)?;
+        let mut family = catalogue::SPANS.begin(out)?;
+        for (result, count) in self.spans.get().into_iter().flat_map(|spans| spans.each()) {
+            family.counter([result], count)?;
+        }
         let is_short = u64::from(self.memory.is_short());
         catalogue::MEMORY_SHORT.begin(out)?.gauge([], is_short)?;
         catalogue::BUILD

@@ -14,9 +14,8 @@
 //! * What belongs to one generation alone, such as when its certificates run
 //!   out, is given as a whole and replaces what was given before.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text;
@@ -30,6 +29,7 @@ mod exposition;
 mod histogram;
 mod in_force;
 mod memory;
+mod named;
 mod process;
 mod strikes;
 mod upstream;
@@ -44,6 +44,7 @@ pub use in_force::{
     RevocationListExpiry, UnenforcedLists, Uses,
 };
 pub use memory::Memory;
+use named::{Named, View};
 use strikes::Strikes;
 pub use upstream::{Present, UpstreamMetrics};
 
@@ -138,6 +139,7 @@ impl Metrics {
                 memory: Memory::default(),
                 peers_known: OnceLock::new(),
                 access_log: OnceLock::new(),
+                spans: OnceLock::new(),
                 started: since_1970.unwrap_or_default(),
             }),
             names,
@@ -187,7 +189,7 @@ impl Metrics {
 
     /// The counters of requests for which there is no route.
     pub fn no_route(&self) -> &RouteMetrics {
-        &self.routes.stray
+        self.routes.stray()
     }
 
     /// A request has begun. Each call is followed by one of
@@ -257,10 +259,14 @@ impl Metrics {
         self.all.peers_known.set(Gauge(Box::new(count))).ok();
     }
 
-    /// Serves the count of lines that `log` drops. Only the first call counts.
+    /// Serves the count of lines that `log` drops, and of the spans that it records.
+    /// Only the first call counts.
     pub fn include_access_log(&self, log: &AccessLog) {
         // There is one access log in a process.
         self.all.access_log.set(log.clone()).ok();
+        if let Some(spans) = log.spans() {
+            self.all.spans.set(Arc::clone(spans.counts())).ok();
+        }
     }
 
     /// Writes everything as OpenMetrics text ([`CONTENT_TYPE`]).
@@ -434,49 +440,8 @@ struct All {
     in_force: InForce,
     peers_known: OnceLock<Gauge>,
     access_log: OnceLock<AccessLog>,
+    spans: OnceLock<Arc<ReasonCounts>>,
     started: Duration,
-}
-
-/// Counters by name, of every name there ever was.
-#[derive(Debug)]
-struct Named<T>(Mutex<BTreeMap<String, Arc<T>>>);
-
-impl<T> Default for Named<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T: Default> Named<T> {
-    fn of_name(&self, name: String) -> Arc<T> {
-        Arc::clone(self.each().entry(name).or_default())
-    }
-
-    fn view(&self, names: Vec<String>, stray: Arc<T>) -> View<T> {
-        View {
-            by_index: names.into_iter().map(|name| self.of_name(name)).collect(),
-            stray,
-        }
-    }
-
-    /// Nothing that records takes this lock.
-    fn each(&self) -> MutexGuard<'_, BTreeMap<String, Arc<T>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Counters by index, for recording.
-#[derive(Debug)]
-struct View<T> {
-    by_index: Vec<Arc<T>>,
-    /// What an index beyond the names gets.
-    stray: Arc<T>,
-}
-
-impl<T> View<T> {
-    fn get(&self, index: usize) -> &Arc<T> {
-        self.by_index.get(index).unwrap_or(&self.stray)
-    }
 }
 
 /// A number that is asked for when it is wanted.

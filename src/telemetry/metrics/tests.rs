@@ -97,11 +97,8 @@ fn encoded(metrics: &Metrics) -> String {
     metrics.encode().expect("a string takes everything")
 }
 
-/// Names, labels and types are what dashboards hold on to: a change here is a
-/// change of behaviour.
-#[test]
-fn exposition_has_exactly_the_promised_names_types_and_labels() {
-    let metrics = metrics();
+/// What happens to listeners, routes and upstreams.
+fn happen(metrics: &Metrics) -> [Present; 3] {
     let public = metrics.listener(0);
     public.connection_opened();
     public.connection_opened();
@@ -127,8 +124,11 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
     metrics.upstream(0).repeated("session_lost");
     metrics.upstream(0).assertion_signed();
     let orders = metrics.upstream_of(0);
-    let _connections = [orders.open_connection(), orders.open_connection()];
-    let _waiting = orders.waiting_request();
+    let present = [
+        orders.open_connection(),
+        orders.open_connection(),
+        orders.waiting_request(),
+    ];
     drop(orders.kept_session());
     metrics.request_begun();
     metrics.request_begun();
@@ -144,6 +144,15 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
     for accepted in [true, false, true] {
         public.assertion_received(accepted);
     }
+    present
+}
+
+/// Names, labels and types are what dashboards hold on to: a change here is a
+/// change of behaviour.
+#[test]
+fn exposition_has_exactly_the_promised_names_types_and_labels() {
+    let metrics = metrics();
+    let _present = happen(&metrics);
     metrics.certificates(vec![
         own("public", 0, 1_800_000_000),
         CertificateExpiry {
