@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use crate::telemetry::access::AccessTemplate;
+
 mod announcers;
 mod balancing;
 mod client_policy;
@@ -120,6 +122,8 @@ pub struct Log {
     pub level: LogLevel,
     /// How many refused handshakes of one source and reason have lines within a minute.
     pub refusals_per_minute: NonZeroU32,
+    /// The form of each request's line, in place of `format`.
+    pub access_template: Option<AccessTemplate>,
     /// The field that tells services the id of a request, and in which trusted
     /// senders give one.
     pub request_id_header: Option<Located<HeaderName>>,

@@ -32,6 +32,7 @@ pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
             access: true,
             level: LogLevel::Info,
             refusals_per_minute: defaults::REFUSALS_PER_MINUTE,
+            access_template: None,
             request_id_header: None,
         },
         admin: None,

@@ -141,6 +141,22 @@ mod tests {
         }
     }
 
+    /// What each says, and at which level, stands in one table.
+    #[test]
+    fn every_name_is_documented_and_no_other() {
+        let text = include_str!("../../deploy/README.md");
+        let (_, rest) = text
+            .split_once("| event | level | says |\n")
+            .expect("a table");
+        let (table, _) = rest.split_once("\n\n").expect("the table ends");
+        let documented: HashSet<_> = table
+            .lines()
+            .filter_map(|row| row.split('|').nth(1))
+            .flat_map(|names| names.split('`').skip(1).step_by(2))
+            .collect();
+        assert_eq!(documented, ALL.iter().copied().collect());
+    }
+
     #[test]
     fn no_name_is_used_twice() {
         let distinct: HashSet<_> = ALL.iter().collect();

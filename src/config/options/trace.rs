@@ -1,9 +1,20 @@
-//! The options for traces, and for the ids of requests.
+//! The options for traces, the ids of requests, and the form of their lines.
 
 use super::Default::{Is, Unset};
 use super::{Opt, Table};
 
 pub(super) const TABLES: &[Table] = &[TRACE];
+
+pub(super) const ACCESS_TEMPLATE: Opt = Opt {
+    path: "log.access_template",
+    value: "a text with placeholders",
+    default: Unset,
+    summary: "The form of the access log's lines, in place of `log.format`: `{NAME}` stands for a field of the access log, `{{` and `}}` for braces. What is not there is `-`. What is not in the template is nowhere else: `{fault}`, `{cause}` and `{request_id}` are what explains a refusal.",
+    protects: "Quotes, backslashes and control characters in a value are escaped, spaces are not: put quotes around placeholders whose values callers choose, such as `{path}` and `{peer}`, where a program reads the lines.",
+    without: "lines have all fields, in the form of `log.format`",
+    see: &["log.format", "log.access"],
+    example: "'{client} {peer} [{time}] \"{method} {path}\" {status} {bytes_sent} {fault} {request_id}'",
+};
 
 pub(super) const REQUEST_ID_HEADER: Opt = Opt {
     path: "log.request_id_header",

@@ -145,6 +145,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("\"Lax\"", "\"Strict\""),
     ("\"example.com\"", "\"example.org\""),
     ("max-age=", "max-age=1"),
+    ("{bytes_sent}", "{duration_ms}"),
     ("\"trusted\"", "\"join\""),
     ("\"countersign\"", "\"edge\""),
     ("X-Request-Id", "X-Other-Id"),

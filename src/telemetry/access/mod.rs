@@ -19,6 +19,9 @@ use super::spans::{Spans, TraceId};
 use super::writer::{Lane, Settings, Writer, WriterGuard};
 
 mod span;
+mod template;
+
+pub use template::{AccessTemplate, AccessTemplateError};
 
 /// Where requests are recorded. Each worker takes [`AccessLog::for_worker`], and
 /// of that [`AccessLog::with`] for each generation.
@@ -28,6 +31,7 @@ pub struct AccessLog {
     running: Option<Running>,
     format: Format,
     enabled: bool,
+    template: Option<AccessTemplate>,
     spans: Option<Spans>,
 }
 
@@ -127,6 +131,7 @@ impl AccessLog {
             running: None,
             format: Format::Text,
             enabled: false,
+            template: None,
             spans: None,
         }
     }
@@ -139,8 +144,15 @@ impl AccessLog {
             running: self.running.clone(),
             format,
             enabled: enabled && self.running.is_some(),
+            template: None,
             spans: self.spans.clone(),
         }
+    }
+
+    /// Returns this log, with lines of this form in place of its format.
+    #[must_use]
+    pub fn with_template(self, template: Option<AccessTemplate>) -> Self {
+        Self { template, ..self }
     }
 
     /// Returns this log, with spans recorded there.
@@ -173,8 +185,10 @@ impl AccessLog {
         });
         Self {
             running,
+            format: self.format,
+            enabled: self.enabled,
+            template: self.template.clone(),
             spans: self.spans.clone(),
-            ..*self
         }
     }
 
@@ -188,7 +202,10 @@ impl AccessLog {
         {
             let at = SystemTime::now();
             let lane = &running.lane;
-            lane.put(|out| record.append(out, self.format, at));
+            lane.put(|out| match &self.template {
+                None => record.append(out, self.format, at),
+                Some(template) => template.append(out, record, at),
+            });
         }
         if let Some(spans) = &self.spans
             && let Some(span) = record.to_span()
@@ -222,6 +239,7 @@ impl AccessLog {
             running: Some(running),
             format,
             enabled: true,
+            template: None,
             spans: None,
         };
         Ok((log, AccessLogGuard { _writer: guard }))

@@ -7,7 +7,7 @@ use super::super::writer::tests::Page;
 use super::*;
 
 /// A request that went well; tests change one thing.
-fn record<'a>(client: &'a dyn Display) -> AccessRecord<'a> {
+pub(super) fn record<'a>(client: &'a dyn Display) -> AccessRecord<'a> {
     AccessRecord {
         request_id: ReferenceIds::new().next(),
         given_id: None,
