@@ -96,8 +96,11 @@ async fn no_log_and_no_answer_has_a_credential_a_cookie_or_a_key() {
             .with(form)
             .with("log.level = 'debug'")
             .with("listeners.public.limits.max_body_bytes = '1KiB'")
-            .with("routes = [{ upstream = 'orders', deny = [{ path = '/none', anonymous = false }] }]")
-            .with(&format!("upstreams.collector.endpoints = ['{}']", collector.endpoint()))
+            .with("routes = [{ upstream = 'orders', deny = [{ path = '/none' }] }]")
+            .with(&format!(
+                "upstreams.collector.endpoints = ['{}']",
+                collector.endpoint()
+            ))
             .with("upstreams.collector.outbound.identity_assertion = 'never'")
             .with("trace = { context = 'join', upstream = 'collector' }");
         let mut proxy = setup.start().await;

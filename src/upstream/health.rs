@@ -105,8 +105,11 @@ async fn probe(
     check: &HealthCheck,
 ) -> Result<(), SendFault> {
     let request = Box::new(request(plan.protocol(), endpoint, check)?);
-    // Whoever waits for this does so for the same time.
-    let response = own_request::ask(plan, index, request, check.timeout).await?;
+    let response = own_request::ask(plan, index, request, check.timeout).await;
+    let response = response.map_err(|fault| match fault.kind {
+        SendFaultKind::ResponseTimeout => late(check),
+        _ => fault,
+    })?;
     let status = response.status();
     if check.status.contains(status.as_u16()) {
         return Ok(());
