@@ -34,10 +34,11 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::config::{Bind, Config};
-use crate::generation::{Begun, Exporter, Prepared, StartError};
-use crate::listener::{Address, Ended, Life, ListenerBindError};
+use crate::generation::{Begun, CurrentConfig, Exporter, Prepared, StartError};
+use crate::listener::{Address, Ended, Life, LifeControl, ListenerBindError, Workers};
 use crate::telemetry::admin::AdminAddress;
 use crate::telemetry::spans::Spans;
 use crate::telemetry::{AccessLog, AdminSocket, AdminState, LogControl, Readiness, admin, events};
@@ -119,9 +120,7 @@ pub async fn serve(
     let admin_socket = bind_admin(&config)?;
     let admin_address = admin_socket.as_ref().map(|socket| socket.address().clone());
     let (control, life) = Life::begin();
-    let (spans, queue) = Spans::queue();
-    let mut exporter = Exporter::new(queue);
-    let access = logs.access.with_spans(spans);
+    let (access, mut exporter) = with_spans(logs.access);
     let Begun {
         mut workers,
         addresses,
@@ -161,24 +160,50 @@ pub async fn serve(
         () = following.run(commanded, reload) => {}
     }
     readiness.draining();
-    let time = current.get().server().drain_timeout;
-    let ended = tokio::select! {
-        ended = workers.drain(&control, &mut stop, time) => ended,
-        never = exporter.run(&current) => match never {},
-    };
-    exporter.finish(&current).await;
+    let ended = drain(
+        (&mut workers, &control),
+        &mut stop,
+        (&current, &mut exporter),
+    )
+    .await;
     refusals.tell_all_left_out();
-    shutdown.send_replace(true);
-    if let Some(admin) = admin
-        && let Err(cause) = admin.await
-    {
-        tracing::debug!(%cause, "the admin server did not end well");
-    }
+    end_admin(admin, &shutdown).await;
     if let Some(cause) = workers.into_failure() {
         return Err(RunError::Worker(cause));
     }
     say_ended(ended);
     Ok(ended)
+}
+
+/// Spans are recorded where requests are, and handed over from there.
+fn with_spans(access: AccessLog) -> (AccessLog, Exporter) {
+    let (spans, queue) = Spans::queue();
+    (access.with_spans(spans), Exporter::new(queue))
+}
+
+/// Has everything that is under way finished, and says it to the collector.
+async fn drain(
+    (workers, control): (&mut Workers, &LifeControl),
+    stop: &mut mpsc::Receiver<()>,
+    (current, exporter): (&CurrentConfig, &mut Exporter),
+) -> Ended {
+    let time = current.get().server().drain_timeout;
+    let ended = tokio::select! {
+        ended = workers.drain(control, stop, time) => ended,
+        never = exporter.run(current) => match never {},
+    };
+    exporter.finish(current).await;
+    ended
+}
+
+/// Has the admin server finish what is under way.
+async fn end_admin<T>(admin: Option<JoinHandle<T>>, life: &watch::Sender<bool>) {
+    life.send_replace(true);
+    if let Some(admin) = admin
+        && let Err(cause) = admin.await
+    {
+        tracing::debug!(%cause, "the admin server did not end well");
+    }
 }
 
 fn say_ended(ended: Ended) {

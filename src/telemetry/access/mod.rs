@@ -208,7 +208,7 @@ impl AccessLog {
             });
         }
         if let Some(spans) = &self.spans
-            && let Some(span) = record.to_span()
+            && let Some(span) = record.as_span()
         {
             spans.record(span);
         }

@@ -11,7 +11,7 @@ use crate::telemetry::spans::Span;
 
 impl AccessRecord<'_> {
     /// The span of the request; `None`: none is made.
-    pub(super) fn to_span(&self) -> Option<Span> {
+    pub(super) fn as_span(&self) -> Option<Span> {
         let (trace, (id, parent)) = self.trace.zip(self.span)?;
         let name = match self.route {
             Some(route) => format!("{} {route}", self.known_method()),

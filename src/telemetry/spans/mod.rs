@@ -97,13 +97,14 @@ impl Span {
 /// Where spans are recorded; every worker has the same.
 #[derive(Clone)]
 pub struct Spans {
-    sender: SyncSender<Span>,
+    /// Boxed, since its room is there from the beginning.
+    sender: SyncSender<Box<Span>>,
     counts: Arc<ReasonCounts>,
 }
 
 /// Takes the spans that are recorded, a batch at a time.
 pub struct SpanQueue {
-    receiver: Receiver<Span>,
+    receiver: Receiver<Box<Span>>,
     counts: Arc<ReasonCounts>,
 }
 
@@ -121,7 +122,7 @@ impl Spans {
 
     /// Records a span, or drops it if there are too many.
     pub fn record(&self, span: Span) {
-        if self.sender.try_send(span).is_err() {
+        if self.sender.try_send(Box::new(span)).is_err() {
             self.counts.add(DROPPED);
         }
     }
@@ -141,7 +142,8 @@ impl fmt::Debug for Spans {
 impl SpanQueue {
     /// The spans that wait, up to as many as one request to a collector has.
     pub fn batch(&self) -> Vec<Span> {
-        self.receiver.try_iter().take(BATCH).collect()
+        let waiting = self.receiver.try_iter().take(BATCH);
+        waiting.map(|span| *span).collect()
     }
 
     /// A request's body that hands over these spans, and its media type.
