@@ -38,12 +38,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::config::{Bind, Config};
-use crate::generation::{Begun, CurrentConfig, OpenSockets, Prepared, StartError};
-use crate::listener::{Address, Ended, Leave, Life, ListenerBindError, serve_until_drain};
+use crate::generation::{Begun, CurrentConfig, Exporter, OpenSockets, Prepared, StartError};
+use crate::listener::{
+    Address, Ended, Leave, Life, LifeControl, ListenerBindError, Workers, serve_until_drain,
+};
 use crate::process::{Heir, Host, InheritedError, Listening, ServiceManager, UpgradeSocket};
 use crate::telemetry::admin::AdminAddress;
+use crate::telemetry::spans::Spans;
 use crate::telemetry::{
     AccessLog, AdminSocket, AdminState, LogControl, Metrics, Readiness, SocketFile, admin, events,
 };
@@ -133,6 +137,7 @@ pub async fn serve(
     let admin_address = admin_socket.as_ref().map(|socket| socket.address().clone());
     let estate = Estate::new(&config, &host, admin_socket.as_ref())?;
     let (control, life) = Life::begin();
+    let (access, mut exporter) = with_spans(logs.access);
     let Begun {
         mut workers,
         addresses,
@@ -140,7 +145,7 @@ pub async fn serve(
         refusals,
         current,
         following,
-    } = generation::begin(prepared, &logs.access, logs.control, &life, &mut host).await?;
+    } = generation::begin(prepared, &access, logs.control, &life, &mut host).await?;
     let (commands, commanded) = mpsc::channel(16);
     let (shutdown, admin_life) = watch::channel(false);
     let admin = admin_socket.map(|socket| {
@@ -176,6 +181,7 @@ pub async fn serve(
             () = refusals.summarise() => None,
             () = generation::watch_memory(&current, &metrics) => None,
             () = tell_status(&manager, &current, &metrics) => None,
+            never = exporter.run(&current) => match never {},
             // It ends with what is said to it.
             () = following.run(commanded, reload) => None,
         };
@@ -192,14 +198,14 @@ pub async fn serve(
         None => manager.stopping(),
     }
     drop(estate);
-    let ended = workers.drain(&control, &mut stop, left).await;
+    let ended = drain(
+        (&mut workers, &control),
+        (&mut stop, left),
+        (&current, &mut exporter),
+    )
+    .await;
     refusals.tell_all_left_out();
-    shutdown.send_replace(true);
-    if let Some(admin) = admin
-        && let Err(cause) = admin.await
-    {
-        tracing::debug!(%cause, "the admin server did not end well");
-    }
+    end_admin(admin, &shutdown).await;
     if let Some(cause) = workers.into_failure() {
         return Err(RunError::Worker(cause));
     }
@@ -213,6 +219,36 @@ fn leave(readiness: &Readiness, config: &Config) -> Leave {
     Leave {
         delay: config.server().drain_delay,
         timeout: config.server().drain_timeout,
+    }
+}
+
+/// Spans are recorded where requests are, and handed over from there.
+fn with_spans(access: AccessLog) -> (AccessLog, Exporter) {
+    let (spans, queue) = Spans::queue();
+    (access.with_spans(spans), Exporter::new(queue))
+}
+
+/// Has everything that is under way finished, and says it to the collector.
+async fn drain(
+    (workers, control): (&mut Workers, &LifeControl),
+    (stop, time): (&mut mpsc::Receiver<()>, Duration),
+    (current, exporter): (&CurrentConfig, &mut Exporter),
+) -> Ended {
+    let ended = tokio::select! {
+        ended = workers.drain(control, stop, time) => ended,
+        never = exporter.run(current) => match never {},
+    };
+    exporter.finish(current).await;
+    ended
+}
+
+/// Has the admin server finish what is under way.
+async fn end_admin<T>(admin: Option<JoinHandle<T>>, life: &watch::Sender<bool>) {
+    life.send_replace(true);
+    if let Some(admin) = admin
+        && let Err(cause) = admin.await
+    {
+        tracing::debug!(%cause, "the admin server did not end well");
     }
 }
 

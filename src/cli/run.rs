@@ -55,7 +55,7 @@ fn succeed(prepared: &Prepared, host: &mut Host) -> Result<(), TakeOverError> {
 }
 
 fn serve_prepared(prepared: Prepared, host: Host, report: bool) -> Exit {
-    let settings = *prepared.loaded().config().log();
+    let settings = prepared.loaded().config().log().clone();
     let format = settings.format.into();
     // In this order, so that what the access log has to say at its end is still logged.
     let log = log::start(format, settings.level.into());

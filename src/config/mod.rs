@@ -19,6 +19,7 @@
 //! `config/reference.toml` and `config/README.md`.
 
 mod accepted;
+mod access_log;
 mod algorithms;
 mod announcers;
 mod balancing;
@@ -60,6 +61,7 @@ mod stateful;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod units;
 mod upstreams;
 mod values;
@@ -86,8 +88,8 @@ pub use model::{
     NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, PathForm,
     Place, PoolPer, Protocol, Rate, RatePer, Redirect, Retries, RetryOn, Rewriting, Route,
     RouteLimits, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share, StatefulSessions,
-    Statuses, TlsVersion, TlsVersions, TrafficLimits, TrustBundle, UnknownSni, Upstream,
-    UpstreamHost, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
+    Statuses, TlsVersion, TlsVersions, Trace, TraceContext, TrafficLimits, TrustBundle, UnknownSni,
+    Upstream, UpstreamHost, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};
@@ -110,6 +112,7 @@ pub struct Config {
     server: Server,
     log: Log,
     admin: Option<Admin>,
+    trace: Option<Trace>,
     bundles: Vec<TrustBundle>,
     listeners: Vec<Listener>,
     rules: Vec<Arc<NamedRules>>,
@@ -203,6 +206,12 @@ impl Config {
     /// Where health and metrics are served, if anywhere.
     pub fn admin(&self) -> Option<&Admin> {
         self.admin.as_ref()
+    }
+
+    /// Whose traces are continued, and where spans go; `None`: fields about traces
+    /// pass as they came.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
     }
 
     /// The trust bundles, in the order of the file.

@@ -9,6 +9,10 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+
+use crate::telemetry::access::AccessTemplate;
+
 mod announcers;
 mod balancing;
 mod client_policy;
@@ -24,6 +28,7 @@ mod rewriting;
 mod route_limits;
 mod routes;
 mod rules;
+mod trace;
 mod trust;
 mod upstreams;
 mod wire;
@@ -49,6 +54,7 @@ pub use rewriting::{CookieChanges, FieldRule, FieldRules, Rewriting};
 pub use route_limits::{Maintenance, Rate, RatePer, RouteLimits};
 pub use routes::{HostPattern, Route};
 pub use rules::{Callers, NamedRules, Rule, Says, Who, is_within};
+pub use trace::{Trace, TraceContext};
 pub use trust::{CrlCheck, OnCrlFault, OnWithdrawal, Share, TrustBundle};
 pub use upstreams::{
     Endpoint, EndpointAddress, Upstream, UpstreamHost, UpstreamTls, UpstreamTrust,
@@ -116,7 +122,7 @@ pub struct Server {
 }
 
 /// `[log]`: what is written where.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Log {
     /// How lines look.
     pub format: LogFormat,
@@ -126,6 +132,11 @@ pub struct Log {
     pub level: LogLevel,
     /// How many refused handshakes of one source and reason have lines within a minute.
     pub refusals_per_minute: NonZeroU32,
+    /// The form of each request's line, in place of `format`.
+    pub access_template: Option<AccessTemplate>,
+    /// The field that tells services the id of a request, and in which trusted
+    /// senders give one.
+    pub request_id_header: Option<Located<HeaderName>>,
 }
 
 /// How log lines look.

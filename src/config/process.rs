@@ -12,6 +12,7 @@ use super::model::{
 use super::problem::Problem;
 use super::scoped;
 use super::section::{Read, Section};
+use super::{access_log, trace};
 use crate::telemetry;
 
 /// More threads than any machine has cores for.
@@ -86,6 +87,8 @@ pub(super) fn log(section: &mut Section<'_>) -> Read<Log> {
     });
     let refusals = section.optional("refusals_per_minute", |field| field.count(MOST_REFUSALS));
     let refusals = refusals?.and_then(|count| u32::try_from(count).ok());
+    let access_template = access_log::template(section, access.unwrap_or(true));
+    let request_id_header = section.optional("request_id_header", trace::request_id_header);
     Ok(Log {
         format: format?,
         access: access?,
@@ -93,6 +96,8 @@ pub(super) fn log(section: &mut Section<'_>) -> Read<Log> {
         refusals_per_minute: refusals
             .and_then(NonZeroU32::new)
             .unwrap_or(defaults::REFUSALS_PER_MINUTE),
+        access_template: access_template?,
+        request_id_header: request_id_header?,
     })
 }
 

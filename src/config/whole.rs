@@ -15,7 +15,7 @@ use super::routes::{Ends, routes};
 use super::rules::named_rules;
 use super::section::{Reader, Section};
 use super::upstreams::upstream;
-use super::{Config, defaults, process};
+use super::{Config, defaults, process, trace};
 
 /// Reads every section; those with a problem are left out, or hold their defaults.
 pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
@@ -36,8 +36,11 @@ pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
             access: true,
             level: LogLevel::Info,
             refusals_per_minute: defaults::REFUSALS_PER_MINUTE,
+            access_template: None,
+            request_id_header: None,
         },
         admin: None,
+        trace: None,
         bundles: Vec::new(),
         listeners: Vec::new(),
         rules: Vec::new(),
@@ -85,6 +88,11 @@ fn traffic(root: &mut Section<'_>, config: &mut Config) {
         rule_names: &rule_names,
     };
     let (routes, all_legal) = routes(root, &ends);
+    trace::report_clash(root.reader, config.log.request_id_header.as_ref(), &ends);
+    let traces = root.optional("trace", |field| {
+        field.section(|section| trace::trace(section, ends.upstream_names))
+    });
+    config.trace = traces.ok().flatten();
     report_nothing_to_do(root, &listener_names, all_legal && routes.is_empty());
     if all_legal && !routes.is_empty() {
         report_unrouted(root.reader, &listeners, &routes);

@@ -130,6 +130,7 @@ impl Loaded {
             ("server", config.server() != old.server()),
             ("log", config.log() != old.log()),
             ("admin", config.admin() != old.admin()),
+            ("trace", config.trace() != old.trace()),
             ("rules", config.rules() != old.rules()),
             ("routes", config.routes() != old.routes()),
         ] {

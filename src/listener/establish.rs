@@ -1,6 +1,7 @@
 //! What makes a connection ready for HTTP: whose it is, the handshake, the protocol.
 
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
@@ -124,12 +125,11 @@ async fn welcome(
     let let_in = not_accepted.as_ref().map(|known| known.let_in);
     let why = not_accepted.and_then(|known| post.let_in(known, &done));
     if let_in.is_none() {
-        let resumed = done.resumed;
-        current
-            .site()
-            .metrics()
-            .listener(id.0)
-            .handshake_accepted(resumed);
+        let counters = current.site().metrics().listener(id.0);
+        counters.handshake_accepted(done.resumed);
+        if let Some(peer) = &done.peer {
+            counters.certificate_accepted(peer.good_until, SystemTime::now());
+        }
     }
     let Handshaken {
         mut stream,

@@ -119,6 +119,10 @@ events! {
     /// A certificate was accepted that the revocation lists would refuse, since
     /// `enforce_crl = false`.
     CRL_WOULD_REFUSE = "crl.would_refuse";
+    /// The collector does not take spans. Said once, until it does.
+    TRACE_EXPORT_FAILED = "trace.export_failed";
+    /// The collector takes spans again.
+    TRACE_EXPORT_RECOVERED = "trace.export_recovered";
     /// Lines of the access log were dropped because their reader is too slow or gone.
     ACCESS_LOG_DROPPED = "access_log.dropped";
     /// Lines of this log were dropped because their reader is too slow or gone.
@@ -143,6 +147,22 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// What each says, and at which level, stands in one table.
+    #[test]
+    fn every_name_is_documented_and_no_other() {
+        let text = include_str!("../../deploy/README.md");
+        let (_, rest) = text
+            .split_once("| event | level | says |\n")
+            .expect("a table");
+        let (table, _) = rest.split_once("\n\n").expect("the table ends");
+        let documented: HashSet<_> = table
+            .lines()
+            .filter_map(|row| row.split('|').nth(1))
+            .flat_map(|names| names.split('`').skip(1).step_by(2))
+            .collect();
+        assert_eq!(documented, ALL.iter().copied().collect());
     }
 
     #[test]

@@ -23,8 +23,11 @@ pub mod admin;
 pub mod events;
 pub mod log;
 pub mod metrics;
+pub mod spans;
 
 mod descriptors;
+#[cfg(test)]
+mod documents;
 mod line;
 mod reference;
 mod refusals;

@@ -18,7 +18,7 @@ use super::command::{BINARY, Finished, countersign_on, finish_with_input};
 use super::pki::{Leaf, Pki};
 use super::raw::Raw;
 use super::upstream::Upstream;
-use super::{PATIENCE, eventually, eventually_within};
+use super::{PATIENCE, documented, eventually, eventually_within, secrets};
 
 /// A config that works, and its files, before it is run.
 pub(crate) struct Setup {
@@ -77,6 +77,7 @@ impl Setup {
 
     /// Writes a file next to the config, for its owner alone: it may hold a secret.
     pub(crate) fn file(self, name: &str, content: &str) -> Self {
+        secrets::plant_file(name, content);
         let path = self.path(name);
         std::fs::write(&path, content).unwrap();
         std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
@@ -309,6 +310,7 @@ impl Proxy {
         ))
         .await;
         let answer = raw.read_response().await;
+        secrets::expect_none(path, &answer.body);
         (answer.status, answer.body)
     }
 
@@ -421,6 +423,12 @@ impl Drop for Proxy {
                 "--- standard output of the proxy\n{}",
                 self.stdout.text.lock().unwrap().join("\n")
             );
+        } else {
+            for lines in [&self.stderr, &self.stdout] {
+                let text = lines.text.lock().unwrap().join("\n");
+                secrets::expect_none("what the proxy has written", &text);
+                documented::expect_all(&text);
+            }
         }
     }
 }

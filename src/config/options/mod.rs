@@ -21,6 +21,7 @@ mod reference;
 mod rewriting;
 mod routes;
 mod rules;
+mod trace;
 mod upstreams;
 mod wire;
 
@@ -113,6 +114,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
         upstreams::TABLES,
         balancing::TABLES,
         assertions::TABLES,
+        trace::TABLES,
     ];
     all.into_iter().flatten()
 }

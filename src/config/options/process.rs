@@ -2,6 +2,7 @@
 
 use super::Default::{Is, Required, Unset};
 use super::rules::MAY_ASSERT;
+use super::trace::{ACCESS_TEMPLATE, REQUEST_ID_HEADER};
 use super::{Opt, Table};
 
 pub(super) const TABLES: &[Table] = &[SERVER, LOG, ADMIN, TRUST, MAY_ASSERT];
@@ -134,6 +135,8 @@ const LOG: Table = Table {
             see: &["log.level"],
             example: "10",
         },
+        ACCESS_TEMPLATE,
+        REQUEST_ID_HEADER,
     ],
 };
 

@@ -147,6 +147,10 @@ const OTHERS: &[(&str, &str)] = &[
     ("\"Lax\"", "\"Strict\""),
     ("\"example.com\"", "\"example.org\""),
     ("max-age=", "max-age=1"),
+    ("{bytes_sent}", "{duration_ms}"),
+    ("\"trusted\"", "\"join\""),
+    ("\"countersign\"", "\"edge\""),
+    ("X-Request-Id", "X-Other-Id"),
     ("X-Internal", "X-Other"),
     ("\"Server\"", "\"X-Server\""),
     ("\"none\"", "\"identity\""),
@@ -246,6 +250,7 @@ fn others(key: &str, value: &str, is_on: bool) -> Vec<String> {
             | "max_requests"
             | "max_sessions"
             | "refusals_per_minute"
+            | "sample_one_in"
             | "workers",
             number,
         ) => {

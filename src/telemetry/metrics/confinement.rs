@@ -3,9 +3,9 @@
 use std::fmt;
 
 use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::metrics::MetricType;
 
 use super::Metrics;
+use super::catalogue::CONFINEMENT;
 use super::in_force::State;
 
 impl Metrics {
@@ -18,16 +18,9 @@ impl Metrics {
 
 impl State {
     pub(super) fn encode_confinement(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_confinement",
-            "Whether a part of what the process gives up is in force, by part",
-            None,
-            MetricType::Gauge,
-        )?;
+        let mut series = CONFINEMENT.begin(out)?;
         for (part, is_in_force) in &self.confinement {
-            family
-                .encode_family(&[("part", *part)])?
-                .encode_gauge(&u64::from(*is_in_force))?;
+            series.gauge([part], u64::from(*is_in_force))?;
         }
         Ok(())
     }
