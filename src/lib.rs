@@ -38,7 +38,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::{Bind, Config};
 use crate::generation::{Begun, Prepared, StartError};
 use crate::listener::{Address, Ended, Life, ListenerBindError};
-use crate::telemetry::admin::AdminAddress;
+use crate::telemetry::admin::{AdminAccess, AdminAddress};
 use crate::telemetry::{AccessLog, AdminSocket, AdminState, LogControl, Readiness, admin, events};
 
 /// Why countersign could not run.
@@ -124,16 +124,22 @@ pub async fn serve(
         metrics,
         refusals,
         current,
+        program,
         following,
     } = generation::begin(prepared, &logs.access, logs.control, &life).await?;
     let (commands, commanded) = mpsc::channel(16);
     let (shutdown, admin_life) = watch::channel(false);
+    let (drain, mut asked_to_drain) = mpsc::channel(1);
     let admin = admin_socket.map(|socket| {
         let state = AdminState {
             readiness: Arc::clone(&readiness),
             metrics: Arc::clone(&metrics),
             refusals: Arc::clone(&refusals),
             commands,
+            program,
+            drain,
+            access: access(&config),
+            sections: Vec::new(),
         };
         tokio::task::spawn_local(admin::serve(socket, state, admin_life))
     });
@@ -149,6 +155,7 @@ pub async fn serve(
 
     tokio::select! {
         _ = stop.recv() => {}
+        Some(()) = asked_to_drain.recv() => {}
         () = workers.failure() => {}
         () = refusals.summarise() => {}
         () = generation::watch_memory(&current, &metrics) => {}
@@ -195,6 +202,17 @@ fn bind_admin(config: &Config) -> Result<Option<AdminSocket>, RunError> {
         Bind::Unix(path) => AdminAddress::Unix(path.clone()),
     };
     Ok(Some(AdminSocket::bind(&address)?))
+}
+
+/// Under which names, and for what the admin address may be asked.
+fn access(config: &Config) -> AdminAccess {
+    let Some(admin) = config.admin() else {
+        return AdminAccess::default();
+    };
+    AdminAccess {
+        hosts: admin.hosts.clone(),
+        allow_changes: admin.allow_changes,
+    }
 }
 
 /// Says in the log where everything is, one line each.

@@ -74,6 +74,7 @@ mod shadow;
 mod shrinkage;
 mod startup;
 mod stateful_sessions;
+mod status_page;
 mod support;
 mod trust_seen;
 mod under_load;

@@ -19,6 +19,7 @@
 //! `config/reference.toml` and `config/README.md`.
 
 mod accepted;
+mod admin;
 mod algorithms;
 mod announcers;
 mod balancing;

@@ -8,6 +8,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod admin;
 mod announcers;
 mod balancing;
 mod client_policy;
@@ -26,6 +27,7 @@ mod trust;
 mod upstreams;
 mod wire;
 
+pub use admin::Admin;
 pub use announcers::Announcers;
 pub use balancing::{Balance, Balancing, Ejection, HealthCheck, Statuses};
 pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
@@ -138,13 +140,6 @@ pub enum LogLevel {
     Info,
     /// For finding a fault in countersign.
     Debug,
-}
-
-/// `[admin]`: where health, readiness and metrics are served.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Admin {
-    /// The address; TCP or a unix socket.
-    pub bind: Located<Bind>,
 }
 
 /// Where a listener or the admin server accepts.

@@ -1,11 +1,11 @@
-//! Reads what concerns the whole process: `[server]`, `[log]`, `[admin]` and `[trust.NAME]`.
+//! Reads what concerns the whole process: `[server]`, `[log]` and `[trust.NAME]`.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::OnceLock;
 
 use super::defaults;
 use super::model::{
-    Admin, CrlCheck, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Server, TrustBundle,
+    CrlCheck, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Server, TrustBundle,
 };
 use super::problem::Problem;
 use super::scoped;
@@ -71,11 +71,6 @@ pub(super) fn log(section: &mut Section<'_>) -> Read<Log> {
             .and_then(NonZeroU32::new)
             .unwrap_or(defaults::REFUSALS_PER_MINUTE),
     })
-}
-
-pub(super) fn admin(section: &mut Section<'_>) -> Read<Admin> {
-    let bind = section.required("bind", |field| field.bind());
-    Ok(Admin { bind: bind? })
 }
 
 pub(super) fn bundle(section: &mut Section<'_>, name: &str) -> Read<TrustBundle> {

@@ -14,7 +14,7 @@ use super::routes::{Ends, routes};
 use super::rules::named_rules;
 use super::section::{Reader, Section};
 use super::upstreams::upstream;
-use super::{Config, defaults, process};
+use super::{Config, admin, defaults, process};
 
 /// Reads every section; those with a problem are left out, or hold their defaults.
 pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
@@ -59,7 +59,7 @@ fn process_wide(root: &mut Section<'_>, config: &mut Config) {
     if let Ok(log) = root.subsection("log", process::log) {
         config.log = log;
     }
-    let admin = root.optional("admin", |field| field.section(process::admin));
+    let admin = root.optional("admin", |field| field.section(admin::admin));
     config.admin = admin.ok().flatten();
 }
 

@@ -237,7 +237,7 @@ fn of_list(bundle: &str, list: &RevocationListFacts) -> Option<Warning> {
 
 /// A revocation list is warned about in the last tenth of its life: whoever
 /// issues them issues the next one earlier.
-const LAST_PART: i64 = 10;
+pub(super) const LAST_PART: i64 = 10;
 
 /// Whether bundles, listeners and upstreams stand in the same order.
 fn has_same_order(one: &Config, other: &Config) -> bool {

@@ -12,6 +12,7 @@
 mod answers;
 mod load;
 mod memory;
+mod overview;
 mod publish;
 mod reload;
 mod secrets;
@@ -30,11 +31,13 @@ use tokio::sync::mpsc;
 use crate::config::{Config, Problems, Seen};
 use crate::listener::{Address, Life, Workers};
 use crate::telemetry::admin::AdminCommand;
+use crate::telemetry::page::Program;
 use crate::telemetry::{AccessLog, LogControl, Metrics, Refusals, events};
 
 use answers::Answers;
 pub use load::Loaded;
 pub(crate) use memory::watch as watch_memory;
+use overview::InForceProgram;
 use publish::Publishing;
 pub use publish::StartError;
 pub(crate) use publish::announce;
@@ -77,6 +80,8 @@ pub(crate) struct Begun {
     pub(crate) refusals: Arc<Refusals>,
     /// What is in force, from now on.
     pub(crate) current: CurrentConfig,
+    /// Who tells of what is in force, for as long as it is asked.
+    pub(crate) program: Rc<dyn Program>,
     /// What follows the files, until it is dropped.
     pub(crate) following: Following,
 }
@@ -140,8 +145,13 @@ pub(crate) async fn begin(
         peers,
         requests: requests.clone(),
     };
+    let program = Rc::new(InForceProgram {
+        in_force: Rc::clone(&answers.in_force),
+        peers: Arc::clone(&answers.peers),
+    });
     let current = CurrentConfig(Rc::clone(&answers.in_force));
     Ok(Begun {
+        program,
         current,
         workers,
         addresses,

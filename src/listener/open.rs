@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+use super::activity::Activity;
 use super::sockets::SocketId;
 use super::summons::{Dismissal, Manner, Summons};
 use super::worker::{Current, Worker};
@@ -144,6 +145,13 @@ impl Open {
             would_end: Cell::new(None),
             summons: RefCell::default(),
             waker: RefCell::default(),
+        }
+    }
+
+    /// From now on this counts its requests.
+    pub(super) fn counts(&self, requests: &Arc<Activity>) {
+        if let Some(peer) = &self.peer {
+            peer.counts(Arc::clone(requests) as _);
         }
     }
 

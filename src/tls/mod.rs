@@ -68,7 +68,7 @@ pub use expiry::Expiry;
 pub use handshake::{Evidence, Handshaken, LetIn, NotAccepted, Peer, RefusedHandshake};
 pub use load::{Material, load, load_keeping};
 pub use own_certificate::{describe, unix_now};
-pub use peers::{Connected, KnownPeer, Peers, Withdrawal, verify};
+pub use peers::{Connected, KnownPeer, Peers, RequestCount, Withdrawal, verify};
 pub(crate) use pem::private_key;
 pub use purpose::WrongPurpose;
 pub use refusal::Refusal;

@@ -1,6 +1,7 @@
 //! The options of the whole process and of trust bundles.
 
 use super::Default::{Is, Required, Unset};
+use super::admin::ADMIN;
 use super::rules::MAY_ASSERT;
 use super::{Opt, Table};
 
@@ -115,23 +116,6 @@ const LOG: Table = Table {
             example: "10",
         },
     ],
-};
-
-const ADMIN: Table = Table {
-    path: "admin",
-    header: "[admin]",
-    left_out: true,
-    summary: "Where `/healthz`, `/readyz` and `/metrics` are served. Leave the table out for none.",
-    options: &[Opt {
-        path: "admin.bind",
-        value: "an address with a port, or `\"unix:PATH\"`",
-        default: Required,
-        summary: "The address of the admin server.",
-        protects: "It is plaintext and asks nobody who they are: bind it to loopback, or to a network that only monitoring reaches.",
-        without: "there would be nowhere to serve health and metrics",
-        see: &["listeners.NAME.bind"],
-        example: "\"127.0.0.1:9901\"",
-    }],
 };
 
 const TRUST: Table = Table {

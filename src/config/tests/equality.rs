@@ -212,6 +212,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("orders.example.com", "orders.example.org"),
     ("orders.internal", "orders.example"),
     ("partners.example", "others.example"),
+    ("status.example", "state.example"),
     ("prod.example", "test.example"),
     ("secrets/", "other/"),
     ("tls/proxy.key", "tls/other.key"),

@@ -29,6 +29,7 @@ mod exposition;
 mod in_force;
 mod memory;
 mod strikes;
+mod survey;
 
 pub use counters::ReasonCounts;
 use counters::{Count, DurationHistogram, Outcomes, Reasons};
@@ -39,6 +40,7 @@ pub use in_force::{
 };
 pub use memory::Memory;
 use strikes::Strikes;
+pub use survey::{ListenerSurvey, RouteSurvey, Survey, Totals, UpstreamSurvey};
 
 /// The names by which things are counted, in the order of their indices.
 ///
