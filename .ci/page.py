@@ -79,7 +79,8 @@ def look(browser, proxy, traffic):
         check(f"the page shows: {words}", words in text, text)
     check("names of strangers are shown, and are no markup", "alert(1)" in browser.opened_text(), "")
     check("the page has one script, its own", len(browser.all("script")) == 1, "")
-    check("the browser has nothing to complain of", not browser.complaints(), browser.complaints())
+    said = browser.complaints()
+    check("the browser has nothing to complain of", not said, said)
     asked = browser.asked()
     elsewhere = [url for url in asked if not url.startswith((proxy.admin, "data:"))]
     check("nothing is asked for from elsewhere", asked and not elsewhere, asked)
@@ -180,6 +181,9 @@ def stale(browser):
     check("a page that gets no answer says that it is old", told, browser.text()[:300])
     online = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
     browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", online)
+    # It has complained of what it could not get.
+    await_(12, lambda: "what is shown here is old" not in browser.text())
+    browser.complaints()
 
 
 def change(browser, proxy, traffic):
@@ -197,7 +201,8 @@ def change(browser, proxy, traffic):
     browser.driver.find_element(By.ID, "accept-partners").find_element(By.TAG_NAME, "summary").click()
     browser.driver.find_element(By.CSS_SELECTOR, "button[value=accept]").click()
     check("the button that accepts it puts it in force", "is in force" in browser.text() and "waits to be confirmed" not in browser.text(), browser.text()[:800])
-    check("the browser has nothing to complain of after that", not browser.complaints(), browser.complaints())
+    said = browser.complaints()
+    check("the browser has nothing to complain of after that", not said, said)
     traffic.end()
     browser.driver.find_element(By.ID, "drain").find_element(By.TAG_NAME, "summary").click()
     browser.driver.find_element(By.CSS_SELECTOR, "button[value=drain]").click()

@@ -125,6 +125,7 @@ pub async fn serve(
         refusals,
         current,
         program,
+        door,
         following,
     } = generation::begin(prepared, &logs.access, logs.control, &life).await?;
     let (commands, commanded) = mpsc::channel(16);
@@ -139,6 +140,7 @@ pub async fn serve(
             program,
             drain,
             access: access(&config),
+            door,
             sections: Vec::new(),
         };
         tokio::task::spawn_local(admin::serve(socket, state, admin_life))

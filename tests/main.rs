@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod admin_tls;
 mod anchors;
 mod architecture;
 mod asserted;

@@ -1,25 +1,36 @@
 //! Reads `[admin]`: where countersign tells of itself, and to whom.
 
-use super::model::{Admin, Bind, Located};
+use super::defaults;
+use super::listeners::{client_trust, own_certificate};
+use super::model::{
+    Admin, AdminTls, Bind, ClientAuth, ListenerTls, Located, Outcomes, OwnCertificate, TlsVersion,
+    TlsVersions, UnknownSni,
+};
+use super::names::Names;
 use super::problem::Problem;
-use super::section::{Read, Section};
+use super::section::{Field, Read, Section};
 use super::units::quoted;
 use super::values::host_name;
 
-pub(super) fn admin(section: &mut Section<'_>) -> Read<Admin> {
+pub(super) fn admin(section: &mut Section<'_>, bundles: &Names) -> Read<Admin> {
     let bind = section.required("bind", |field| field.bind());
     let hosts = section.defaulted("hosts", Vec::new(), |field| {
         field.list(|member| member.parsed(host))
     });
     let allow_changes = section.defaulted("allow_changes", false, |field| field.boolean());
-    let (bind, allow_changes) = (bind?, allow_changes?);
-    if allow_changes {
+    let tls = section.optional("tls", |field| field.section(|tls| self::tls(tls, bundles)));
+    let (bind, allow_changes, tls) = (bind?, allow_changes?, tls?);
+    let demands = tls
+        .as_ref()
+        .is_some_and(|tls| tls.server.client_auth == ClientAuth::Require);
+    if allow_changes && !demands {
         is_not_for_everybody(section, &bind)?;
     }
     Ok(Admin {
         bind,
         hosts: hosts?,
         allow_changes,
+        tls,
     })
 }
 
@@ -36,7 +47,7 @@ fn is_not_for_everybody(section: &mut Section<'_>, bind: &Located<Bind>) -> Read
         Bind::Tcp(address) if !address.ip().to_canonical().is_loopback() => {
             let problem = Problem::new(format!("true, on {address}, which others can reach"))
                 .causes("whoever reaches the status page could reload, drain and end this process")
-                .remedy("bind to 127.0.0.1 or a unix socket, or remove allow_changes");
+                .remedy("bind to 127.0.0.1 or a unix socket, write a table [admin.tls] with client_auth = \"require\",\nor remove allow_changes");
             let place = section
                 .field("allow_changes")
                 .map_or(bind.place, |field| field.place());
@@ -45,4 +56,53 @@ fn is_not_for_everybody(section: &mut Section<'_>, bind: &Located<Bind>) -> Read
         }
         Bind::Tcp(_) | Bind::Unix(_) => Ok(()),
     }
+}
+
+fn tls(section: &mut Section<'_>, bundles: &Names) -> Read<AdminTls> {
+    let certificates = section.required("certificates", |field| field.list(certificate));
+    let client_auth = section.required("client_auth", |field| {
+        field.choice(&[("none", ClientAuth::None), ("require", ClientAuth::Require)])
+    });
+    let trust = section.field("trust");
+    let trust = client_trust(section, client_auth, trust, bundles);
+    let client = section.optional("client", certificate);
+    let (client_auth, client) = (client_auth?, client?);
+    if client_auth == ClientAuth::None
+        && client.is_some()
+        && let Some(field) = section.field("client")
+    {
+        let problem = Problem::new("a certificate with client_auth = \"none\"")
+            .causes("nobody would ask for it")
+            .remedy("write client_auth = \"require\", or remove client");
+        return Err(field.refuse(problem));
+    }
+    let server = ListenerTls {
+        place: section.place(),
+        certificates: certificates?,
+        client_auth,
+        trust: trust?,
+        outcomes: Outcomes::STRICT,
+        names: Vec::new(),
+        unknown_sni: UnknownSni::Refuse,
+        session_resumption: false,
+        session_lifetime: defaults::SESSION_LIFETIME,
+        versions: TlsVersions {
+            min: TlsVersion::Tls13,
+            max: TlsVersion::Tls13,
+        },
+        cipher_suites: Vec::new(),
+        key_exchange: Vec::new(),
+    };
+    Ok(AdminTls {
+        server,
+        limits: defaults::CHAIN,
+        client,
+    })
+}
+
+/// A chain and its key, as a listener has them.
+fn certificate(field: &Field<'_>) -> Read<OwnCertificate> {
+    field
+        .described_as("listeners.NAME.tls.certificates[]")
+        .section(own_certificate)
 }

@@ -27,7 +27,7 @@ mod trust;
 mod upstreams;
 mod wire;
 
-pub use admin::Admin;
+pub use admin::{Admin, AdminTls};
 pub use announcers::Announcers;
 pub use balancing::{Balance, Balancing, Ejection, HealthCheck, Statuses};
 pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};

@@ -59,12 +59,14 @@ fn process_wide(root: &mut Section<'_>, config: &mut Config) {
     if let Ok(log) = root.subsection("log", process::log) {
         config.log = log;
     }
-    let admin = root.optional("admin", |field| field.section(admin::admin));
-    config.admin = admin.ok().flatten();
 }
 
 fn traffic(root: &mut Section<'_>, config: &mut Config) {
     let (bundles, bundle_names) = named(root, ("trust", "trust bundle"), process::bundle);
+    let admin = root.optional("admin", |field| {
+        field.section(|section| admin::admin(section, &bundle_names))
+    });
+    config.admin = admin.ok().flatten();
     let (listeners, listener_names) = named(root, ("listeners", "listener"), |section, name| {
         listener(section, name, &bundle_names)
     });

@@ -121,6 +121,12 @@ impl Loaded {
         all
     }
 
+    /// Whether handshakes on the admin address are as they were.
+    fn has_same_door(&self, former: &Self) -> bool {
+        let former = former.material.admin.as_ref();
+        same_arc(self.material.admin.as_ref(), former)
+    }
+
     /// What is another than in `former`, as `trust.NAME`, `listeners.NAME` and
     /// so on; empty: nothing is.
     pub(super) fn changes_from(&self, former: &Self) -> Vec<String> {
@@ -129,7 +135,10 @@ impl Loaded {
         for (what, differs) in [
             ("server", config.server() != old.server()),
             ("log", config.log() != old.log()),
-            ("admin", config.admin() != old.admin()),
+            (
+                "admin",
+                config.admin() != old.admin() || !self.has_same_door(former),
+            ),
             ("rules", config.rules() != old.rules()),
             ("routes", config.routes() != old.routes()),
         ] {

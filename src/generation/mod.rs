@@ -10,6 +10,7 @@
 //!   judged its open connections by it, and not before.
 
 mod answers;
+mod door;
 mod load;
 mod memory;
 mod overview;
@@ -30,11 +31,12 @@ use tokio::sync::mpsc;
 
 use crate::config::{Config, Problems, Seen};
 use crate::listener::{Address, Life, Workers};
-use crate::telemetry::admin::AdminCommand;
+use crate::telemetry::admin::{AdminCommand, Door};
 use crate::telemetry::page::Program;
 use crate::telemetry::{AccessLog, LogControl, Metrics, Refusals, events};
 
 use answers::Answers;
+use door::AdminDoor;
 pub use load::Loaded;
 pub(crate) use memory::watch as watch_memory;
 use overview::InForceProgram;
@@ -82,6 +84,8 @@ pub(crate) struct Begun {
     pub(crate) current: CurrentConfig,
     /// Who tells of what is in force, for as long as it is asked.
     pub(crate) program: Rc<dyn Program>,
+    /// Who makes the handshakes of the admin address, if it speaks TLS.
+    pub(crate) door: Option<Rc<dyn Door>>,
     /// What follows the files, until it is dropped.
     pub(crate) following: Following,
 }
@@ -149,9 +153,15 @@ pub(crate) async fn begin(
         in_force: Rc::clone(&answers.in_force),
         peers: Arc::clone(&answers.peers),
     });
+    let speaks_tls = {
+        let in_force = answers.in_force.borrow();
+        in_force.loaded.material().admin.is_some()
+    };
+    let door = AdminDoor::new(&answers.in_force, &refusals);
     let current = CurrentConfig(Rc::clone(&answers.in_force));
     Ok(Begun {
         program,
+        door: speaks_tls.then(|| Rc::new(door) as _),
         current,
         workers,
         addresses,

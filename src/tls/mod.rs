@@ -37,6 +37,7 @@ mod diagnosis;
 mod doubts;
 mod expiry;
 mod first_flight;
+mod front;
 pub mod handshake;
 mod load;
 mod machine;

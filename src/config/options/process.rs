@@ -1,11 +1,11 @@
 //! The options of the whole process and of trust bundles.
 
 use super::Default::{Is, Required, Unset};
-use super::admin::ADMIN;
+use super::admin::{ADMIN, ADMIN_TLS};
 use super::rules::MAY_ASSERT;
 use super::{Opt, Table};
 
-pub(super) const TABLES: &[Table] = &[SERVER, LOG, ADMIN, TRUST, MAY_ASSERT];
+pub(super) const TABLES: &[Table] = &[SERVER, LOG, ADMIN, ADMIN_TLS, TRUST, MAY_ASSERT];
 
 const SERVER: Table = Table {
     path: "server",

@@ -67,16 +67,18 @@ use super::refusals::Refusals;
 
 mod actions;
 mod command;
+mod door;
 mod host;
 mod page;
 mod socket;
 
 use command::{ANSWER_TIMEOUT, Desk};
 pub use command::{AdminAnswer, AdminCommand, AdminRequest};
+pub use door::{Admission, Door, Io};
 use host::Asked;
 use page::StatusPage;
-pub use socket::{AdminSocket, AdminSocketError};
-use socket::{Listener, Stream};
+use socket::Listener;
+pub use socket::{AdminSocket, AdminSocketError, Stream as AdminStream};
 
 /// Where the admin server listens.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -115,6 +117,8 @@ pub struct AdminState {
     pub drain: mpsc::Sender<()>,
     /// Under which names, and for what it may be asked.
     pub access: AdminAccess,
+    /// Who makes the handshakes; `None`: there are none.
+    pub door: Option<Rc<dyn Door>>,
     /// What else the status page shows: names and values.
     pub sections: Vec<Facts>,
 }
@@ -126,6 +130,17 @@ pub struct AdminAccess {
     pub hosts: Vec<String>,
     /// Whether the status page may have something changed.
     pub allow_changes: bool,
+}
+
+impl AdminState {
+    /// Of whom a request asks. Under TLS a browser has seen that the certificate
+    /// carries the name.
+    fn asked<B>(&self, request: &Request<B>) -> Asked {
+        match self.door {
+            Some(_) => Asked::Sure,
+            None => host::asked(request, &self.access.hosts),
+        }
+    }
 }
 
 /// Whether the process wants traffic. It starts, is ready, drains, and never
@@ -225,8 +240,16 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
 }
 
 /// Serves one connection, which carries one request.
-async fn answer_one(stream: Stream, state: AdminState, (page, desk): (Rc<StatusPage>, Desk)) {
-    let deadline = Rc::new(Cell::new(Instant::now() + CONNECTION_TIMEOUT));
+async fn answer_one(stream: AdminStream, state: AdminState, (page, desk): (Rc<StatusPage>, Desk)) {
+    let begun = Instant::now();
+    let stream: Box<dyn Io> = match &state.door {
+        None => Box::new(stream),
+        Some(door) => match door.admit(stream, begun + HEADER_TIMEOUT).await {
+            Some(admitted) => admitted,
+            None => return,
+        },
+    };
+    let deadline = Rc::new(Cell::new(begun + CONNECTION_TIMEOUT));
     let service = service_fn({
         let deadline = Rc::clone(&deadline);
         move |request| {
@@ -290,7 +313,7 @@ impl Asking<'_> {
         let path = request.uri().path();
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         let tells_little = path == "/healthz" || path == "/readyz";
-        if !tells_little && host::asked(&request, &self.state.access.hosts) == Asked::Foreign {
+        if !tells_little && self.state.asked(&request) == Asked::Foreign {
             return text(StatusCode::MISDIRECTED_REQUEST, FOREIGN);
         }
         match (path, request.method()) {

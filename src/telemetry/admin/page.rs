@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::actions::{self, Action, NotDone};
 use super::command::{ANSWER_TIMEOUT, AdminRequest, Desk};
-use super::host::{Asked, asked};
+use super::host::Asked;
 use super::{AdminState, response, text};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::page::{self, History, View};
@@ -60,7 +60,7 @@ impl StatusPage {
         state: &AdminState,
     ) -> Response<Full<Bytes>> {
         let access = &state.access;
-        let is_sure = asked(request, &access.hosts) == Asked::Sure;
+        let is_sure = state.asked(request) == Asked::Sure;
         let may_change = access.allow_changes && is_sure;
         let drawn = page::draw(&View {
             now: (SystemTime::now(), Instant::now()),
@@ -122,7 +122,7 @@ impl StatusPage {
         if !state.access.allow_changes {
             return Err(NotDone::ReadOnly);
         }
-        if asked(&request, &state.access.hosts) != Asked::Sure {
+        if state.asked(&request) != Asked::Sure {
             return Err(NotDone::Foreign);
         }
         actions::is_from_the_page(request.headers())?;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::super::metrics::MetricNames;
 use super::super::page::{GenerationFacts, Overview};
 use super::command::MAX_COMMANDS;
+use super::socket::Stream;
 use super::*;
 
 mod program;
@@ -69,6 +70,7 @@ impl Admin {
             program: Rc::new(Nothing),
             drain: mpsc::channel(1).0,
             access: AdminAccess::default(),
+            door: None,
             sections: Vec::new(),
         };
         let (stop, stopped) = watch::channel(false);
