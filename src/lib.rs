@@ -31,6 +31,7 @@ pub mod tls;
 pub mod upstream;
 
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -38,8 +39,11 @@ use tokio::sync::{mpsc, watch};
 use crate::config::{Bind, Config};
 use crate::generation::{Begun, Prepared, StartError};
 use crate::listener::{Address, Ended, Life, ListenerBindError};
-use crate::telemetry::admin::{AdminAccess, AdminAddress};
-use crate::telemetry::{AccessLog, AdminSocket, AdminState, LogControl, Readiness, admin, events};
+use crate::telemetry::admin::{AdminAccess, AdminAddress, AdminCommand, Door};
+use crate::telemetry::page::Program;
+use crate::telemetry::{
+    AccessLog, AdminSocket, AdminState, LogControl, Metrics, Readiness, Refusals, admin, events,
+};
 
 /// Why countersign could not run.
 #[derive(Debug, thiserror::Error)]
@@ -132,17 +136,9 @@ pub async fn serve(
     let (shutdown, admin_life) = watch::channel(false);
     let (drain, mut asked_to_drain) = mpsc::channel(1);
     let admin = admin_socket.map(|socket| {
-        let state = AdminState {
-            readiness: Arc::clone(&readiness),
-            metrics: Arc::clone(&metrics),
-            refusals: Arc::clone(&refusals),
-            commands,
-            program,
-            drain,
-            access: access(&config),
-            door,
-            sections: Vec::new(),
-        };
+        let counted = (&metrics, &refusals);
+        let asked = (commands, drain);
+        let state = admin_state(&config, &readiness, counted, (program, door), asked);
         tokio::task::spawn_local(admin::serve(socket, state, admin_life))
     });
     let addresses = Addresses {
@@ -204,6 +200,27 @@ fn bind_admin(config: &Config) -> Result<Option<AdminSocket>, RunError> {
         Bind::Unix(path) => AdminAddress::Unix(path.clone()),
     };
     Ok(Some(AdminSocket::bind(&address)?))
+}
+
+/// What the admin server tells, and whom it asks.
+fn admin_state(
+    config: &Config,
+    readiness: &Arc<Readiness>,
+    (metrics, refusals): (&Arc<Metrics>, &Arc<Refusals>),
+    (program, door): (Rc<dyn Program>, Option<Rc<dyn Door>>),
+    (commands, drain): (mpsc::Sender<AdminCommand>, mpsc::Sender<()>),
+) -> AdminState {
+    AdminState {
+        readiness: Arc::clone(readiness),
+        metrics: Arc::clone(metrics),
+        refusals: Arc::clone(refusals),
+        commands,
+        program,
+        drain,
+        access: access(config),
+        door,
+        sections: Vec::new(),
+    }
 }
 
 /// Under which names, and for what the admin address may be asked.

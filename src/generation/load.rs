@@ -121,10 +121,10 @@ impl Loaded {
         all
     }
 
-    /// Whether handshakes on the admin address are as they were.
-    fn has_same_door(&self, former: &Self) -> bool {
-        let former = former.material.admin.as_ref();
-        same_arc(self.material.admin.as_ref(), former)
+    /// Whether the admin address is as it was, its handshakes included.
+    fn has_same_admin(&self, former: &Self) -> bool {
+        let door = former.material.admin.as_ref();
+        self.config.admin() == former.config.admin() && same_arc(self.material.admin.as_ref(), door)
     }
 
     /// What is another than in `former`, as `trust.NAME`, `listeners.NAME` and
@@ -135,10 +135,7 @@ impl Loaded {
         for (what, differs) in [
             ("server", config.server() != old.server()),
             ("log", config.log() != old.log()),
-            (
-                "admin",
-                config.admin() != old.admin() || !self.has_same_door(former),
-            ),
+            ("admin", !self.has_same_admin(former)),
             ("rules", config.rules() != old.rules()),
             ("routes", config.routes() != old.routes()),
         ] {

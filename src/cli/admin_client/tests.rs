@@ -161,13 +161,18 @@ fn url_names_address_and_path() {
 
 #[test]
 fn url_that_cannot_be_asked_is_refused() {
-    for url in ["", "127.0.0.1:9901", "https://127.0.0.1:9901", "unix:"] {
+    for url in ["", "127.0.0.1:9901", "unix:"] {
         let refused = Target::from_url(url, "/readyz");
         assert!(
             matches!(refused, Err(TargetError::Form(_))),
             "{url}: {refused:?}"
         );
     }
+    let secured = Target::from_url("https://127.0.0.1:9901", "/readyz");
+    assert!(
+        matches!(secured, Err(TargetError::Secured(_))),
+        "{secured:?}"
+    );
     for url in [
         "http://",
         "http://127.0.0.1:port",

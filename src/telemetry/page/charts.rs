@@ -13,8 +13,9 @@ struct Chart {
     /// What one of them is; what several are.
     unit: (&'static str, &'static str),
     series: &'static [Series],
-    /// What it sums up below the number of now.
-    total: fn(&Totals, &Totals) -> String,
+    /// What is said below the number of now: of the sums an hour ago and now, and
+    /// of the highest point.
+    total: fn(&Totals, &Totals, f64) -> String,
 }
 
 /// One layer of a chart: its class, its name, and its value.
@@ -30,7 +31,7 @@ const CHARTS: [Chart; 3] = [
             ("refused", "400 to 499", |one| one.refused),
             ("failed", "500 and more, or none", |one| one.failed),
         ],
-        total: |first, now| {
+        total: |first, now, _| {
             let all = |totals: &Totals| totals.fine + totals.refused + totals.failed;
             let sum = all(now).saturating_sub(all(first));
             let failed = now.failed.saturating_sub(first.failed);
@@ -42,7 +43,7 @@ const CHARTS: [Chart; 3] = [
         title: "Connections",
         unit: ("open", "open connections"),
         series: &[("fine", "open", |one| one.open)],
-        total: |_, now| format!("{} open now", count(now.open)),
+        total: |_, _, most| format!("at most {} in the last hour", number(most)),
     },
     Chart {
         id: "handshakes",
@@ -52,7 +53,7 @@ const CHARTS: [Chart; 3] = [
             ("fine", "accepted", |one| one.handshakes),
             ("refused", "refused", |one| one.turned_away),
         ],
-        total: |first, now| {
+        total: |first, now, _| {
             let sum = now.handshakes.saturating_sub(first.handshakes);
             let refused = now.turned_away.saturating_sub(first.turned_away);
             format!(
@@ -85,7 +86,8 @@ impl Chart {
         html.raw("</b> ")
             .raw(self.unit.0)
             .raw("</p><p class=\"small\">");
-        html.text((self.total)(first, now)).raw("</p></figcaption>");
+        html.text((self.total)(first, now, most))
+            .raw("</p></figcaption>");
         html.raw("<div class=\"plot\"><span class=\"scale\" aria-hidden=\"true\">");
         html.text(number(ceiling(most))).raw("</span>");
         html.raw(
@@ -142,7 +144,7 @@ fn ceiling(most: f64) -> f64 {
         return 1.0;
     }
     let power = 10f64.powf(most.log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0];
+    let steps = [1.0, 2.0, 3.0, 5.0, 10.0];
     let fitting = steps.iter().find(|step| *step * power >= most);
     fitting.unwrap_or(&10.0) * power
 }

@@ -21,15 +21,15 @@ pub(super) fn draw(html: &mut Html, view: &View<'_>) {
             }
         }
     }
-    if by_reason.iter().all(|(_, count)| *count == 0) {
+    let last = listed(view.refusals, "handshakes");
+    if by_reason.is_empty() && last.is_empty() {
         html.raw(
             "<p class=\"quiet\">No handshake was refused since the process started.</p></section>",
         );
         return;
     }
-    html.raw("<h3>Handshakes refused since the start, by reason</h3>");
+    html.raw("<h3>Handshakes refused by listeners since the start, by reason</h3>");
     traffic::words(html, &by_reason);
-    let last = listed(view.refusals, "handshakes");
     html.raw("<h3>The last ones, and what each would need</h3>");
     list(html, last, ("older-handshakes", handshake));
     html.raw("</section>");

@@ -125,6 +125,8 @@ fn line(html: &mut Html, left: Option<i64>, soon: bool) {
         _ if soon => "warn",
         _ => "fine",
     };
+    // Where rows are cards, the scale of the heading is not to be seen.
+    scale(html);
     html.raw("<svg class=\"bar\" viewBox=\"0 0 800 12\" preserveAspectRatio=\"none\" aria-hidden=\"true\">");
     html.raw("<path class=\"grid\" d=\"M100 0V12M200 0V12M300 0V12M400 0V12M500 0V12M600 0V12M700 0V12\"/>");
     let width = place(left.unwrap_or(LAST)).max(4.0);

@@ -3,6 +3,7 @@
 //! Each connection counts its own, where it is served anyway. Here they are only
 //! added up when somebody asks, so that a request costs nothing for it.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,26 +14,28 @@ pub trait RequestCount: Debug + Send + Sync {
     fn requests(&self) -> u32;
 }
 
+type Open = HashMap<usize, Arc<dyn RequestCount>>;
+
 /// The requests of one peer.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// Those of connections that have ended.
     ended: AtomicU64,
-    open: Mutex<Vec<Arc<dyn RequestCount>>>,
+    /// By where they are: one identity may have thousands.
+    open: Mutex<Open>,
 }
 
 impl Tally {
     /// A connection begins to count.
     pub(super) fn begin(&self, count: Arc<dyn RequestCount>) {
-        self.open().push(count);
+        self.open().insert(place(&count), count);
     }
 
     /// It has ended.
     pub(super) fn end(&self, count: &Arc<dyn RequestCount>) {
         let mut open = self.open();
-        if let Some(place) = open.iter().position(|one| Arc::ptr_eq(one, count)) {
-            open.swap_remove(place);
-            let requests = u64::from(count.requests());
+        if let Some(ended) = open.remove(&place(count)) {
+            let requests = u64::from(ended.requests());
             self.ended.fetch_add(requests, Ordering::Relaxed);
         }
     }
@@ -40,14 +43,19 @@ impl Tally {
     /// How many there were so far, on all connections.
     pub(super) fn requests(&self) -> u64 {
         let open = self.open();
-        let counted = open.iter().map(|one| u64::from(one.requests()));
+        let counted = open.values().map(|one| u64::from(one.requests()));
         counted.sum::<u64>() + self.ended.load(Ordering::Relaxed)
     }
 
     /// Held for as long as it takes to add up numbers.
-    fn open(&self) -> MutexGuard<'_, Vec<Arc<dyn RequestCount>>> {
+    fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where a count is, for as long as it is held.
+fn place(count: &Arc<dyn RequestCount>) -> usize {
+    Arc::as_ptr(count).cast::<()>().addr()
 }
 
 #[cfg(test)]
