@@ -27,9 +27,9 @@
 //!   page cannot use its reader's access. Nobody else is asked who they are:
 //!   whoever can reach the address may ask for everything here.
 //! * Whoever asks under a name that others may own is refused, but for health
-//!   and readiness ([`host`]).
+//!   and readiness (`host`).
 //! * The status page changes nothing unless `admin.allow_changes` is set, and then
-//!   only what its own forms ask for ([`actions`]).
+//!   only what its own forms ask for (`actions`).
 //! * One request for each connection, each under one deadline, and a bounded
 //!   number at a time: whoever can reach it cannot hold it up for long. Of those
 //!   that wait for the program fewer are let in, so that health and metrics are

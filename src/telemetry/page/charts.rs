@@ -196,7 +196,8 @@ mod tests {
     fn scales_end_at_a_round_number_that_nothing_exceeds() {
         for (most, top) in [
             (0.0, 1.0),
-            (0.3, 0.5),
+            (0.4, 0.5),
+            (21.0, 30.0),
             (1.0, 1.0),
             (7.2, 10.0),
             (1_900.0, 2_000.0),

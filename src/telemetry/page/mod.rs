@@ -6,7 +6,7 @@
 //!   browser's reload: it fetches the same page and exchanges what has changed.
 //! * It asks for nothing from elsewhere, and its policy (CSP) lets it ask for
 //!   nothing but itself; style and script are named by their hashes.
-//! * Whatever is not the program's own text goes through [`html`], which escapes
+//! * Whatever is not the program's own text goes through `html`, which escapes
 //!   it: names of certificates, of hosts and of paths are chosen by strangers.
 //! * Everything that is listed has a bound.
 //! * Nothing is told by colour alone, and every drawing is told in words or
