@@ -34,6 +34,7 @@ pub mod upstream;
 
 use std::io;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,10 +47,12 @@ use crate::listener::{
     Address, Ended, Leave, Life, LifeControl, ListenerBindError, Workers, serve_until_drain,
 };
 use crate::process::{Heir, Host, InheritedError, Listening, ServiceManager, UpgradeSocket};
-use crate::telemetry::admin::AdminAddress;
+use crate::telemetry::admin::{AdminAccess, AdminAddress, AdminCommand, Door};
+use crate::telemetry::page::Program;
 use crate::telemetry::spans::Spans;
 use crate::telemetry::{
-    AccessLog, AdminSocket, AdminState, LogControl, Metrics, Readiness, SocketFile, admin, events,
+    AccessLog, AdminSocket, AdminState, LogControl, Metrics, Readiness, Refusals, SocketFile,
+    admin, events,
 };
 
 /// Why countersign could not run.
@@ -144,17 +147,17 @@ pub async fn serve(
         metrics,
         refusals,
         current,
+        program,
+        door,
         following,
     } = generation::begin(prepared, &access, logs.control, &life, &mut host).await?;
     let (commands, commanded) = mpsc::channel(16);
     let (shutdown, admin_life) = watch::channel(false);
+    let (drain_wish, mut asked_to_drain) = mpsc::channel(1);
     let admin = admin_socket.map(|socket| {
-        let state = AdminState {
-            readiness: Arc::clone(&readiness),
-            metrics: Arc::clone(&metrics),
-            refusals: Arc::clone(&refusals),
-            commands,
-        };
+        let counted = (&metrics, &refusals);
+        let asked = (commands, drain_wish);
+        let state = admin_state(&config, &readiness, counted, (program, door), asked);
         tokio::task::spawn_local(admin::serve(socket, state, admin_life))
     });
     let addresses = Addresses {
@@ -176,6 +179,7 @@ pub async fn serve(
     let mut heir = None;
     let serving = async {
         heir = tokio::select! {
+            Some(()) = asked_to_drain.recv() => None,
             () = workers.failure() => None,
             heir = estate.heir(&manager, &open_sockets) => Some(heir),
             () = refusals.summarise() => None,
@@ -386,6 +390,38 @@ fn admin_on(socket: Listening, file: Option<SocketFile>) -> io::Result<AdminSock
 /// What the admin socket is called among those that are passed on. No listener
 /// can be called so.
 const ADMIN: &str = "[admin]";
+
+/// What the admin server tells, and whom it asks.
+fn admin_state(
+    config: &Config,
+    readiness: &Arc<Readiness>,
+    (metrics, refusals): (&Arc<Metrics>, &Arc<Refusals>),
+    (program, door): (Rc<dyn Program>, Option<Rc<dyn Door>>),
+    (commands, drain): (mpsc::Sender<AdminCommand>, mpsc::Sender<()>),
+) -> AdminState {
+    AdminState {
+        readiness: Arc::clone(readiness),
+        metrics: Arc::clone(metrics),
+        refusals: Arc::clone(refusals),
+        commands,
+        program,
+        drain,
+        access: access(config),
+        door,
+        sections: Vec::new(),
+    }
+}
+
+/// Under which names, and for what the admin address may be asked.
+fn access(config: &Config) -> AdminAccess {
+    let Some(admin) = config.admin() else {
+        return AdminAccess::default();
+    };
+    AdminAccess {
+        hosts: admin.hosts.clone(),
+        allow_changes: admin.allow_changes,
+    }
+}
 
 /// Says in the log where everything is, one line each.
 fn announce(addresses: &Addresses, config: &Config) {

@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod admin_tls;
 mod anchors;
 mod architecture;
 mod asserted;
@@ -79,6 +80,7 @@ mod shadow;
 mod shrinkage;
 mod startup;
 mod stateful_sessions;
+mod status_page;
 mod support;
 mod traces;
 mod trust_seen;

@@ -15,6 +15,7 @@ use healthcheck::{READINESS, healthcheck};
 use trust::Form;
 
 mod admin_client;
+mod admin_tls;
 mod check;
 mod demo;
 mod explain;

@@ -20,6 +20,7 @@
 
 mod accepted;
 mod access_log;
+mod admin;
 mod algorithms;
 mod announcers;
 mod balancing;
@@ -80,16 +81,17 @@ pub use expression::{
 };
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    AcceptedAssertions, Admin, Announcers, Balance, Balancing, Bind, Buffering, BundleId, Callers,
-    Capacity, ChainLimits, CipherSuite, ClientAuth, ClientPolicy, Confinement, CookieChanges,
-    CredentialSource, CrlCheck, CrowdLimits, Delivery, Ejection, Endpoint, EndpointAddress,
-    FieldNames, FieldRule, FieldRules, HealthCheck, HostPattern, KeyExchange, LayerMode, Limits,
-    Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel, Maintenance, NamedPolicy,
-    NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, PathForm,
-    Place, PoolPer, Protocol, Rate, RatePer, Redirect, Retries, RetryOn, Rewriting, Route,
-    RouteLimits, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share, StatefulSessions,
-    Statuses, TlsVersion, TlsVersions, Trace, TraceContext, TrafficLimits, TrustBundle, UnknownSni,
-    Upstream, UpstreamHost, UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
+    AcceptedAssertions, Admin, AdminTls, Announcers, Balance, Balancing, Bind, Buffering, BundleId,
+    Callers, Capacity, ChainLimits, CipherSuite, ClientAuth, ClientPolicy, Confinement,
+    CookieChanges, CredentialSource, CrlCheck, CrowdLimits, Delivery, Ejection, Endpoint,
+    EndpointAddress, FieldNames, FieldRule, FieldRules, HealthCheck, HostPattern, KeyExchange,
+    LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel,
+    Maintenance, NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes,
+    OwnCertificate, PathForm, Place, PoolPer, Protocol, Rate, RatePer, Redirect, Retries, RetryOn,
+    Rewriting, Route, RouteLimits, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
+    StatefulSessions, Statuses, TlsVersion, TlsVersions, Trace, TraceContext, TrafficLimits,
+    TrustBundle, UnknownSni, Upstream, UpstreamHost, UpstreamId, UpstreamTls, UpstreamTrust, Who,
+    is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};

@@ -13,6 +13,7 @@ use http::HeaderName;
 
 use crate::telemetry::access::AccessTemplate;
 
+mod admin;
 mod announcers;
 mod balancing;
 mod client_policy;
@@ -33,6 +34,7 @@ mod trust;
 mod upstreams;
 mod wire;
 
+pub use admin::{Admin, AdminTls};
 pub use announcers::Announcers;
 pub use balancing::{Balance, Balancing, Ejection, HealthCheck, Statuses};
 pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
@@ -159,13 +161,6 @@ pub enum LogLevel {
     Info,
     /// For finding a fault in countersign.
     Debug,
-}
-
-/// `[admin]`: where health, readiness and metrics are served.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Admin {
-    /// The address; TCP or a unix socket.
-    pub bind: Located<Bind>,
 }
 
 /// Where a listener or the admin server accepts.

@@ -1,4 +1,4 @@
-//! Reads what concerns the whole process: `[server]`, `[log]`, `[admin]` and `[trust.NAME]`.
+//! Reads what concerns the whole process: `[server]`, `[log]` and `[trust.NAME]`.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::OnceLock;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::confinement::confinement;
 use super::defaults;
 use super::model::{
-    Admin, CrlCheck, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Server, TrustBundle,
+    CrlCheck, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Server, TrustBundle,
 };
 use super::problem::Problem;
 use super::scoped;
@@ -99,11 +99,6 @@ pub(super) fn log(section: &mut Section<'_>) -> Read<Log> {
         access_template: access_template?,
         request_id_header: request_id_header?,
     })
-}
-
-pub(super) fn admin(section: &mut Section<'_>) -> Read<Admin> {
-    let bind = section.required("bind", |field| field.bind());
-    Ok(Admin { bind: bind? })
 }
 
 pub(super) fn bundle(section: &mut Section<'_>, name: &str) -> Read<TrustBundle> {

@@ -15,7 +15,7 @@ use super::routes::{Ends, routes};
 use super::rules::named_rules;
 use super::section::{Reader, Section};
 use super::upstreams::upstream;
-use super::{Config, defaults, process, trace};
+use super::{Config, admin, defaults, process, trace};
 
 /// Reads every section; those with a problem are left out, or hold their defaults.
 pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
@@ -66,12 +66,14 @@ fn process_wide(root: &mut Section<'_>, config: &mut Config) {
     if let Ok(log) = root.subsection("log", process::log) {
         config.log = log;
     }
-    let admin = root.optional("admin", |field| field.section(process::admin));
-    config.admin = admin.ok().flatten();
 }
 
 fn traffic(root: &mut Section<'_>, config: &mut Config) {
     let (bundles, bundle_names) = named(root, ("trust", "trust bundle"), process::bundle);
+    let admin = root.optional("admin", |field| {
+        field.section(|section| admin::admin(section, &bundle_names))
+    });
+    config.admin = admin.ok().flatten();
     let (listeners, listener_names) = named(root, ("listeners", "listener"), |section, name| {
         listener(section, name, &bundle_names)
     });

@@ -10,8 +10,10 @@
 //!   judged its open connections by it, and not before.
 
 mod answers;
+mod door;
 mod load;
 mod memory;
+mod overview;
 mod publish;
 mod reload;
 mod secrets;
@@ -32,12 +34,15 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::{Config, Files, Problems, Seen};
 use crate::listener::{Address, Life, Workers};
 use crate::process::{Host, Inherited, ServiceManager};
-use crate::telemetry::admin::AdminCommand;
+use crate::telemetry::admin::{AdminCommand, Door};
+use crate::telemetry::page::Program;
 use crate::telemetry::{AccessLog, LogControl, Metrics, Refusals, events};
 
 use answers::Answers;
+use door::AdminDoor;
 pub use load::Loaded;
 pub(crate) use memory::watch as watch_memory;
+use overview::InForceProgram;
 use publish::Publishing;
 pub use publish::StartError;
 pub(crate) use publish::announce;
@@ -86,6 +91,10 @@ pub(crate) struct Begun {
     pub(crate) refusals: Arc<Refusals>,
     /// What is in force, from now on.
     pub(crate) current: CurrentConfig,
+    /// Who tells of what is in force, for as long as it is asked.
+    pub(crate) program: Rc<dyn Program>,
+    /// Who makes the handshakes of the admin address, if it speaks TLS.
+    pub(crate) door: Option<Rc<dyn Door>>,
     /// What follows the files, until it is dropped.
     pub(crate) following: Following,
 }
@@ -160,8 +169,19 @@ pub(crate) async fn begin(
         reach: host.reach.clone(),
         confined: Arc::clone(&host.confined),
     };
+    let program = Rc::new(InForceProgram {
+        in_force: Rc::clone(&answers.in_force),
+        peers: Arc::clone(&answers.peers),
+    });
+    let speaks_tls = {
+        let in_force = answers.in_force.borrow();
+        in_force.loaded.material().admin.is_some()
+    };
+    let door = AdminDoor::new(&answers.in_force, &refusals);
     let current = CurrentConfig(Rc::clone(&answers.in_force));
     Ok(Begun {
+        program,
+        door: speaks_tls.then(|| Rc::new(door) as _),
         current,
         workers,
         addresses,

@@ -122,6 +122,7 @@ async fn carry_http(
         return;
     };
     let activity = Activity::new(http2);
+    open.counts(&activity);
     let watched = Watched::new(stream, Arc::clone(&activity), &limits, (http2, ahead));
     let io = TokioIo::new(watched);
     let tunnels = http2.then(|| Tunnels::new(open, &activity));

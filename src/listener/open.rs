@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+use super::activity::Activity;
 use super::sockets::SocketId;
 use super::summons::{Dismissal, FIRST_WORD, Manner, Summons};
 use super::worker::{Current, Worker};
@@ -166,6 +167,13 @@ impl Open {
         let is_summoned = self.summons.borrow().is_some();
         if is_summoned {
             self.summon(Summons::to_drain());
+        }
+    }
+
+    /// From now on this counts its requests.
+    pub(super) fn counts(&self, requests: &Arc<Activity>) {
+        if let Some(peer) = &self.peer {
+            peer.counts(Arc::clone(requests) as _);
         }
     }
 

@@ -4,7 +4,7 @@
 //!   standard error.
 //! * [`access`] writes one line for each request to standard output.
 //! * [`metrics`] counts, and [`admin`] serves the counts, health and readiness,
-//!   and hands requests to the program.
+//!   and hands requests to the program; [`page`] draws them for people.
 //!
 //! * [`Refusals`] says how often the log is told of refusals, and keeps the last.
 //!
@@ -23,6 +23,7 @@ pub mod admin;
 pub mod events;
 pub mod log;
 pub mod metrics;
+pub mod page;
 pub mod spans;
 
 mod descriptors;

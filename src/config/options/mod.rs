@@ -4,6 +4,7 @@
 //! `config/reference.toml`, and the remedies that problems propose. Tests hold
 //! the registry equal to what the readers ask for.
 
+mod admin;
 mod assertions;
 mod balancing;
 mod chain;

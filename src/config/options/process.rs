@@ -1,11 +1,12 @@
 //! The options of the whole process and of trust bundles.
 
 use super::Default::{Is, Required, Unset};
+use super::admin::{ADMIN, ADMIN_TLS};
 use super::rules::MAY_ASSERT;
 use super::trace::{ACCESS_TEMPLATE, REQUEST_ID_HEADER};
 use super::{Opt, Table};
 
-pub(super) const TABLES: &[Table] = &[SERVER, LOG, ADMIN, TRUST, MAY_ASSERT];
+pub(super) const TABLES: &[Table] = &[SERVER, LOG, ADMIN, ADMIN_TLS, TRUST, MAY_ASSERT];
 
 const SERVER: Table = Table {
     path: "server",
@@ -138,23 +139,6 @@ const LOG: Table = Table {
         ACCESS_TEMPLATE,
         REQUEST_ID_HEADER,
     ],
-};
-
-const ADMIN: Table = Table {
-    path: "admin",
-    header: "[admin]",
-    left_out: true,
-    summary: "Where `/healthz`, `/readyz` and `/metrics` are served. Leave the table out for none.",
-    options: &[Opt {
-        path: "admin.bind",
-        value: "an address with a port, `\"unix:PATH\"`, or `\"systemd:NAME\"`: a socket that systemd passes under this name",
-        default: Required,
-        summary: "The address of the admin server.",
-        protects: "It is plaintext and asks nobody who they are: bind it to loopback, or to a network that only monitoring reaches.",
-        without: "there would be nowhere to serve health and metrics",
-        see: &["listeners.NAME.bind"],
-        example: "\"127.0.0.1:9901\"",
-    }],
 };
 
 const TRUST: Table = Table {

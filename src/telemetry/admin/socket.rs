@@ -225,8 +225,11 @@ impl Accepting {
 }
 
 /// An accepted connection.
-pub(super) enum Stream {
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
     Tcp(tokio::net::TcpStream),
+    /// A unix stream socket.
     Unix(tokio::net::UnixStream),
 }
 

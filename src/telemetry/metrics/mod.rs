@@ -33,6 +33,7 @@ mod memory;
 mod named;
 mod process;
 mod strikes;
+mod survey;
 mod upstream;
 
 pub use catalogue::table;
@@ -47,6 +48,7 @@ pub use in_force::{
 pub use memory::Memory;
 use named::{Named, View};
 use strikes::Strikes;
+pub use survey::{ListenerSurvey, RouteSurvey, Survey, Totals, UpstreamSurvey};
 pub use upstream::{Present, UpstreamMetrics};
 
 /// The names by which things are counted, in the order of their indices.

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 
 use prometheus_client::encoding::DescriptorEncoder;
 
@@ -22,9 +23,19 @@ pub(super) struct Process {
     most_descriptors: Option<u64>,
 }
 
+/// How many bytes are resident now; 0: the system does not say.
+pub(super) fn resident() -> u64 {
+    let mut process = Process::default();
+    process.read_status(&read("status").unwrap_or_default());
+    process.resident_bytes.unwrap_or_default()
+}
+
+fn read(name: &str) -> io::Result<String> {
+    fs::read_to_string(format!("/proc/self/{name}"))
+}
+
 impl Process {
     pub(super) fn now() -> Self {
-        let read = |name: &str| fs::read_to_string(format!("/proc/self/{name}"));
         let mut process = Self::default();
         process.read_stat(&read("stat").unwrap_or_default());
         process.read_status(&read("status").unwrap_or_default());

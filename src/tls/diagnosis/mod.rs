@@ -157,7 +157,9 @@ impl Objection {
     ) -> Result<(CertificateNames, Verdict), Self> {
         let judged = cost::within(by.limits, chain, spent, || {
             // Only now: what is not within the limits is not even looked up.
-            let known = by.peers.and_then(|peers| peers.known_chain(by.bundle, chain));
+            let known = by
+                .peers
+                .and_then(|peers| peers.known_chain(by.bundle, chain));
             judge((by.bundle, known.as_ref()), chain, now, tried)
         });
         let judged = judged.unwrap_or_else(|cause| Err(Fault::Cost(cause)));
