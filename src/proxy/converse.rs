@@ -243,8 +243,8 @@ pub(super) fn fit(
             Err(unmeasured())
         };
     }
-    // Without a length a body is chunked. The library assumes that some
-    // methods have none, unless they say so.
+    // Without a length a body is chunked; said here for the library, which carries
+    // what changes its protocol, and assumes that some methods have none.
     if !is_measured {
         let chunked = HeaderValue::from_static("chunked");
         head.headers.insert(TRANSFER_ENCODING, chunked);

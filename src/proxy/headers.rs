@@ -72,7 +72,7 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 pub(super) fn settle_length(headers: &mut HeaderMap) -> Result<(), &'static str> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
-        // The library takes off `chunked`; what else there is would stay on.
+        // `chunked` is taken off before; what else there is would stay on.
         if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
             return Err("a transfer coding other than one `chunked` (RFC 9112 section 6.1)");
         }

@@ -1,9 +1,7 @@
 //! One attempt to send a request: a connection to an endpoint, and the response head.
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
-use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -356,6 +354,8 @@ fn answered<B: UploadBody>(
     mut in_flight: InFlight<B>,
     (upload, limit): (Option<&Rc<Upload>>, Duration),
 ) -> Arriving<B> {
+    // A head alone that is not sent to its end before its answer is left at that:
+    // its connection serves no other request.
     if let Some(upload) = upload.filter(|_| !connection.is_sent()) {
         let response = in_flight.watched();
         let upload = (Rc::clone(upload), limit);
@@ -388,8 +388,7 @@ async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, manner: &Manner) -> Optio
             return Some(connection);
         }
         tokio::task::yield_now().await;
-        let alive = poll_fn(|cx| Poll::Ready(connection.is_alive(cx))).await;
-        if alive {
+        if connection.look().await {
             return Some(connection);
         }
     }

@@ -225,7 +225,7 @@ impl<B: UploadBody> Arriving<B> {
         };
         // Nobody asks for a body that is not there: it ends here.
         if body.is_end_stream() {
-            body.give_back();
+            body.end();
         }
         body
     }
@@ -243,13 +243,13 @@ impl<B: UploadBody> Arriving<B> {
         self.in_flight.is_none()
     }
 
-    /// The response is complete: its connection may serve another request, unless
-    /// the one before still goes up; then whoever sends that gives it back.
-    fn give_back(&mut self) {
-        if let From::Connection(connection) = &self.from
+    /// The response is over, and so this has nothing more to do with its
+    /// connection. If it is complete, that may serve another request, unless the
+    /// one before still goes up; then whoever sends that gives it back.
+    fn end(&mut self) {
+        let from = std::mem::replace(&mut self.from, From::Nowhere);
+        if let (From::Connection(connection), Some(in_flight)) = (from, &self.in_flight)
             && connection.is_sent()
-            && let Some(in_flight) = &self.in_flight
-            && let From::Connection(connection) = std::mem::replace(&mut self.from, From::Nowhere)
         {
             in_flight.endpoint().give_back(connection);
         }
@@ -284,7 +284,7 @@ impl<B: UploadBody> Body for Arriving<B> {
             Poll::Pending => false,
         };
         if is_over {
-            this.give_back();
+            this.end();
             this.in_flight = None;
         }
         frame

@@ -57,7 +57,7 @@ impl<B: UploadBody> std::fmt::Debug for H1<B> {
 
 /// Why there is no response head.
 pub(super) enum Unanswered<B> {
-    /// Not a byte of the request was sent; here it is again.
+    /// Nothing of the request was given to the connection; here it is again.
     Unsent(Box<Request<Tracked<B>>>, LinkFault),
     /// It was, or may have been; here it is again, if it was to be given back.
     Lost(LinkFault, Option<Box<Request<Tracked<B>>>>),
@@ -107,9 +107,12 @@ impl<B: UploadBody> H1<B> {
         self.link.idle_since.get()
     }
 
-    /// Whether nothing has happened on it since it came to rest.
-    pub(super) fn is_alive(&self, cx: &mut Context<'_>) -> bool {
-        self.link.wire.borrow_mut().rests_on(cx)
+    /// Whether nothing has happened on it since it came to rest, as far as the
+    /// runtime knows.
+    pub(super) async fn look(&self) -> bool {
+        let look = poll_fn(|cx| Poll::Ready(self.link.wire.borrow_mut().rests_on(cx)));
+        // Else a task that has done much would see nothing.
+        tokio::task::unconstrained(look).await
     }
 
     /// Whether nothing more of a response is expected.
@@ -139,7 +142,7 @@ impl<B: UploadBody> H1<B> {
     pub(super) fn rest(&self) -> bool {
         self.link.reused.set(true);
         self.link.idle_since.set(Instant::now());
-        self.link.wire.borrow().is_at_rest()
+        self.link.wire.borrow_mut().rest()
     }
 
     /// Sends what is left of a request; whether the service took it.
@@ -159,12 +162,11 @@ impl<B: UploadBody> H1<B> {
     ) -> Result<Response<()>, Unanswered<B>> {
         let upload = request.body().upload();
         let spare = if again { request.body().again() } else { None };
-        let empty = || Tracked::new(B::default());
         // What came while it rested is no answer to this.
-        if self.is_reused() && !poll_fn(|cx| Poll::Ready(self.is_alive(cx))).await {
+        if self.is_reused() && !self.look().await {
             return Err(Unanswered::Unsent(request, LinkFault::Closed));
         }
-        let body = std::mem::replace(request.body_mut(), empty());
+        let body = std::mem::replace(request.body_mut(), Tracked::new(B::default()));
         let begun = self.link.wire.borrow_mut().begin(&request, body);
         begun.map_err(|fault| Unanswered::Lost(fault, None))?;
         self.link.prelude.begin();
@@ -175,12 +177,8 @@ impl<B: UploadBody> H1<B> {
                 self.link.prelude.end();
                 Ok(response)
             }
+            // The connection may have taken part of it, whatever it says of that.
             Some(Err(fault)) => {
-                let mut wire = self.link.wire.borrow_mut();
-                if !wire.has_begun() && !fault.is_of_upload() {
-                    *request.body_mut() = wire.take_body().unwrap_or_else(empty);
-                    return Err(Unanswered::Unsent(request, fault));
-                }
                 let again = spare.map(|body| {
                     *request.body_mut() = body;
                     request

@@ -16,8 +16,8 @@
 //!   workers together; further requests wait in line.
 //! * An HTTP/1.1 connection is driven by whoever waits for its response, so
 //!   that a request costs no second task. Where the upload outlives the
-//!   response head, a task takes over: the upload must go on even when nobody
-//!   reads the response.
+//!   response head, a task sends what is left: the upload must go on even when
+//!   nobody reads the response.
 //! * An upstream that is not in the next generation is retired: what is under way
 //!   on it finishes, and its connections are used for nothing else.
 //! * An endpoint that refuses connections or fails requests is left alone for a

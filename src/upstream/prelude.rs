@@ -1,8 +1,9 @@
 //! How much a service may send before the head of its response.
 //!
-//! The library passes over interim responses (1xx) and counts none of them. To a
-//! service that sends nothing else it would listen for as long as there is more,
-//! and no other request of its worker would be heard meanwhile.
+//! Interim responses (1xx) are passed over, by the library too, which counts none
+//! of them. To a service that sends nothing else a connection would listen for as
+//! long as there is more, and no other request of its worker would be heard
+//! meanwhile.
 
 use std::io;
 use std::sync::Arc;
@@ -13,6 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MOST: usize = 1024 * 1024;
 /// There is no head to wait for.
 const ANY: usize = usize::MAX;
+
+/// A service has said more than it may.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("more than 1 MiB of interim responses (1xx) before a response")]
+pub(super) struct Excess;
 
 /// How many bytes may still come before the head of a response has.
 #[derive(Clone, Debug)]
@@ -46,8 +52,7 @@ impl Prelude {
             return Ok(());
         }
         let Some(left) = left.checked_sub(bytes) else {
-            let cause = "more than 1 MiB of interim responses (1xx) before a response";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
+            return Err(io::Error::other(Excess));
         };
         self.0.store(left, Ordering::Relaxed);
         Ok(())

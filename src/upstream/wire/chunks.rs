@@ -7,6 +7,8 @@ use super::LinkFault;
 
 /// The most that a body's chunk extensions, and its trailers, may take each.
 const MOST_BESIDE: usize = 16 * 1024;
+/// The most digits of a chunk's size, leading zeros included.
+const MOST_DIGITS: usize = 16;
 /// The most fields behind a body.
 const MAX_TRAILERS: usize = 64;
 
@@ -103,7 +105,8 @@ impl Chunks {
             return Err(LinkFault::Malformed(rule));
         }
         // Digits alone: the parser would take a sign.
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) {
+        let is_number = digits.iter().all(u8::is_ascii_hexdigit);
+        if digits.is_empty() || digits.len() > MOST_DIGITS || !is_number {
             return Err(malformed());
         }
         let digits = str::from_utf8(digits).map_err(|_| malformed())?;
@@ -149,6 +152,9 @@ fn trailers(received: &mut BytesMut) -> Result<Chunk, LinkFault> {
             Ok(Chunk::More)
         };
     };
+    if length > MOST_BESIDE {
+        return Err(LinkFault::Malformed("more than 16 KiB of trailers"));
+    }
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| malformed())?;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use crate::upstream::BoxError;
+use crate::upstream::prelude::Excess;
 
 /// Why a connection to a service carries a message no further.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ impl LinkFault {
     pub fn is_malformed(&self) -> bool {
         match self {
             Self::Malformed(_) => true,
-            // Too many interim responses: see `Prelude`.
-            Self::Broken(cause) => cause.kind() == io::ErrorKind::InvalidData,
+            // By its type: TLS says of much else that it is no valid data.
+            Self::Broken(cause) => cause.get_ref().is_some_and(|it| it.is::<Excess>()),
             Self::Library(fault) => fault.is_parse() || fault.is_parse_too_large(),
             Self::Closed | Self::Upload(_) => false,
         }
@@ -76,7 +77,7 @@ impl fmt::Display for LinkFault {
             Self::Malformed(rule) => write!(f, "the response cannot be read: {rule}"),
             Self::Closed => f.write_str("connection closed before message completed"),
             Self::Broken(_) => f.write_str("connection error"),
-            Self::Upload(_) => f.write_str("error from user's Body stream"),
+            Self::Upload(_) => f.write_str("the request body broke off"),
             Self::Library(fault) => fault.fmt(f),
         }
     }

@@ -4,9 +4,9 @@
 //!
 //! * A request is written from its parsed form, and where it ends is said in one
 //!   way: by one `Content-Length`, or by `chunked` alone (RFC 9112 §6).
-//! * A response whose end can be taken for two different ones, or for none, is
-//!   malformed. What comes behind a response belongs to no request: its
-//!   connection is not used again.
+//! * A response whose end cannot be told is malformed; where others may have told
+//!   another one, its connection is not used again (RFC 9112 §6.3). Nor is it where
+//!   something comes behind a response: that belongs to no request.
 //! * Writing and reading go on side by side: a service may answer before it has
 //!   read all, and what it said counts even where it then takes no more.
 //! * Nothing here has a task, a channel or a timer of its own: whoever waits
@@ -45,6 +45,8 @@ use writing::Writing;
 const FIRST_READ: usize = 8 * 1024;
 /// … and where a long body comes in quickly.
 const LARGEST_READ: usize = 256 * 1024;
+/// How much memory a connection that rests keeps for the next response.
+const KEPT: usize = 16 * 1024;
 
 /// A connection on which one request after the other is sent and answered.
 #[derive(Debug)]
@@ -54,8 +56,12 @@ pub(super) struct Wire<B> {
     reading: Reading,
     /// What was read and not looked at.
     received: BytesMut,
+    /// How much of it is known not to hold the end of a head.
+    searched: usize,
     /// How much is read next, at most.
     read_size: usize,
+    /// Whether the last read brought much less.
+    came_little: bool,
     /// Whether no request is to follow the one under way.
     last: bool,
     /// Why it could not be sent to its end.
@@ -73,7 +79,9 @@ impl<B: UploadBody> Wire<B> {
             writing: Writing::default(),
             reading: Reading::Idle,
             received: BytesMut::new(),
+            searched: 0,
             read_size: FIRST_READ,
+            came_little: false,
             last: false,
             unsent: None,
             is_void: false,
@@ -88,7 +96,16 @@ impl<B: UploadBody> Wire<B> {
         !self.last && self.is_read() && self.writing.is_done() && self.received.is_empty()
     }
 
-    /// The same, after a look at what has come since.
+    /// Comes to rest, if it [can](Self::is_at_rest); without what a large response
+    /// has left.
+    pub(super) fn rest(&mut self) -> bool {
+        if self.received.is_empty() && self.received.capacity() > KEPT {
+            self.received = BytesMut::new();
+        }
+        self.is_at_rest()
+    }
+
+    /// Whether it is at rest still, after a look at what has come since.
     pub(super) fn rests_on(&mut self, cx: &mut Context<'_>) -> bool {
         self.is_at_rest() && self.poll_read(cx).is_pending()
     }
@@ -107,18 +124,9 @@ impl<B: UploadBody> Wire<B> {
             of_head: *request.method() == Method::HEAD,
             version: request.version(),
         };
+        self.searched = 0;
+        (self.unsent, self.is_void, self.reader) = (None, false, None);
         self.writing.begin(request, body)
-    }
-
-    /// Whether a byte of the request has been sent.
-    pub(super) fn has_begun(&self) -> bool {
-        self.writing.has_begun()
-    }
-
-    /// The body of the request, where it has not been sent to its end.
-    pub(super) fn take_body(&mut self) -> Option<Tracked<B>> {
-        self.last = true;
-        self.writing.give_up()
     }
 
     /// Sends what is to be sent, until all of it is.
@@ -126,6 +134,7 @@ impl<B: UploadBody> Wire<B> {
         let sent = self.writing.poll(&mut self.stream, cx);
         if let Poll::Ready(Err(fault)) = &sent {
             self.last = true;
+            self.writing.give_up();
             // Half of a request is none: what answers it is void.
             self.is_void = fault.is_of_upload();
             if let Some(reader) = self.reader.take() {
@@ -150,15 +159,13 @@ impl<B: UploadBody> Wire<B> {
         loop {
             match self.poll_upload(cx) {
                 // A service that answers early may take no more: what it says counts.
-                Poll::Ready(Err(fault)) if self.has_begun() && !fault.is_of_upload() => {
-                    drop(self.take_body());
-                    self.unsent = Some(fault);
-                }
+                Poll::Ready(Err(fault)) if !fault.is_of_upload() => self.unsent = Some(fault),
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             let head = match ready!(self.poll_parsed(fields, cx)) {
                 Ok(head) => head,
+                Err(fault) if fault.is_malformed() => return Poll::Ready(Err(fault)),
                 Err(fault) => return Poll::Ready(Err(self.unsent.take().unwrap_or(fault))),
             };
             if !head.status.is_informational() {
@@ -178,13 +185,23 @@ impl<B: UploadBody> Wire<B> {
     ) -> Poll<Result<Parsed, LinkFault>> {
         loop {
             if !self.received.is_empty()
-                && let Some(head) = response_head::read(&mut self.received, fields)?
+                && let Some(head) = self.parse(fields)?
             {
+                self.searched = 0;
                 return Poll::Ready(Ok(head));
             }
             if ready!(self.poll_read(cx))? == 0 {
                 return Poll::Ready(Err(LinkFault::Closed));
             }
+        }
+    }
+
+    /// Takes the head off what was received, if it is whole.
+    fn parse(&mut self, fields: &mut HeaderMap) -> Result<Option<Parsed>, LinkFault> {
+        if response_head::may_be_whole(&self.received, &mut self.searched) {
+            response_head::read(&mut self.received, fields)
+        } else {
+            Ok(None)
         }
     }
 
@@ -270,21 +287,38 @@ impl<B: UploadBody> Wire<B> {
     /// Reads what has come, if there is anything; 0: the service has closed its side.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, LinkFault>> {
         let room = match self.reading {
+            // A look, whether there is anything.
+            Reading::Idle => 1,
+            Reading::Head { .. } => FIRST_READ,
             // Not more than this body needs, where that is known.
-            Reading::Sized(left) => usize::try_from(left).unwrap_or(usize::MAX),
-            _ => usize::MAX,
+            Reading::Sized(left) => {
+                let left = usize::try_from(left).unwrap_or(usize::MAX);
+                left.clamp(FIRST_READ, self.read_size)
+            }
+            Reading::Chunked(_) | Reading::ToTheEnd => self.read_size,
         };
-        let room = room.clamp(FIRST_READ, self.read_size);
         self.received.reserve(room);
         let before = self.received.len();
         // Nothing is kept in it from one poll to the next.
         let read = ready!(pin!(self.stream.read_buf(&mut self.received)).poll(cx));
         let read = read.map_err(LinkFault::Broken)?;
-        // Where as much came as there was room for, there may be more.
-        if self.received.len().saturating_sub(before) >= room {
-            self.read_size = self.read_size.saturating_mul(2).min(LARGEST_READ);
-        }
+        self.fit(self.received.len().saturating_sub(before), room);
         Poll::Ready(Ok(read))
+    }
+
+    /// Fits what is read next to what has come: more where there was no more room,
+    /// less where much was left twice.
+    fn fit(&mut self, came: usize, room: usize) {
+        if room < FIRST_READ {
+            return;
+        }
+        let is_little = came < self.read_size / 4;
+        if came >= room {
+            self.read_size = self.read_size.saturating_mul(2).min(LARGEST_READ);
+        } else if is_little && self.came_little {
+            self.read_size = (self.read_size / 2).max(FIRST_READ);
+        }
+        self.came_little = is_little;
     }
 }
 

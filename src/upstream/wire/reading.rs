@@ -72,7 +72,12 @@ impl Reading {
     /// The rule that it breaks.
     pub(super) fn next(&mut self, received: &mut BytesMut) -> Result<Next, LinkFault> {
         let next = match self {
-            Self::Idle | Self::Head { .. } => return Ok(Next::End),
+            Self::Idle => return Ok(Next::End),
+            Self::Head { .. } => {
+                return Err(LinkFault::Malformed(
+                    "the body of a response that has no head",
+                ));
+            }
             Self::Chunked(chunks) => match chunks.next(received)? {
                 Chunk::Data(data) => Next::Frame(Frame::data(data)),
                 Chunk::More => Next::More,

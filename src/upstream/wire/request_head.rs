@@ -32,7 +32,8 @@ pub(super) fn write<T>(
     let measure = measure(fields, request.version(), has_no_body)?;
     out.reserve(fields.len().saturating_add(3).saturating_mul(LINE));
     let uri = request.uri();
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    // The path of a target without one is `/` (RFC 9112 §3.2.1).
+    let (path, query) = (uri.path(), uri.query());
     let version: &[u8] = match request.version() {
         Version::HTTP_10 => b" HTTP/1.0\r\n",
         _ => b" HTTP/1.1\r\n",
@@ -40,7 +41,9 @@ pub(super) fn write<T>(
     let line = [
         request.method().as_str().as_bytes(),
         b" ",
-        target.as_bytes(),
+        path.as_bytes(),
+        query.map_or(b"", |_| b"?"),
+        query.unwrap_or_default().as_bytes(),
         version,
     ];
     line.iter().for_each(|part| out.extend_from_slice(part));

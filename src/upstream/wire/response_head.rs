@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::LinkFault;
@@ -33,6 +33,25 @@ pub(super) enum Length {
     Chunked,
     /// To the end of the connection.
     ToTheEnd,
+}
+
+/// Up to this many bytes a head is read anew each time that more of it has come:
+/// so what is none is seen at once.
+const READ_ANEW: usize = 4 * 1024;
+
+/// Whether a head may be whole, as far as its line ends tell. `searched`: how much
+/// of what was received is known not to hold its end.
+pub(super) fn may_be_whole(received: &[u8], searched: &mut usize) -> bool {
+    if received.len() <= READ_ANEW || received.len() > MAX_HEAD {
+        return true;
+    }
+    // The end may have begun in what was searched before.
+    let new = received
+        .get(searched.saturating_sub(2)..)
+        .unwrap_or_default();
+    *searched = received.len();
+    let has_empty = |lines: &[u8]| lines.starts_with(b"\n\r\n") || lines.starts_with(b"\n\n");
+    (0..new.len()).any(|at| new.get(at..).is_some_and(has_empty))
 }
 
 /// Takes a whole head from the beginning of what was received, and puts its
@@ -207,5 +226,14 @@ pub(super) fn is_kept(version: Version, head: &Parsed, fields: &HeaderMap) -> bo
         Version::HTTP_10 => says(b"keep-alive"),
         _ => head.version != Version::HTTP_10,
     };
-    is_kept && !says(b"close")
+    is_kept && !says(b"close") && !is_in_doubt(head, fields)
+}
+
+/// Whether others might see another end of a response than we do.
+fn is_in_doubt(head: &Parsed, fields: &HeaderMap) -> bool {
+    let is_coded = fields.contains_key(TRANSFER_ENCODING);
+    let has_length = fields.contains_key(CONTENT_LENGTH);
+    let has_content = is_coded || stated_length(fields) != Ok(Some(0));
+    (is_coded && has_length)
+        || (head.status == StatusCode::NO_CONTENT && (is_coded || has_length) && has_content)
 }

@@ -1,5 +1,7 @@
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Version};
@@ -11,6 +13,8 @@ use tokio::net::{UnixListener, UnixStream};
 use super::*;
 use crate::tls::{Socket, Stream};
 use crate::upstream::BoxError;
+use crate::upstream::h1::{H1, Unanswered};
+use crate::upstream::owner::Owner;
 
 /// A body in pieces, with fields behind it.
 #[derive(Debug, Default)]
@@ -67,12 +71,17 @@ impl UploadBody for Pieces {
 
 /// A connection and the service at its other end.
 async fn connected() -> (Wire<Pieces>, UnixStream) {
+    let (ours, theirs) = ends().await;
+    (Wire::new(ours), theirs)
+}
+
+async fn ends() -> (Placed, UnixStream) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("service");
     let listener = UnixListener::bind(&path).unwrap();
     let (ours, theirs) = tokio::join!(UnixStream::connect(&path), listener.accept());
     let stream = Stream::Plain(Socket::Unix(ours.unwrap()));
-    (Wire::new(Placed::new(stream, None)), theirs.unwrap().0)
+    (Placed::new(stream, None), theirs.unwrap().0)
 }
 
 fn request(method: Method, fields: &[(&'static str, &'static str)]) -> Request<()> {
@@ -159,6 +168,21 @@ async fn request_is_written_from_its_parsed_form() {
         written,
         "GET /a?b=c HTTP/1.1\r\nhost: a.test\r\nx-a: 1\r\nx-a: 2\r\n\r\n"
     );
+}
+
+#[tokio::test]
+async fn target_without_a_path_goes_up_with_one() {
+    for (target, line) in [
+        ("http://a.test?b=c", "GET /?b=c HTTP/1.1\r\n"),
+        ("/", "GET / HTTP/1.1\r\n"),
+        ("/?", "GET /? HTTP/1.1\r\n"),
+        ("*", "GET * HTTP/1.1\r\n"),
+    ] {
+        let mut get = request(Method::GET, &[]);
+        *get.uri_mut() = target.parse().unwrap();
+        let written = sent(&get, Pieces::default()).await.unwrap();
+        assert!(written.starts_with(line), "{written}");
+    }
 }
 
 #[tokio::test]
@@ -300,7 +324,7 @@ async fn response_ends_where_its_head_says() {
         (
             "transfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n0\r\n\r\n",
             "",
-            true,
+            false,
         ),
         ("\r\nhello", "hello", false),
         // What comes behind it is nobody's.
@@ -321,10 +345,15 @@ async fn response_without_a_body_has_none_whatever_its_head_says() {
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n";
     let (_, body, _, kept) = taken(Method::HEAD, head, 99).await.unwrap();
     assert_eq!((body.len(), kept), (0, true));
-    for status in [204, 304] {
-        let head = format!("HTTP/1.1 {status} \r\ntransfer-encoding: chunked\r\n\r\n");
-        let (_, body, _, kept) = whole(&head).await.unwrap();
-        assert_eq!((body.len(), kept), (0, true));
+    for (head, is_kept) in [
+        ("304 Not Modified\r\ntransfer-encoding: chunked", true),
+        ("204 No Content\r\ncontent-length: 0", true),
+        // Others might take what follows for its body.
+        ("204 No Content\r\ncontent-length: 5", false),
+        ("204 No Content\r\ntransfer-encoding: chunked", false),
+    ] {
+        let (_, body, _, kept) = whole(&format!("HTTP/1.1 {head}\r\n\r\n")).await.unwrap();
+        assert_eq!((body.len(), kept), (0, is_kept), "{head}");
     }
 }
 
@@ -453,6 +482,7 @@ async fn chunks_that_are_none_are_malformed() {
         (&*extensions, "chunk extensions"),
         (&*trailers, "16 KiB of trailers"),
         (&*"1".repeat(17_000), "more than 16 KiB"),
+        ("00000000000000001\r\na\r\n", "without a size"),
     ] {
         let told = broken(&chunked(chunks)).await;
         assert!(
@@ -509,6 +539,75 @@ async fn early_answer_counts_though_the_service_takes_no_more() {
     assert!(!wire.is_at_rest());
 }
 
+/// Its body has been taken from in part, and part of it may have been sent.
+#[tokio::test]
+async fn request_that_was_given_to_a_dead_connection_is_not_given_back() {
+    for fields in [&[][..], &[("content-length", "5")]] {
+        let (stream, service) = ends().await;
+        let connection = H1::<Pieces>::begin(stream, Owner::Shared);
+        assert!(connection.rest());
+        drop(service);
+        let body = Tracked::new(Pieces::of(&["hello"]));
+        let request = Box::new(request(Method::POST, fields).map(|()| body));
+        let limit = Duration::from_secs(10);
+        let answer = connection.exchange(request, false, limit).await;
+        assert!(matches!(answer, Err(Unanswered::Lost(fault, None)) if fault.is_close()));
+    }
+}
+
+#[tokio::test]
+async fn connection_that_was_closed_while_it_rested_takes_no_request() {
+    let (stream, service) = ends().await;
+    let connection = H1::<Pieces>::begin(stream, Owner::Shared);
+    assert!(connection.rest());
+    drop(service);
+    while connection.look().await {
+        tokio::task::yield_now().await;
+    }
+    let body = Tracked::new(Pieces::of(&["hello"]));
+    let request = Box::new(request(Method::POST, &[]).map(|()| body));
+    let answer = connection.exchange(request, false, Duration::MAX).await;
+    let Err(Unanswered::Unsent(request, _)) = answer else {
+        panic!("it was sent");
+    };
+    assert!(!request.body().is_end_stream());
+}
+
+#[test]
+fn what_tls_says_is_no_fault_of_the_message() {
+    let broken = |cause| LinkFault::Broken(cause);
+    let alert = io::Error::new(io::ErrorKind::InvalidData, "received fatal alert");
+    assert!(!broken(alert).is_malformed());
+    let prelude = crate::upstream::prelude::Prelude::default();
+    prelude.begin();
+    assert!(broken(prelude.came(usize::MAX - 1).unwrap_err()).is_malformed());
+}
+
+#[tokio::test]
+async fn long_head_is_whole_however_its_bytes_are_cut() {
+    let fields = format!("x-a: {}\r\n", "a".repeat(90)).repeat(99);
+    for end in ["\r\n\r\n", "\n\n", "\r\n\n", "\n\r\n"] {
+        let response = format!("HTTP/1.1 200 OK\r\n{fields}content-length: 2{end}hi");
+        for size in [1, 2, 7, 4_096, usize::MAX] {
+            let taken = taken(Method::GET, response.as_bytes(), size).await;
+            assert_eq!(taken.unwrap().1, b"hi", "{end:?} in pieces of {size}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_at_once_fits_what_comes() {
+    let (mut wire, _service) = connected().await;
+    for _ in 0..9 {
+        wire.fit(wire.read_size, wire.read_size);
+    }
+    assert_eq!(wire.read_size, LARGEST_READ);
+    for _ in 0..9 {
+        wire.fit(1, wire.read_size);
+    }
+    assert_eq!(wire.read_size, FIRST_READ);
+}
+
 #[tokio::test]
 async fn response_to_a_request_that_breaks_off_is_void_for_whoever_reads_it() {
     let (mut wire, mut service) = connected().await;
@@ -537,21 +636,6 @@ async fn response_to_a_request_that_breaks_off_is_void_for_whoever_reads_it() {
     let (read, sent) = tokio::join!(read, send);
     assert!(sent.unwrap_err().is_of_upload());
     assert!(read.unwrap().unwrap_err().is_close());
-}
-
-#[tokio::test]
-async fn request_of_which_nothing_was_sent_has_not_begun() {
-    let (mut wire, service) = connected().await;
-    drop(service);
-    let post = request(Method::POST, &[("content-length", "5")]);
-    wire.begin(&post, Tracked::new(Pieces::of(&["hello"])))
-        .unwrap();
-    let mut fields = HeaderMap::new();
-    let fault = poll_fn(|cx| wire.poll_head(&mut fields, cx))
-        .await
-        .unwrap_err();
-    assert!(fault.is_close(), "{fault}");
-    assert!(!wire.has_begun());
 }
 
 /// Bytes that have something of a response.

@@ -40,8 +40,6 @@ pub(super) struct Writing<B> {
     measure: Measure,
     /// Whether something was given to the stream that it may still hold.
     unflushed: bool,
-    /// Whether a byte has been sent.
-    begun: bool,
 }
 
 impl<B> Default for Writing<B> {
@@ -54,7 +52,6 @@ impl<B> Default for Writing<B> {
             body: None,
             measure: Measure::Length(0),
             unflushed: false,
-            begun: false,
         }
     }
 }
@@ -70,16 +67,10 @@ impl<B: UploadBody> Writing<B> {
         request: &Request<T>,
         body: Tracked<B>,
     ) -> Result<(), LinkFault> {
-        self.begun = false;
         let has_no_body = body.is_end_stream();
         self.measure = request_head::write(request, has_no_body, &mut self.lines)?;
         self.body = (!has_no_body).then_some(body);
         Ok(())
-    }
-
-    /// Whether a byte of it has been sent.
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun
     }
 
     /// Whether all of it has been sent.
@@ -94,14 +85,9 @@ impl<B: UploadBody> Writing<B> {
         }
     }
 
-    /// Nothing more of it is sent; what is left of its body.
-    pub(super) fn give_up(&mut self) -> Option<Tracked<B>> {
-        let body = self.body.take();
-        *self = Self {
-            begun: self.begun,
-            ..Self::default()
-        };
-        body
+    /// Nothing more of it is sent.
+    pub(super) fn give_up(&mut self) {
+        *self = Self::default();
     }
 
     /// Sends, until all is sent.
@@ -226,7 +212,6 @@ impl<B: UploadBody> Writing<B> {
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        self.begun = true;
         self.unflushed = true;
         self.advance(written);
         Poll::Ready(Ok(()))
