@@ -20,8 +20,11 @@ pub struct MalformedFingerprint;
 impl Fingerprint {
     /// Computes the fingerprint of `bytes`, such as the DER of a certificate.
     pub fn of(bytes: &[u8]) -> Self {
+        Self::from_result(&digest::digest(&digest::SHA256, bytes))
+    }
+
+    fn from_result(digest: &digest::Digest) -> Self {
         let mut fingerprint = [0; 32];
-        let digest = digest::digest(&digest::SHA256, bytes);
         for (to, from) in fingerprint.iter_mut().zip(digest.as_ref()) {
             *to = *from;
         }
@@ -36,6 +39,28 @@ impl Fingerprint {
     /// Returns the 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// A fingerprint in the making, of bytes that come in pieces.
+#[derive(Clone)]
+pub struct Digest(digest::Context);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+}
+
+impl Digest {
+    /// Adds bytes to those that are digested.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The fingerprint of all bytes so far.
+    pub fn finish(self) -> Fingerprint {
+        Fingerprint::from_result(&self.0.finish())
     }
 }
 

@@ -56,7 +56,7 @@ pub use decoding::{DecodeError, Decoding};
 pub(crate) use distinguished_name::write as rfc4514;
 pub use encoding::{ENCODING_BUDGET, EncodeError, Encoding, Tellers, XfccKeys};
 pub use fields::{IdentityFields, fold_field_name, folds_to, is_folded_with_others};
-pub use fingerprint::{Fingerprint, MalformedFingerprint};
+pub use fingerprint::{Digest, Fingerprint, MalformedFingerprint};
 pub use names::{CertificateNames, UnreadableCertificate};
 pub use pattern::{
     Assertable, NameKind, NamePattern, NearMiss, PatternError, PeerPattern, Unassertable,

@@ -14,7 +14,7 @@ use super::fault::{Fault, Kind, Phase, Side};
 use super::headers;
 use super::pace::{Excess, Patience};
 use super::request_body::RequestBody;
-use crate::upstream::UpstreamBody;
+use crate::upstream::{LinkFault, UpstreamBody};
 
 /// Why a body broke off.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub enum BodyFault {
     /// The upstream sent no further piece in time.
     UpstreamStalled(Duration),
     /// The upstream's body is broken.
-    Upstream(hyper::Error),
+    Upstream(LinkFault),
 }
 
 impl fmt::Display for BodyFault {
@@ -54,7 +54,8 @@ impl fmt::Display for BodyFault {
 impl std::error::Error for BodyFault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Client(cause) | Self::Upstream(cause) => Some(cause),
+            Self::Client(cause) => Some(cause),
+            Self::Upstream(cause) => Some(cause),
             Self::Limit(_) | Self::SentAgain | Self::Trailers(_) | Self::UpstreamStalled(_) => None,
         }
     }

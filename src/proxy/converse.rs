@@ -1,12 +1,9 @@
 //! One conversation with an upstream: a permitted request is sent, and sent
 //! again where the service does not accept what authenticates it.
 
-use std::sync::Mutex;
-
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request, StatusCode, request};
+use http::{HeaderValue, Method, Request, request};
 use hyper::body::{Body, Incoming};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::announced::announcement;
@@ -159,16 +156,10 @@ impl Proxy {
     ) -> Result<UpstreamRequest<RequestBody>, Fault> {
         let way = &sending.way;
         let plan = self.upstream(way.upstream)?.plan();
-        let gate = head.headers.contains_key(EXPECT).then(oneshot::channel);
-        let request = match gate {
-            Some((open, opened)) => {
-                body.wait_for(opened);
-                let mut request = Request::from_parts(*head, body);
-                open_on_continue(&mut request, open);
-                request
-            }
-            None => Request::from_parts(*head, body),
-        };
+        if head.headers.contains_key(EXPECT) {
+            body.wait_for_continue();
+        }
+        let request = Request::from_parts(*head, body);
         let owner = owner((sending.caller, sending.party), plan.pool_per());
         let affinity = affinity::of((sending.caller, sending.party), plan);
         let announcement = announcement(plan, sending.caller, sending.party);
@@ -340,21 +331,6 @@ fn not_held(gap: Gap, upstream: &Upstream<RequestBody>) -> Fault {
             "as many bytes of bodies are held as buffer_memory of the upstream allows, in all or for one connection",
         ),
     }
-}
-
-/// Opens the request's body when the upstream says `100 Continue`.
-fn open_on_continue(request: &mut Request<RequestBody>, open: oneshot::Sender<()>) {
-    // The library wants a callback that could be called from anywhere, twice.
-    let open = Mutex::new(Some(open));
-    hyper::ext::on_informational(request, move |response| {
-        if response.status() == StatusCode::CONTINUE
-            && let Ok(mut open) = open.lock()
-            && let Some(open) = open.take()
-            && open.send(()).is_err()
-        {
-            tracing::trace!("the body did not wait for 100 Continue");
-        }
-    });
 }
 
 /// Why a request is not sent again.

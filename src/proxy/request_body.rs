@@ -23,7 +23,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use super::body::BodyFault;
@@ -47,7 +46,7 @@ const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 pub struct RequestBody {
     source: Source,
     /// Closed until the upstream wants the body.
-    gate: Option<Gate>,
+    gate: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug, Default)]
@@ -122,14 +121,14 @@ impl RequestBody {
         }
     }
 
-    /// Keeps the body back until `opened` resolves, or for a second.
+    /// Keeps the body back until the upstream has said `100 Continue`, or for a
+    /// second.
     ///
     /// The client's `100 Continue` is sent when the body is first asked for:
     /// so the client hears it when the upstream has said it.
-    pub(super) fn wait_for(&mut self, opened: oneshot::Receiver<()>) {
+    pub(super) fn wait_for_continue(&mut self) {
         if !matches!(self.source, Source::Empty) {
-            let patience = Box::pin(tokio::time::sleep(CONTINUE_PATIENCE));
-            self.gate = Some(Gate { opened, patience });
+            self.gate = Some(Box::pin(tokio::time::sleep(CONTINUE_PATIENCE)));
         }
     }
 }
@@ -157,7 +156,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         if let Some(gate) = &mut self.gate {
-            ready!(gate.poll(cx));
+            ready!(gate.as_mut().poll(cx));
             self.gate = None;
         }
         match &mut self.source {
@@ -195,23 +194,9 @@ impl UploadBody for RequestBody {
             Source::Client(_) | Source::Tape(_) => None,
         }
     }
-}
 
-/// Keeps the body back until the upstream has said `100 Continue`.
-#[derive(Debug)]
-struct Gate {
-    opened: oneshot::Receiver<()>,
-    patience: Pin<Box<Sleep>>,
-}
-
-impl Gate {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let opened = Pin::new(&mut self.opened).poll(cx).is_ready();
-        if opened || self.patience.as_mut().poll(cx).is_ready() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+    fn go_on(&mut self) {
+        self.gate = None;
     }
 }
 

@@ -83,7 +83,6 @@ impl Bundle {
         let (revocation, findings) = Revocation::load(
             (config, files),
             &bundle.anchors,
-            bundle.algorithms,
             former.map(|former| &former.revocation),
         );
         problems.extend(findings.problems);
@@ -126,7 +125,6 @@ impl Bundle {
     }
 
     fn empty(name: &str) -> Self {
-        let algorithms = cost::algorithms();
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -134,14 +132,14 @@ impl Bundle {
             anchors: Vec::new(),
             trust_anchors: Vec::new(),
             places: HashMap::new(),
-            revocation: Revocation::none(algorithms),
+            revocation: Revocation::none(),
             enforces_lists: true,
             remembers_chains: true,
             would_refuse: Arc::default(),
             scope: Scope::default(),
             subjects: Vec::new(),
             warnings: Vec::new(),
-            algorithms,
+            algorithms: cost::algorithms(),
         }
     }
 

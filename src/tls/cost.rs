@@ -103,19 +103,29 @@ pub(super) fn within<T, E>(
     let judged = judge();
     let budget = BUDGET.replace(before);
     *spent = most.saturating_sub(budget.map_or(0, |budget| budget.left));
-    if judged.is_err() && budget.is_some_and(|budget| budget.exceeded) {
+    // Also where it was found good: a signature that was not looked at may be one
+    // that would have refused it.
+    if budget.is_some_and(|budget| budget.exceeded) {
         return Err(TooCostly::Signatures(most));
     }
     Ok(judged)
 }
 
-/// The algorithms of the library, each of which counts what it verifies.
+/// The algorithms of the library, for what is remembered: an outcome must not
+/// depend on what the chain that was judged first had cost already.
+pub(super) fn uncounted() -> &'static [&'static dyn SignatureVerificationAlgorithm] {
+    static ALL: LazyLock<&'static [&'static dyn SignatureVerificationAlgorithm]> =
+        LazyLock::new(|| {
+            let provider = rustls::crypto::aws_lc_rs::default_provider();
+            provider.signature_verification_algorithms.all
+        });
+    &ALL
+}
+
+/// The same, each of which counts what it verifies.
 pub(super) fn algorithms() -> &'static [&'static dyn SignatureVerificationAlgorithm] {
-    static COUNTED: LazyLock<Vec<Counted>> = LazyLock::new(|| {
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let all = provider.signature_verification_algorithms.all;
-        all.iter().copied().map(Counted).collect()
-    });
+    static COUNTED: LazyLock<Vec<Counted>> =
+        LazyLock::new(|| uncounted().iter().copied().map(Counted).collect());
     static ALL: LazyLock<Vec<&'static dyn SignatureVerificationAlgorithm>> = LazyLock::new(|| {
         let counted = COUNTED.iter();
         counted
@@ -228,6 +238,23 @@ mod tests {
             }
             if signatures == 0 { Ok(()) } else { Err(()) }
         })
+    }
+
+    #[test]
+    fn chain_that_is_found_good_without_a_signature_beyond_the_limit_is_not() {
+        let most = Limits::defaults().chain.signature_checks.get();
+        let leaf = Authority::root("Root").client("billing").chain.remove(0);
+        let judged = |count: u32| {
+            within(&limits(|_| {}), (&leaf, &[]), &mut 0, || {
+                for _ in 0..count {
+                    let algorithm = algorithms().first().unwrap();
+                    algorithm.verify_signature(b"", b"", b"").unwrap_err();
+                }
+                Ok::<(), ()>(())
+            })
+        };
+        assert_eq!(judged(most), Ok(Ok(())));
+        assert_eq!(judged(most + 1), Err(TooCostly::Signatures(most)));
     }
 
     #[test]

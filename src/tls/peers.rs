@@ -17,7 +17,7 @@ use super::bundle::{Bundle, Objection, Verdict};
 use super::own_certificate::unix_now;
 use super::refusal::Refusal;
 use super::trust_path::TrustPath;
-use crate::identity::{AnchorName, CertificateNames, Chain, Fingerprint, PeerIdentity};
+use crate::identity::{AnchorName, CertificateNames, Chain, Digest, Fingerprint, PeerIdentity};
 
 /// For how long a peer is known after its last connection has ended.
 const REMEMBERED: i64 = 24 * 3600;
@@ -40,7 +40,7 @@ pub struct Peers {
 #[derive(Debug, Default)]
 struct Known {
     /// Each chain of each leaf, the one that was seen last at the end.
-    peers: HashMap<Key, Vec<Arc<KnownPeer>>>,
+    peers: HashMap<Leaf, Vec<Arc<KnownPeer>>>,
     /// How many there are.
     count: usize,
     /// The bytes of all chains.
@@ -50,7 +50,14 @@ struct Known {
 }
 
 /// Bundle and leaf.
-type Key = (Box<str>, [u8; 32]);
+type Leaf = (Box<str>, Fingerprint);
+
+/// By what a chain is found.
+struct Key {
+    leaf: Leaf,
+    /// Of all of its certificates, one after the other.
+    whole: Fingerprint,
+}
 
 /// A peer whose chain was verified.
 #[derive(Debug)]
@@ -61,6 +68,8 @@ pub struct KnownPeer {
     /// What its leaf says; `None`: it was not read from one.
     names: Option<CertificateNames>,
     chain: Chain,
+    /// Of `chain`, so that many long ones of one leaf are told apart at once.
+    whole: Fingerprint,
     connections: AtomicUsize,
     handshakes: AtomicU64,
     last_seen: AtomicI64,
@@ -125,8 +134,7 @@ impl Peers {
         chain: Chain,
         verdict: Verdict,
     ) -> Connected {
-        let leaf = identity.names().fingerprint();
-        let key = leaf.map_or_else(Key::default, |leaf| key(bundle, leaf));
+        let key = Key::of(bundle, chain.iter());
         let mut known = self.known();
         let peer = match known.find(&key, &chain) {
             Some(peer) => {
@@ -140,11 +148,12 @@ impl Peers {
             }
             None => {
                 let peer = Arc::new(KnownPeer {
-                    bundle: key.0.clone(),
+                    bundle: key.leaf.0.clone(),
                     name: identity.primary().into(),
                     subject: identity.names().subject().unwrap_or_default().into(),
                     names: identity.names().certificate().cloned(),
                     chain,
+                    whole: key.whole,
                     connections: AtomicUsize::new(0),
                     handshakes: AtomicU64::new(0),
                     last_seen: AtomicI64::new(0),
@@ -154,7 +163,7 @@ impl Peers {
                         outcome: Ok(()),
                     }),
                 });
-                known.add(key, Arc::clone(&peer));
+                known.add(key.leaf, Arc::clone(&peer));
                 peer
             }
         };
@@ -174,7 +183,7 @@ impl Peers {
         if !bundle.remembers_chains() {
             return None;
         }
-        let key = key(bundle, &Fingerprint::of(chain.0));
+        let key = Key::of(bundle, std::iter::once(chain.0).chain(chain.1));
         let peer = self.known().peek(&key, chain)?;
         let names = peer.names.clone()?;
         let standing = peer.standing();
@@ -224,8 +233,21 @@ impl Peers {
     }
 }
 
-fn key(bundle: &Bundle, leaf: &Fingerprint) -> Key {
-    (bundle.name().into(), *leaf.as_bytes())
+impl Key {
+    /// `chain`: the leaf first. It is read whole, so no lock is to be held meanwhile.
+    fn of<'a>(bundle: &Bundle, chain: impl IntoIterator<Item = &'a CertificateDer<'a>>) -> Self {
+        let mut certificates = chain.into_iter();
+        let mut digest = Digest::default();
+        if let Some(leaf) = certificates.next() {
+            digest.update(leaf);
+        }
+        let leaf = digest.clone().finish();
+        certificates.for_each(|certificate| digest.update(certificate));
+        Self {
+            leaf: (bundle.name().into(), leaf),
+            whole: digest.finish(),
+        }
+    }
 }
 
 impl Known {
@@ -235,25 +257,26 @@ impl Known {
         key: &Key,
         chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
     ) -> Option<Arc<KnownPeer>> {
-        let mut chains = self.peers.get(key)?.iter();
-        let same = chains.find(|peer| peer.chain.split_first() == Some(chain));
-        same.map(Arc::clone)
+        let mut chains = self.peers.get(&key.leaf)?.iter();
+        let same = chains.find(|peer| peer.whole == key.whole)?;
+        (same.chain.split_first() == Some(chain)).then(|| Arc::clone(same))
     }
 
     fn find(&mut self, key: &Key, chain: &[CertificateDer<'_>]) -> Option<Arc<KnownPeer>> {
-        let chains = self.peers.get_mut(key)?;
-        let found = chains.iter().position(|peer| *peer.chain == *chain)?;
+        let chains = self.peers.get_mut(&key.leaf)?;
+        let is_same = |peer: &Arc<KnownPeer>| peer.whole == key.whole && *peer.chain == *chain;
+        let found = chains.iter().position(is_same)?;
         // The one that was seen last stands last.
         let peer = chains.remove(found);
         chains.push(Arc::clone(&peer));
         Some(peer)
     }
 
-    fn add(&mut self, key: Key, peer: Arc<KnownPeer>) {
+    fn add(&mut self, leaf: Leaf, peer: Arc<KnownPeer>) {
         if self.bytes >= self.full {
             self.forget();
         }
-        let chains = self.peers.entry(key).or_default();
+        let chains = self.peers.entry(leaf).or_default();
         if chains.len() >= MOST_CHAINS
             && let Some(away) = chains.iter().position(|peer| peer.connections() == 0)
         {

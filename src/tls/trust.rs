@@ -9,7 +9,10 @@
 //! * Only chains of handshakes that have succeeded as a whole are known, so
 //!   nobody makes one known whose key they do not hold.
 //! * Another bundle of the same name is another bundle: it verifies each chain
-//!   itself, unless whoever presents it is connected and was judged by it.
+//!   itself, unless whoever presents it was connected when it came into force and
+//!   was judged by it then, on the path that the bundle before it had verified.
+//! * A known chain may have been found good at a listener that lets a chain cost
+//!   more signatures than this one. Finding it again costs none.
 
 use std::sync::Arc;
 
@@ -49,11 +52,10 @@ impl Trust {
         now: UnixTime,
         spent: &mut u32,
     ) -> Result<(CertificateNames, Verdict), Objection> {
-        let known = self.peers.known_chain(&self.bundle, chain);
         let judge = Judge {
             bundle: &self.bundle,
             limits: &self.limits,
-            known: known.as_ref(),
+            peers: Some(&self.peers),
         };
         let (names, verdict) = Objection::or_verdict(judge, chain, now, spent, &|_, _| {})?;
         self.bundle.tell(&verdict, now);
@@ -224,6 +226,30 @@ mod tests {
         assert_eq!(signatures, Ok(0));
         let stale = cost(&trust, &world.chain, in_hours(4));
         assert_eq!(stale, Err(Refusal::RevocationUnknown));
+    }
+
+    /// Its limit lets no more signatures be verified than the chain itself has.
+    #[test]
+    fn lists_are_verified_whatever_the_chain_has_cost() {
+        use crate::config::OnCrlFault::{Allow, Reject};
+        let (world, now) = (World::new(), UnixTime::now());
+        let revoked = [world.below.leaf(10), world.below.certificate.clone()];
+        for missing in [Reject, Allow] {
+            let listed = bundle_with(&[&world.root.certificate])
+                .missing(missing)
+                .list(&world.root.list(&[]))
+                .list(&world.below.list(&[&revoked[0]]));
+            let mut trust = world.trust(listed.load());
+            trust.limits.signature_checks = std::num::NonZero::new(2).unwrap();
+            assert_eq!(cost(&trust, &revoked, now), Err(Refusal::Revoked));
+            assert_eq!(cost(&trust, &world.chain, now), Ok(2));
+            trust.limits.signature_checks = std::num::NonZero::new(1).unwrap();
+            let costly = cost(&trust, &world.chain, now);
+            assert_eq!(costly, Err(Refusal::ChainTooCostly));
+            trust.limits.signature_checks = Limits::defaults().chain.signature_checks;
+            assert_eq!(cost(&trust, &revoked, now), Err(Refusal::Revoked));
+            assert_eq!(cost(&trust, &world.chain, now), Ok(2));
+        }
     }
 
     #[test]

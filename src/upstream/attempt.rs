@@ -7,7 +7,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Body;
 use tokio::time::Instant;
 
 use super::UploadBody;
@@ -15,7 +14,7 @@ use super::announcement::{Announcement, header};
 use super::body::{Arriving, Tracked, Upload, UpstreamBody};
 use super::connect::connect;
 use super::endpoint::{Endpoint, InFlight};
-use super::fault::{SendFault, SendFaultKind, is_close};
+use super::fault::{SendFault, SendFaultKind};
 use super::gate::{Place, Placed};
 use super::h1::{self, H1, Unanswered};
 use super::h2::{self, H2};
@@ -24,6 +23,7 @@ use super::read_ahead::Room;
 use super::request::copy_of;
 use super::send::Upstream;
 use super::turn::{Full, Turn};
+use super::wire::LinkFault;
 use crate::config::Protocol;
 use crate::telemetry::events;
 use crate::tls::Stream;
@@ -159,53 +159,48 @@ impl<B: UploadBody> Upstream<B> {
             let limit = manner.limit;
             return match h1::exchange_once(stream, request, limit).await {
                 Ok(response) => Attempt::Answered(response.map(|incoming| {
-                    UpstreamBody::new(Arriving::new(incoming, None, in_flight), None)
+                    UpstreamBody::new(Arriving::by_library(incoming, in_flight), None)
                 })),
                 Err(fault) => Attempt::Failed(fault),
             };
         }
-        match H1::begin(stream, manner.owner.clone()).await {
-            Ok(connection) => {
-                self.attempt_h1(in_flight, connection, request, manner)
-                    .await
-            }
-            Err(e) => Attempt::Failed(SendFault::of_http(e)),
-        }
+        let connection = H1::begin(stream, manner.owner.clone());
+        self.attempt_h1(in_flight, connection, request, manner)
+            .await
     }
 
     async fn attempt_h1(
         &self,
         in_flight: InFlight<B>,
-        mut connection: H1<B>,
+        connection: H1<B>,
         request: Box<Request<Tracked<B>>>,
         manner: &Manner,
     ) -> Attempt<B> {
         let limit = manner.limit;
         // Only on a connection that served before is there something to repair.
         let repairable = manner.copyable && manner.idempotent && connection.is_reused();
-        let replay = repairable.then(|| copy_of(&request)).flatten();
         let upload = request.body().upload();
         let upload = upload.as_ref();
-        match connection.exchange(request, upload, limit).await {
+        match connection.exchange(request, repairable, limit).await {
             Ok(response) => {
-                let response = answered(response, connection, in_flight, (upload, limit)).await;
-                Attempt::Answered(response.map(|body| UpstreamBody::new(body, self.room())))
+                let body = answered(connection, in_flight, (upload, limit));
+                Attempt::Answered(response.map(|()| UpstreamBody::new(body, self.room())))
             }
-            Err(Unanswered::Unsent(request, e)) => Attempt::Again {
+            Err(Unanswered::Unsent(request, fault)) => Attempt::Again {
                 request,
-                fault: SendFault::of_http(e),
+                fault: SendFault::of_link(&fault),
                 why: Why::Ended,
             },
-            Err(Unanswered::Lost(e)) => {
+            Err(Unanswered::Lost(fault, again)) => {
                 // A connection that served before and now ends without a
                 // response was closed for its age, not for this request.
-                match replay.filter(|_| is_close(&e)) {
+                match again.filter(|_| fault.is_close()) {
                     Some(request) => Attempt::Again {
                         request,
-                        fault: SendFault::of_http(e),
+                        fault: SendFault::of_link(&fault),
                         why: Why::Ended,
                     },
-                    None => Attempt::Failed(lost(e, upload)),
+                    None => Attempt::Failed(lost(&fault, upload)),
                 }
             }
             Err(Unanswered::Timeout) => Attempt::Failed(SendFault::timeout(limit)),
@@ -250,25 +245,26 @@ impl<B: UploadBody> Upstream<B> {
         let upload = upload.as_ref();
         let mut answer = pin!(sender.try_send_request(*request));
         let answer = h1::within(answer.as_mut(), upload, limit).await;
-        let again = |request, e| Attempt::Again {
+        let again = |request, fault| Attempt::Again {
             request,
-            fault: SendFault::of_http(e),
+            fault: SendFault::of_link(&fault),
             why: Why::Unprocessed(spoiled),
         };
         match answer {
             None => Attempt::Failed(SendFault::timeout(limit)),
             Some(Ok(response)) => Attempt::Answered(response.map(|incoming| {
-                UpstreamBody::new(Arriving::new(incoming, None, in_flight), self.room())
+                UpstreamBody::new(Arriving::by_library(incoming, in_flight), self.room())
             })),
             Some(Err(mut e)) => match e.take_message() {
-                Some(request) => again(Box::new(request), e.into_error()),
+                Some(request) => again(Box::new(request), e.into_error().into()),
                 None => {
                     let e = e.into_error();
-                    let unprocessed =
-                        h2::is_unprocessed(&e) || (reused && manner.idempotent && is_close(&e));
-                    match copy.filter(|_| unprocessed) {
-                        Some(request) => again(request, e),
-                        None => Attempt::Failed(lost(e, upload)),
+                    let unprocessed = h2::is_unprocessed(&e);
+                    let fault = LinkFault::Library(e);
+                    let was_closed = reused && manner.idempotent && fault.is_close();
+                    match copy.filter(|_| unprocessed || was_closed) {
+                        Some(request) => again(request, fault),
+                        None => Attempt::Failed(lost(&fault, upload)),
                     }
                 }
             },
@@ -300,7 +296,8 @@ impl<B: UploadBody> Upstream<B> {
         }
         let stream = self.connect(endpoint, manner).await?;
         let address = stream.peer_address();
-        let sender = h2::begin(stream).await.map_err(SendFault::of_http)?;
+        let sender = h2::begin(stream).await;
+        let sender = sender.map_err(|e| SendFault::of_link(&e.into()))?;
         let in_use = endpoint.set_multiplexed(manner.owner.clone(), sender.clone(), address);
         Ok((sender, in_use))
     }
@@ -352,40 +349,25 @@ impl<B: UploadBody> Upstream<B> {
     }
 }
 
-/// Binds a response to the connection that its body comes over.
-async fn answered<B: UploadBody>(
-    response: Response<hyper::body::Incoming>,
+/// Binds the body of a response to the connection that it comes over.
+fn answered<B: UploadBody>(
     connection: H1<B>,
     mut in_flight: InFlight<B>,
     (upload, limit): (Option<&Rc<Upload>>, Duration),
-) -> Response<Arriving<B>> {
-    let uploading = upload.filter(|upload| !upload.is_finished());
-    let mut connection = Some(connection);
-    if let Some(upload) = uploading {
+) -> Arriving<B> {
+    if let Some(upload) = upload.filter(|_| !connection.is_sent()) {
         let response = in_flight.watched();
-        if let Some(connection) = connection.take() {
-            let upload = (Rc::clone(upload), limit);
-            in_flight
-                .endpoint()
-                .give_back_later(connection, upload, response);
-        }
-    } else if response.body().is_end_stream() {
-        // Nobody asks for a body that is not there: it ends here.
-        poll_fn(|cx| {
-            if let Some(connection) = connection.take() {
-                in_flight.endpoint().give_back(connection, cx);
-            }
-            Poll::Ready(())
-        })
-        .await;
+        let upload = (Rc::clone(upload), limit);
+        let half = connection.other_half();
+        in_flight.endpoint().give_back_later(half, upload, response);
     }
-    response.map(|incoming| Arriving::new(incoming, connection, in_flight))
+    Arriving::over(connection, in_flight)
 }
 
 /// The fault of a request whose connection ended: the client's, if its body
 /// broke off.
-fn lost(error: hyper::Error, upload: Option<&Rc<Upload>>) -> SendFault {
-    let mut fault = SendFault::of_http(error);
+fn lost(fault: &LinkFault, upload: Option<&Rc<Upload>>) -> SendFault {
+    let mut fault = SendFault::of_link(fault);
     if upload.is_some_and(|upload| upload.is_broken()) {
         fault.kind = SendFaultKind::Body;
     }
@@ -397,7 +379,7 @@ fn lost(error: hyper::Error, upload: Option<&Rc<Upload>>) -> SendFault {
 /// the runtime lets a close that has arrived be seen.
 async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, manner: &Manner) -> Option<H1<B>> {
     loop {
-        let mut connection = endpoint.take_idle(&manner.owner, manner.now)?;
+        let connection = endpoint.take_idle(&manner.owner, manner.now)?;
         let rest = manner
             .now
             .saturating_duration_since(connection.idle_since());
@@ -405,7 +387,7 @@ async fn rested<B: UploadBody>(endpoint: &Endpoint<B>, manner: &Manner) -> Optio
             return Some(connection);
         }
         tokio::task::yield_now().await;
-        let alive = poll_fn(|cx| Poll::Ready(connection.drive(cx))).await;
+        let alive = poll_fn(|cx| Poll::Ready(connection.is_alive(cx))).await;
         if alive {
             return Some(connection);
         }

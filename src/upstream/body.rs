@@ -13,6 +13,7 @@ use super::UploadBody;
 use super::endpoint::InFlight;
 use super::h1::H1;
 use super::read_ahead::{Ahead, Room};
+use super::wire::LinkFault;
 
 /// What is known of an upload under way.
 #[derive(Debug)]
@@ -33,11 +34,6 @@ impl Upload {
             waiting: Cell::new(false),
             broken: Cell::new(false),
         })
-    }
-
-    /// Whether the connection is done with the body, whole or not.
-    pub(super) fn is_finished(&self) -> bool {
-        self.finished.get()
     }
 
     /// Whether the next piece is the client's to send; its patience is bounded
@@ -75,6 +71,11 @@ impl<B: UploadBody> Tracked<B> {
     pub(super) fn new(body: B) -> Self {
         let upload = (!body.is_end_stream()).then(Upload::new);
         Self { body, upload }
+    }
+
+    /// The service wants it.
+    pub(super) fn go_on(&mut self) {
+        self.body.go_on();
     }
 
     /// The same body from its beginning, for an upload of its own.
@@ -157,12 +158,12 @@ impl<B: UploadBody> UpstreamBody<B> {
 
 impl<B: UploadBody> Body for UpstreamBody<B> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = LinkFault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, LinkFault>>> {
         let frame = match &mut self.0 {
             Source::Asked(body, room) => {
                 let frame = Pin::new(&mut *body).poll_frame(cx);
@@ -197,23 +198,42 @@ impl<B: UploadBody> Body for UpstreamBody<B> {
     }
 }
 
-/// A response body, which drives the HTTP/1.1 connection it comes from and
-/// gives it back to its pool at the end.
+/// A response body on its way here.
 #[derive(Debug)]
 pub(super) struct Arriving<B: UploadBody> {
-    incoming: Incoming,
-    /// The connection, while it is this body's to drive.
-    driven: Option<H1<B>>,
+    from: From<B>,
     in_flight: Option<InFlight<B>>,
 }
 
+/// Where a response body comes from.
+#[derive(Debug)]
+enum From<B: UploadBody> {
+    /// An HTTP/1.1 connection, which goes back to its pool at the end.
+    Connection(H1<B>),
+    /// One that the library drives.
+    Library(Incoming),
+    /// It is complete, or broken off.
+    Nowhere,
+}
+
 impl<B: UploadBody> Arriving<B> {
-    /// The body of a response that came over `driven`, or over a connection
-    /// that drives itself.
-    pub(super) fn new(incoming: Incoming, driven: Option<H1<B>>, in_flight: InFlight<B>) -> Self {
+    /// The body of a response whose head came over this connection.
+    pub(super) fn over(connection: H1<B>, in_flight: InFlight<B>) -> Self {
+        let mut body = Self {
+            from: From::Connection(connection),
+            in_flight: Some(in_flight),
+        };
+        // Nobody asks for a body that is not there: it ends here.
+        if body.is_end_stream() {
+            body.give_back();
+        }
+        body
+    }
+
+    /// The body of a response over a connection that drives itself.
+    pub(super) fn by_library(incoming: Incoming, in_flight: InFlight<B>) -> Self {
         Self {
-            incoming,
-            driven,
+            from: From::Library(incoming),
             in_flight: Some(in_flight),
         }
     }
@@ -223,50 +243,66 @@ impl<B: UploadBody> Arriving<B> {
         self.in_flight.is_none()
     }
 
-    /// The response is complete: the connection may serve another request.
-    fn finish(&mut self, cx: &mut Context<'_>) {
-        if let (Some(connection), Some(in_flight)) = (self.driven.take(), &self.in_flight) {
-            in_flight.endpoint().give_back(connection, cx);
+    /// The response is complete: its connection may serve another request, unless
+    /// the one before still goes up; then whoever sends that gives it back.
+    fn give_back(&mut self) {
+        if let From::Connection(connection) = &self.from
+            && connection.is_sent()
+            && let Some(in_flight) = &self.in_flight
+            && let From::Connection(connection) = std::mem::replace(&mut self.from, From::Nowhere)
+        {
+            in_flight.endpoint().give_back(connection);
         }
-        self.in_flight = None;
     }
 }
 
 impl<B: UploadBody> Body for Arriving<B> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = LinkFault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, LinkFault>>> {
         let this = &mut *self;
-        let frame = match &mut this.driven {
-            Some(connection) => connection.poll_body(&mut this.incoming, cx),
-            None => Pin::new(&mut this.incoming).poll_frame(cx),
+        let frame = match &mut this.from {
+            From::Connection(connection) => connection.poll_body(cx),
+            From::Library(incoming) => {
+                let frame = Pin::new(incoming).poll_frame(cx);
+                frame.map(|frame| frame.map(|frame| frame.map_err(LinkFault::Library)))
+            }
+            From::Nowhere => Poll::Ready(None),
         };
-        let complete = match &frame {
+        let is_over = match &frame {
             Poll::Ready(None) => true,
             // Nobody asks for anything after trailers.
-            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || self.incoming.is_end_stream(),
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || this.is_end_stream(),
             Poll::Ready(Some(Err(_))) => {
-                self.driven = None;
-                self.in_flight = None;
-                false
+                this.from = From::Nowhere;
+                true
             }
             Poll::Pending => false,
         };
-        if complete {
-            self.finish(cx);
+        if is_over {
+            this.give_back();
+            this.in_flight = None;
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.from {
+            From::Connection(connection) => connection.is_read(),
+            From::Library(incoming) => incoming.is_end_stream(),
+            From::Nowhere => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.from {
+            From::Connection(connection) => connection.size_hint(),
+            From::Library(incoming) => incoming.size_hint(),
+            From::Nowhere => SizeHint::with_exact(0),
+        }
     }
 }

@@ -1,11 +1,9 @@
 //! One endpoint as one worker sees it: its connections, its load, its condition.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -143,33 +141,34 @@ impl<B: UploadBody> Endpoint<B> {
     }
 
     /// Takes a connection back after its response, if it can serve another.
-    pub(super) fn give_back(self: &Rc<Self>, mut connection: H1<B>, cx: &mut Context<'_>) {
-        if connection.rest(cx) {
+    pub(super) fn give_back(self: &Rc<Self>, connection: H1<B>) {
+        if connection.rest() {
             self.keep(connection);
         }
     }
 
-    /// The same for a connection whose upload still goes on: a task drives it
+    /// The same for a connection whose upload still goes on: a task sends it
     /// to its end, or until `limit` has passed, `response` is over and the
-    /// upstream takes no more of the upload.
+    /// upstream takes no more of the upload. Where the response is not over then,
+    /// whoever reads it gives the connection back.
     pub(super) fn give_back_later(
         self: &Rc<Self>,
-        mut connection: H1<B>,
+        connection: H1<B>,
         (upload, limit): (Rc<Upload>, Duration),
         response: Weak<()>,
     ) {
         let endpoint = Rc::clone(self);
         spawn(async move {
-            let alive = loop {
-                if let Ok(alive) = tokio::time::timeout(limit, connection.settle()).await {
-                    break alive;
+            let sent = loop {
+                if let Ok(sent) = tokio::time::timeout(limit, connection.send_on()).await {
+                    break sent;
                 }
                 if response.strong_count() == 0 && upload.last_piece().elapsed() >= limit {
                     break false;
                 }
             };
-            if alive && poll_fn(|cx| Poll::Ready(connection.rest(cx))).await {
-                endpoint.keep(connection);
+            if sent && connection.is_read() {
+                endpoint.give_back(connection);
             }
         });
     }

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use super::wire::LinkFault;
+
 /// What went wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SendFaultKind {
@@ -122,22 +124,16 @@ impl SendFault {
         Self::new(kind, error)
     }
 
-    /// Sorts what the HTTP library says.
-    pub(super) fn of_http(error: hyper::Error) -> Self {
-        if error.is_user() {
-            return Self {
-                kind: SendFaultKind::Body,
-                cause: chain(&error),
-                endpoint: None,
-                remedy: None,
-            };
-        }
-        let kind = if error.is_parse() || error.is_parse_too_large() {
+    /// Sorts why a connection carried a message no further.
+    pub(super) fn of_link(fault: &LinkFault) -> Self {
+        let kind = if fault.is_of_upload() {
+            SendFaultKind::Body
+        } else if fault.is_malformed() {
             SendFaultKind::Malformed
         } else {
             SendFaultKind::Lost
         };
-        Self::new(kind, &error)
+        Self::new(kind, fault)
     }
 
     pub(super) fn at(mut self, endpoint: &str) -> Self {
@@ -172,21 +168,4 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Whether the upstream closed, rather than answered something wrong.
-pub(super) fn is_close(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_reset(error)
-}
-
-fn is_reset(error: &hyper::Error) -> bool {
-    error
-        .source()
-        .and_then(|source| source.downcast_ref::<std::io::Error>())
-        .is_some_and(|e| {
-            matches!(
-                e.kind(),
-                std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe
-            )
-        })
 }

@@ -1,18 +1,17 @@
 //! One HTTP/1.1 connection, driven by whoever waits for its response.
 
-use std::future::Future;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONNECTION;
-use http::{Request, Response, Version};
-use hyper::body::{Body, Frame, Incoming};
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use http::{Request, Response};
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::client::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
@@ -22,41 +21,36 @@ use super::fault::{SendFault, SendFaultKind};
 use super::gate::Placed;
 use super::owner::Owner;
 use super::prelude::Prelude;
-use super::quiet::QuietWaker;
+use super::wire::{LinkFault, Wire};
 
-/// The largest response head, in bytes; and the most it is read in one go.
+/// The largest response head of a connection that changes its protocol, in bytes;
+/// and the most it is read in one go.
 const MAX_HEAD: usize = 256 * 1024;
-/// The most fields in a response head.
+/// The most fields in it.
 const MAX_FIELDS: usize = 256;
 
-/// A connection and the handle to send requests on it.
+/// One HTTP/1.1 connection.
 pub(super) struct H1<B: UploadBody> {
-    /// In one place, since a connection is moved about.
-    link: Box<Link<B>>,
+    /// In one place, since a connection is moved about; and shared by the two who
+    /// send and read where a service answers before it has read all.
+    link: Rc<Link<B>>,
 }
 
 struct Link<B: UploadBody> {
-    sender: SendRequest<Tracked<B>>,
-    /// `None` once it has ended. Dropping it then matters: it holds requests
-    /// that were handed to it and never looked at.
-    connection: Option<Connection<TokioIo<Placed>, Tracked<B>>>,
-    /// Both are polled by one task, at any time.
-    waker: QuietWaker,
+    wire: RefCell<Wire<B>>,
     owner: Owner,
     prelude: Prelude,
     /// Where it leads.
     address: Option<SocketAddr>,
     /// Whether a request has been answered on it before.
-    reused: bool,
-    /// Whether none is to be sent on it any more.
-    last: bool,
-    idle_since: Instant,
+    reused: Cell<bool>,
+    idle_since: Cell<Instant>,
 }
 
 impl<B: UploadBody> std::fmt::Debug for H1<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("H1")
-            .field("reused", &self.link.reused)
+            .field("reused", &self.link.reused.get())
             .finish_non_exhaustive()
     }
 }
@@ -64,31 +58,33 @@ impl<B: UploadBody> std::fmt::Debug for H1<B> {
 /// Why there is no response head.
 pub(super) enum Unanswered<B> {
     /// Not a byte of the request was sent; here it is again.
-    Unsent(Box<Request<Tracked<B>>>, hyper::Error),
-    /// It was, or may have been.
-    Lost(hyper::Error),
+    Unsent(Box<Request<Tracked<B>>>, LinkFault),
+    /// It was, or may have been; here it is again, if it was to be given back.
+    Lost(LinkFault, Option<Box<Request<Tracked<B>>>>),
     /// Nothing came within the time.
     Timeout,
 }
 
 impl<B: UploadBody> H1<B> {
     /// Begins HTTP/1.1 on a connection.
-    pub(super) async fn begin(stream: Placed, owner: Owner) -> Result<Self, hyper::Error> {
-        let address = stream.peer_address();
-        let prelude = stream.prelude();
-        let (sender, connection) = builder().handshake(TokioIo::new(stream)).await?;
-        let link = Box::new(Link {
-            address,
-            sender,
-            connection: Some(connection),
-            waker: QuietWaker::new(),
-            owner,
-            prelude,
-            reused: false,
-            last: false,
-            idle_since: Instant::now(),
-        });
-        Ok(Self { link })
+    pub(super) fn begin(stream: Placed, owner: Owner) -> Self {
+        Self {
+            link: Rc::new(Link {
+                address: stream.peer_address(),
+                prelude: stream.prelude(),
+                wire: RefCell::new(Wire::new(stream)),
+                owner,
+                reused: Cell::new(false),
+                idle_since: Cell::new(Instant::now()),
+            }),
+        }
+    }
+
+    /// The same connection, for whoever sends while another one reads.
+    pub(super) fn other_half(&self) -> Self {
+        Self {
+            link: Rc::clone(&self.link),
+        }
     }
 
     /// Whose it is.
@@ -103,141 +99,97 @@ impl<B: UploadBody> H1<B> {
 
     /// Whether a request has been answered on it before.
     pub(super) fn is_reused(&self) -> bool {
-        self.link.reused
+        self.link.reused.get()
     }
 
     /// Since when nobody has used it.
     pub(super) fn idle_since(&self) -> Instant {
-        self.link.idle_since
+        self.link.idle_since.get()
     }
 
-    /// Lets the connection do what it can; whether it is still alive.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        let Link {
-            connection, waker, ..
-        } = &mut *self.link;
-        // Ready or not, it has done what it can.
-        let _ended = waker.poll(cx, |cx| drive(connection, cx));
-        connection.is_some()
+    /// Whether nothing has happened on it since it came to rest.
+    pub(super) fn is_alive(&self, cx: &mut Context<'_>) -> bool {
+        self.link.wire.borrow_mut().rests_on(cx)
     }
 
-    /// Polls `incoming`, which comes over this connection, driving it meanwhile.
+    /// Whether nothing more of a response is expected.
+    pub(super) fn is_read(&self) -> bool {
+        self.link.wire.borrow().is_read()
+    }
+
+    /// Whether all of the request has been sent.
+    pub(super) fn is_sent(&self) -> bool {
+        self.link.wire.borrow().is_sent()
+    }
+
+    /// How much of a response is still expected.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.link.wire.borrow().size_hint()
+    }
+
+    /// The next piece of a response's body; `None`: it is complete.
     pub(super) fn poll_body(
-        &mut self,
-        incoming: &mut Incoming,
+        &self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Link {
-            connection, waker, ..
-        } = &mut *self.link;
-        waker.poll(cx, |cx| {
-            let frame = Pin::new(&mut *incoming).poll_frame(cx);
-            if frame.is_ready() {
-                return frame;
-            }
-            // Asking tells the connection that a piece is wanted; driving it then
-            // may bring the piece.
-            let _ended = drive(connection, cx);
-            Pin::new(&mut *incoming).poll_frame(cx)
-        })
+    ) -> Poll<Option<Result<Frame<Bytes>, LinkFault>>> {
+        self.link.wire.borrow_mut().poll_body(cx)
     }
 
     /// After a response: whether it can take another request now.
-    pub(super) fn rest(&mut self, cx: &mut Context<'_>) -> bool {
-        self.link.reused = true;
-        self.link.idle_since = Instant::now();
-        self.drive(cx) && self.link.sender.is_ready() && !self.link.last
+    pub(super) fn rest(&self) -> bool {
+        self.link.reused.set(true);
+        self.link.idle_since.set(Instant::now());
+        self.link.wire.borrow().is_at_rest()
     }
 
-    /// Waits until a request can be sent, driving the connection meanwhile;
-    /// whether one can.
-    pub(super) async fn settle(&mut self) -> bool {
-        let Link {
-            connection,
-            sender,
-            waker,
-            ..
-        } = &mut *self.link;
-        std::future::poll_fn(|cx| {
-            waker.poll(cx, |cx| {
-                let alive = drive(connection, cx).is_pending();
-                match sender.poll_ready(cx) {
-                    Poll::Ready(ready) => Poll::Ready(ready.is_ok() && alive),
-                    Poll::Pending if !alive => Poll::Ready(false),
-                    Poll::Pending => Poll::Pending,
-                }
-            })
-        })
-        .await
+    /// Sends what is left of a request; whether the service took it.
+    pub(super) async fn send_on(&self) -> bool {
+        let sent = poll_fn(|cx| self.link.wire.borrow_mut().poll_upload(cx));
+        sent.await.is_ok()
     }
 
     /// Sends a request and waits for the response head, for at most `limit`
-    /// after the last piece of the request.
+    /// after the last piece of the request. `again`: it is given back if it may
+    /// be sent another time.
     pub(super) async fn exchange(
-        &mut self,
-        request: Box<Request<Tracked<B>>>,
-        upload: Option<&Rc<Upload>>,
+        &self,
+        mut request: Box<Request<Tracked<B>>>,
+        again: bool,
         limit: Duration,
-    ) -> Result<Response<Incoming>, Unanswered<B>> {
-        let version = request.version();
-        let Link {
-            connection,
-            sender,
-            waker,
-            prelude,
-            last,
-            ..
-        } = &mut *self.link;
-        prelude.begin();
-        // Else this would wake whoever used the connection last.
-        waker.hush();
-        let mut answer = pin!(sender.try_send_request(*request));
-        let exchange = std::future::poll_fn(|cx| {
-            waker.poll(cx, |cx| {
-                let _ended = drive(connection, cx);
-                answer.as_mut().poll(cx)
-            })
-        });
-        match within(exchange, upload, limit).await {
+    ) -> Result<Response<()>, Unanswered<B>> {
+        let upload = request.body().upload();
+        let spare = if again { request.body().again() } else { None };
+        let empty = || Tracked::new(B::default());
+        // What came while it rested is no answer to this.
+        if self.is_reused() && !poll_fn(|cx| Poll::Ready(self.is_alive(cx))).await {
+            return Err(Unanswered::Unsent(request, LinkFault::Closed));
+        }
+        let body = std::mem::replace(request.body_mut(), empty());
+        let begun = self.link.wire.borrow_mut().begin(&request, body);
+        begun.map_err(|fault| Unanswered::Lost(fault, None))?;
+        self.link.prelude.begin();
+        let fields = request.headers_mut();
+        let answer = poll_fn(|cx| self.link.wire.borrow_mut().poll_head(fields, cx));
+        match within(answer, upload.as_ref(), limit).await {
             Some(Ok(response)) => {
-                prelude.end();
-                *last = !is_kept(version, &response);
+                self.link.prelude.end();
                 Ok(response)
             }
-            Some(Err(error)) => Err(unanswered(error)),
+            Some(Err(fault)) => {
+                let mut wire = self.link.wire.borrow_mut();
+                if !wire.has_begun() && !fault.is_of_upload() {
+                    *request.body_mut() = wire.take_body().unwrap_or_else(empty);
+                    return Err(Unanswered::Unsent(request, fault));
+                }
+                let again = spare.map(|body| {
+                    *request.body_mut() = body;
+                    request
+                });
+                Err(Unanswered::Lost(fault, again))
+            }
             None => Err(Unanswered::Timeout),
         }
     }
-}
-
-/// Whether another request may be sent after this response to one of `version`.
-///
-/// After a response of HTTP/1.0 the library speaks that too, and sends a body
-/// without a length as none at all. And HTTP/1.0 keeps a connection only where
-/// both sides say so (RFC 9112 §C.2.2).
-fn is_kept<B>(version: Version, response: &Response<B>) -> bool {
-    if version != Version::HTTP_10 {
-        return response.version() != Version::HTTP_10;
-    }
-    let mut options = response.headers().get_all(CONNECTION).iter();
-    options.any(|options| {
-        let mut words = options.as_bytes().split(|byte| *byte == b',');
-        words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"keep-alive"))
-    })
-}
-
-/// Lets a connection do what it can; ready once it has ended.
-fn drive<B: UploadBody>(
-    connection: &mut Option<Connection<TokioIo<Placed>, Tracked<B>>>,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    let Some(living) = connection else {
-        return Poll::Ready(());
-    };
-    // How it has ended is told by what it was to carry.
-    let _outcome = std::task::ready!(Pin::new(living).poll(cx));
-    *connection = None;
-    Poll::Ready(())
 }
 
 /// Waits for an answer, for at most `limit` after the last piece of the upload
@@ -259,13 +211,6 @@ pub(super) async fn within<F: Future>(
                 _ => return None,
             },
         }
-    }
-}
-
-fn unanswered<B>(mut error: TrySendError<Request<Tracked<B>>>) -> Unanswered<B> {
-    match error.take_message() {
-        Some(request) => Unanswered::Unsent(Box::new(request), error.into_error()),
-        None => Unanswered::Lost(error.into_error()),
     }
 }
 

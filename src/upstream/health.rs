@@ -103,6 +103,8 @@ impl UploadBody for Nothing {
     fn again(&self) -> Option<Self> {
         Some(Self::new())
     }
+
+    fn go_on(&mut self) {}
 }
 
 /// One probe.
@@ -119,20 +121,21 @@ async fn probe(
     }
     let response = match plan.protocol() {
         Protocol::Http1 => {
-            let mut connection = H1::<Nothing>::begin(Placed::new(stream, None), Owner::Shared)
-                .await
-                .map_err(SendFault::of_http)?;
-            let answer = connection.exchange(request, None, check.timeout).await;
+            let connection = H1::<Nothing>::begin(Placed::new(stream, None), Owner::Shared);
+            let answer = connection.exchange(request, false, check.timeout).await;
             answer.map_err(|unanswered| match unanswered {
-                Unanswered::Unsent(_, e) | Unanswered::Lost(e) => SendFault::of_http(e),
+                Unanswered::Unsent(_, fault) | Unanswered::Lost(fault, _) => {
+                    SendFault::of_link(&fault)
+                }
                 Unanswered::Timeout => late(check),
             })?
         }
         Protocol::Http2 => {
             let sender = h2::begin::<Nothing>(stream).await;
-            let mut sender = sender.map_err(SendFault::of_http)?;
+            let mut sender = sender.map_err(|e| SendFault::of_link(&e.into()))?;
             let answer = sender.try_send_request(*request).await;
-            answer.map_err(|e| SendFault::of_http(e.into_error()))?
+            let answer = answer.map_err(|e| SendFault::of_link(&e.into_error().into()))?;
+            answer.map(|_| ())
         }
     };
     let status = response.status();

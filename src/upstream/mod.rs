@@ -49,7 +49,6 @@ mod owner;
 mod per_caller;
 mod plan;
 mod prelude;
-mod quiet;
 mod read_ahead;
 mod renewal;
 mod request;
@@ -61,6 +60,7 @@ mod standing;
 #[cfg(test)]
 pub(crate) mod testing;
 mod turn;
+mod wire;
 
 pub use announcement::{Announcement, Announces};
 pub use answer::Answer;
@@ -76,6 +76,9 @@ pub use plan::{Plan, load};
 pub use request::UpstreamRequest;
 pub use send::Upstream;
 pub use sessions::{Edition, SessionKey, Sessions};
+pub use wire::LinkFault;
+#[cfg(feature = "inside")]
+pub use wire::response;
 
 /// What a request body must be able to do to go up.
 ///
@@ -86,7 +89,11 @@ pub trait UploadBody:
     /// The same body from its beginning, if it is there as a whole: with it a
     /// request can be sent again. The empty body always is.
     fn again(&self) -> Option<Self>;
+
+    /// The service has said `100 Continue` (RFC 9110 §10.1.1): a body that was
+    /// kept back for that goes up now.
+    fn go_on(&mut self);
 }
 
-/// An error of any kind, as hyper passes body errors on.
+/// An error of any kind.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

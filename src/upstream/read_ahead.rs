@@ -24,6 +24,7 @@ use tokio::task::AbortHandle;
 use super::UploadBody;
 use super::body::Arriving;
 use super::in_use::Portion;
+use super::wire::LinkFault;
 
 /// What a piece costs beside its bytes, so that many small ones are bounded too.
 const PIECE: usize = 256;
@@ -47,7 +48,7 @@ pub(super) struct Ahead {
 /// What has been read and not been taken.
 #[derive(Debug)]
 struct Held {
-    pieces: VecDeque<Result<Frame<Bytes>, hyper::Error>>,
+    pieces: VecDeque<Result<Frame<Bytes>, LinkFault>>,
     /// Their bytes, and what they are charged with.
     bytes: usize,
     charged: usize,
@@ -87,7 +88,7 @@ impl Ahead {
     pub(super) fn poll_frame(
         &self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, LinkFault>>> {
         let mut held = self.held.borrow_mut();
         match held.take() {
             Some(piece) => Poll::Ready(Some(piece)),
@@ -123,7 +124,7 @@ impl Drop for Ahead {
 }
 
 impl Held {
-    fn put(&mut self, piece: Result<Frame<Bytes>, hyper::Error>) {
+    fn put(&mut self, piece: Result<Frame<Bytes>, LinkFault>) {
         let bytes = length(&piece);
         self.bytes = self.bytes.saturating_add(bytes);
         let charge = bytes.saturating_add(PIECE);
@@ -143,7 +144,7 @@ impl Held {
         }
     }
 
-    fn take(&mut self) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+    fn take(&mut self) -> Option<Result<Frame<Bytes>, LinkFault>> {
         let piece = self.pieces.pop_front()?;
         let bytes = length(&piece);
         self.bytes = self.bytes.saturating_sub(bytes);
@@ -164,7 +165,7 @@ impl Held {
     }
 }
 
-fn length(piece: &Result<Frame<Bytes>, hyper::Error>) -> usize {
+fn length(piece: &Result<Frame<Bytes>, LinkFault>) -> usize {
     let data = piece.as_ref().ok().and_then(Frame::data_ref);
     data.map_or(0, Bytes::len)
 }

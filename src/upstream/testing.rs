@@ -63,6 +63,8 @@ impl UploadBody for Pieces {
     fn again(&self) -> Option<Self> {
         self.0.is_none().then(Self::default)
     }
+
+    fn go_on(&mut self) {}
 }
 
 /// A service on a port of its own, and what it has seen.

@@ -212,7 +212,7 @@ const TRUST: Table = Table {
             path: "trust.NAME.remember_chains",
             value: "`true` or `false`",
             default: Is("true"),
-            summary: "Whether the signatures of a chain that this bundle has found good are not verified again when the same client comes back with it, byte for byte. Dates, anchors, revocation lists, `may_assert` and the client's own proof that it holds the key are looked at in every handshake all the same, and a changed bundle verifies every chain anew.",
+            summary: "Whether the signatures of a chain that this bundle has found good are not verified again when the same client comes back with it, byte for byte. Dates, anchors, revocation lists, `may_assert` and the client's own proof that it holds the key are looked at in every handshake all the same, and a changed bundle verifies every chain anew, but for those of clients that are connected when it changes: on these it judges at once, by all of that, and their signatures stay verified. How long a handshake takes tells whether a chain was seen within the day; `false` closes that.",
             protects: "Processor time: most of a full handshake are signature checks, and a returning client costs one of them instead of three. With `false` all of them are made each time.",
             without: "chains are remembered, for a day and in 64 MiB at most",
             see: &["listeners.NAME.limits.max_signature_checks"],

@@ -19,7 +19,7 @@ pub use self::presented::Presented;
 use self::presented::{Link, bounded, climb};
 use super::bundle::{self, Bundle, Tried, Verdict};
 use super::cost::{self, TooCostly};
-use super::peers::KnownChain;
+use super::peers::{KnownChain, Peers};
 use super::refusal::Refusal;
 use crate::config::ChainLimits;
 use crate::identity::{CertificateNames, UnreadableCertificate};
@@ -138,8 +138,10 @@ pub(super) struct Judge<'a> {
     pub(super) bundle: &'a Arc<Bundle>,
     /// What a chain may cost.
     pub(super) limits: &'a ChainLimits,
-    /// What is known of this very chain, where the bundle has found it good before.
-    pub(super) known: Option<&'a KnownChain>,
+    /// Where the bundle may have noted that it has found this very chain good;
+    /// `None`: the chain is judged as one that is new. Where it has two paths, that
+    /// may be another one than the one that is noted.
+    pub(super) peers: Option<&'a Peers>,
 }
 
 impl Objection {
@@ -154,7 +156,11 @@ impl Objection {
         tried: &Tried<'_>,
     ) -> Result<(CertificateNames, Verdict), Self> {
         let judged = cost::within(by.limits, chain, spent, || {
-            judge((by.bundle, by.known), chain, now, tried)
+            // Only now: what is not within the limits is not even looked up.
+            let known = by
+                .peers
+                .and_then(|peers| peers.known_chain(by.bundle, chain));
+            judge((by.bundle, known.as_ref()), chain, now, tried)
         });
         let judged = judged.unwrap_or_else(|cause| Err(Fault::Cost(cause)));
         judged.map_err(|fault| Self {

@@ -96,7 +96,7 @@ async fn refused(files: &Files, leaf: &Leaf, ends: bool) -> Record {
     let judge = Judge {
         bundle: &bundle,
         limits: &crate::config::Limits::defaults().chain,
-        known: None,
+        peers: None,
     };
     let judged = Objection::or_verdict(
         judge,

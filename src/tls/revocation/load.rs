@@ -4,8 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls_pki_types::SignatureVerificationAlgorithm;
-
 use super::{HeldList, Revocation, RevocationList, Rules, Signature};
 use crate::config::{self, Files, Problem};
 use crate::identity::Fingerprint;
@@ -46,7 +44,6 @@ impl Revocation {
     pub(in crate::tls) fn load(
         (config, files): (&config::TrustBundle, &Files),
         anchors: &[Anchor],
-        algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
         former: Option<&Self>,
     ) -> (Self, Findings) {
         let mut revocation = Self {
@@ -59,7 +56,7 @@ impl Revocation {
             told: former
                 .map(|former| Arc::clone(&former.told))
                 .unwrap_or_default(),
-            ..Self::none(algorithms)
+            ..Self::none()
         };
         let mut findings = Findings::default();
         let mut known = Known::of(former);

@@ -141,7 +141,7 @@ impl Rehearsal {
         let judge = Judge {
             bundle: &trust.bundle,
             limits: &trust.limits,
-            known: None,
+            peers: None,
         };
         match Objection::or_verdict(judge, (leaf, intermediates), now, &mut 0, &tried) {
             Ok((names, verdict)) => {
