@@ -6,12 +6,13 @@
 //! 1. [`telemetry`] names and records what happened, and serves it.
 //! 2. [`identity`] reads names out of a verified leaf, matches and writes them.
 //! 3. [`config`] turns a file into a [`config::Config`] whose values are legal.
-//! 4. [`policy`] decides what a caller may do, and names the rule.
-//! 5. [`tls`] loads, verifies, publishes and presents certificates.
-//! 6. [`upstream`] gets a connection to an endpoint and authenticates on it.
-//! 7. [`proxy`] carries one permitted request to one upstream and back.
-//! 8. [`listener`] accepts within limits, completes handshakes in time, drains.
-//! 9. [`generation`] loads generations aside, publishes them, tells what came of it.
+//! 4. [`process`] deals with the system that the process runs on.
+//! 5. [`policy`] decides what a caller may do, and names the rule.
+//! 6. [`tls`] loads, verifies, publishes and presents certificates.
+//! 7. [`upstream`] gets a connection to an endpoint and authenticates on it.
+//! 8. [`proxy`] carries one permitted request to one upstream and back.
+//! 9. [`listener`] accepts within limits, completes handshakes in time, drains.
+//! 10. [`generation`] loads generations aside, publishes them, tells what came of it.
 //!
 //! This file is the only wiring: [`serve`] runs what [`generation::prepare`] has
 //! loaded to the end of the process. `cli` has the commands.
@@ -25,21 +26,34 @@ pub mod identity;
 pub mod inside;
 pub mod listener;
 pub mod policy;
+pub mod process;
 pub mod proxy;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
 
 use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::config::{Bind, Config};
-use crate::generation::{Begun, Prepared, StartError};
-use crate::listener::{Address, Ended, Life, ListenerBindError};
-use crate::telemetry::admin::AdminAddress;
-use crate::telemetry::{AccessLog, AdminSocket, AdminState, LogControl, Readiness, admin, events};
+use crate::generation::{Begun, CurrentConfig, Exporter, OpenSockets, Prepared, StartError};
+use crate::listener::{
+    Address, Ended, Leave, Life, LifeControl, ListenerBindError, Workers, serve_until_drain,
+};
+use crate::process::{Heir, Host, InheritedError, Listening, ServiceManager, UpgradeSocket};
+use crate::telemetry::admin::{AdminAccess, AdminAddress, AdminCommand, Door};
+use crate::telemetry::page::Program;
+use crate::telemetry::spans::Spans;
+use crate::telemetry::{
+    AccessLog, AdminSocket, AdminState, LogControl, Metrics, Readiness, Refusals, SocketFile,
+    admin, events,
+};
 
 /// Why countersign could not run.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +64,12 @@ pub enum RunError {
     /// A listener's address cannot be bound.
     #[error(transparent)]
     Bind(ListenerBindError),
+    /// What systemd passes is not what `admin.bind` asks for.
+    #[error("admin.bind: {0}")]
+    AdminInherited(#[source] InheritedError),
+    /// The socket for successors cannot be served.
+    #[error("server.upgrade_socket cannot be served: {0}")]
+    Upgrade(#[source] io::Error),
     /// The system gives no thread, no runtime or no socket.
     #[error("the system refuses what is needed to run: {0}")]
     System(#[from] io::Error),
@@ -110,31 +130,34 @@ pub async fn serve(
     prepared: Prepared,
     logs: Logs,
     wishes: Wishes,
+    mut host: Host,
     ready: impl FnOnce(&Addresses),
 ) -> Result<Ended, RunError> {
     let Wishes { mut stop, reload } = wishes;
     let config = Arc::clone(prepared.loaded().config());
     let readiness = Readiness::starting();
-    let admin_socket = bind_admin(&config)?;
+    let admin_socket = open_admin(&config, &host)?;
     let admin_address = admin_socket.as_ref().map(|socket| socket.address().clone());
+    let estate = Estate::new(&config, &host, admin_socket.as_ref())?;
     let (control, life) = Life::begin();
+    let (access, mut exporter) = with_spans(logs.access);
     let Begun {
         mut workers,
         addresses,
         metrics,
         refusals,
         current,
+        program,
+        door,
         following,
-    } = generation::begin(prepared, &logs.access, logs.control, &life).await?;
+    } = generation::begin(prepared, &access, logs.control, &life, &mut host).await?;
     let (commands, commanded) = mpsc::channel(16);
     let (shutdown, admin_life) = watch::channel(false);
+    let (drain_wish, mut asked_to_drain) = mpsc::channel(1);
     let admin = admin_socket.map(|socket| {
-        let state = AdminState {
-            readiness: Arc::clone(&readiness),
-            metrics: Arc::clone(&metrics),
-            refusals: Arc::clone(&refusals),
-            commands,
-        };
+        let counted = (&metrics, &refusals);
+        let asked = (commands, drain_wish);
+        let state = admin_state(&config, &readiness, counted, (program, door), asked);
         tokio::task::spawn_local(admin::serve(socket, state, admin_life))
     });
     let addresses = Addresses {
@@ -145,32 +168,92 @@ pub async fn serve(
     tokio::task::yield_now().await;
     readiness.ready();
     announce(&addresses, &config);
+    take_place(&mut host).await;
+    let manager = host.manager.clone();
+    manager.ready(&current.line());
+    let watchdog = std::mem::take(&mut host.watchdog);
+    let watching = tokio::task::spawn_local(watchdog.watch(manager.clone()));
     ready(&addresses);
 
-    tokio::select! {
-        _ = stop.recv() => {}
-        () = workers.failure() => {}
-        () = refusals.summarise() => {}
-        () = generation::watch_memory(&current, &metrics) => {}
-        // It ends with what is said to it.
-        () = following.run(commanded, reload) => {}
+    let open_sockets = following.open_sockets();
+    let mut heir = None;
+    let serving = async {
+        heir = tokio::select! {
+            Some(()) = asked_to_drain.recv() => None,
+            () = workers.failure() => None,
+            heir = estate.heir(&manager, &open_sockets) => Some(heir),
+            () = refusals.summarise() => None,
+            () = generation::watch_memory(&current, &metrics) => None,
+            () = tell_status(&manager, &current, &metrics) => None,
+            never = exporter.run(&current) => match never {},
+            // It ends with what is said to it.
+            () = following.run(commanded, reload) => None,
+        };
+    };
+    let leaving = || leave(&readiness, &current.get());
+    let left = serve_until_drain(serving, &mut stop, leaving).await;
+    match heir {
+        Some(heir) => {
+            // From here on another process speaks for the service.
+            watching.abort();
+            heir.succeed(&manager, &host.files);
+            shutdown.send_replace(true);
+        }
+        None => manager.stopping(),
     }
-    readiness.draining();
-    let ended = workers
-        .drain(&control, &mut stop, current.get().server().drain_timeout)
-        .await;
+    drop(estate);
+    let ended = drain(
+        (&mut workers, &control),
+        (&mut stop, left),
+        (&current, &mut exporter),
+    )
+    .await;
     refusals.tell_all_left_out();
-    shutdown.send_replace(true);
-    if let Some(admin) = admin
-        && let Err(cause) = admin.await
-    {
-        tracing::debug!(%cause, "the admin server did not end well");
-    }
+    end_admin(admin, &shutdown).await;
     if let Some(cause) = workers.into_failure() {
         return Err(RunError::Worker(cause));
     }
     say_ended(ended);
     Ok(ended)
+}
+
+/// No more is wanted from now on. Returns how long the end may take, by what is in force.
+fn leave(readiness: &Readiness, config: &Config) -> Leave {
+    readiness.draining();
+    Leave {
+        delay: config.server().drain_delay,
+        timeout: config.server().drain_timeout,
+    }
+}
+
+/// Spans are recorded where requests are, and handed over from there.
+fn with_spans(access: AccessLog) -> (AccessLog, Exporter) {
+    let (spans, queue) = Spans::queue();
+    (access.with_spans(spans), Exporter::new(queue))
+}
+
+/// Has everything that is under way finished, and says it to the collector.
+async fn drain(
+    (workers, control): (&mut Workers, &LifeControl),
+    (stop, time): (&mut mpsc::Receiver<()>, Duration),
+    (current, exporter): (&CurrentConfig, &mut Exporter),
+) -> Ended {
+    let ended = tokio::select! {
+        ended = workers.drain(control, stop, time) => ended,
+        never = exporter.run(current) => match never {},
+    };
+    exporter.finish(current).await;
+    ended
+}
+
+/// Has the admin server finish what is under way.
+async fn end_admin<T>(admin: Option<JoinHandle<T>>, life: &watch::Sender<bool>) {
+    life.send_replace(true);
+    if let Some(admin) = admin
+        && let Err(cause) = admin.await
+    {
+        tracing::debug!(%cause, "the admin server did not end well");
+    }
 }
 
 fn say_ended(ended: Ended) {
@@ -186,15 +269,158 @@ fn say_ended(ended: Ended) {
     }
 }
 
-fn bind_admin(config: &Config) -> Result<Option<AdminSocket>, RunError> {
+/// Has the predecessor, if there is one, let go of what this process serves now.
+async fn take_place(host: &mut Host) {
+    let Some(predecessor) = host.predecessor.take() else {
+        return;
+    };
+    let told = tokio::task::spawn_blocking(move || predecessor.served()).await;
+    host.files.own();
+    match told.map_err(io::Error::other).flatten() {
+        Ok(()) => tracing::info!(
+            event = events::TAKEN_OVER,
+            "the process that served until now finishes what is under way there"
+        ),
+        Err(cause) => tracing::warn!(
+            event = events::TAKEN_OVER,
+            %cause,
+            "the process that served until now does not answer; if it still runs, both accept: end it"
+        ),
+    }
+}
+
+/// What a successor can have.
+struct Estate {
+    upgrade: Option<UpgradeSocket>,
+    admin: Option<(Bind, Listening)>,
+    watchdog: Option<Duration>,
+}
+
+impl Estate {
+    fn new(config: &Config, host: &Host, admin: Option<&AdminSocket>) -> Result<Self, RunError> {
+        let path = config.server().upgrade_socket.as_ref();
+        let upgrade = path
+            .map(|path| UpgradeSocket::open(&path.value, &host.inherited, &host.files))
+            .transpose()
+            .map_err(RunError::Upgrade)?;
+        let bind = config.admin().map(|admin| admin.bind.value.clone());
+        let admin = bind.zip(admin).map(|(bind, socket)| {
+            let handle = Listening::of(socket.as_fd().try_clone_to_owned()?)?;
+            io::Result::Ok((bind, handle))
+        });
+        Ok(Self {
+            upgrade,
+            admin: admin.transpose()?,
+            watchdog: host.watchdog.time(),
+        })
+    }
+
+    /// Waits for who takes this process's place; for ever where nobody can.
+    async fn heir(&self, manager: &ServiceManager, open: &OpenSockets) -> Heir {
+        let Some(upgrade) = &self.upgrade else {
+            return std::future::pending().await;
+        };
+        let sockets = async || {
+            let mut all = open.handles().await?;
+            match &self.admin {
+                // It is among those that systemd has passed.
+                None | Some((Bind::Systemd(_), _)) => {}
+                Some((bind, handle)) => all.add_bound(ADMIN, bind, handle.try_clone()?),
+            }
+            Ok(all)
+        };
+        upgrade.heir(manager, self.watchdog, sockets).await
+    }
+}
+
+/// Tells the service manager how things stand, when they stand differently.
+async fn tell_status(manager: &ServiceManager, current: &CurrentConfig, metrics: &Metrics) {
+    if !manager.is_there() {
+        return std::future::pending().await;
+    }
+    let mut told = String::new();
+    loop {
+        let open = metrics.open_connections();
+        let status = format!("{open} connections; {}", current.line());
+        if status != told {
+            manager.status(&status);
+            told = status;
+        }
+        tokio::time::sleep(STATUS_EVERY).await;
+    }
+}
+
+/// How old the status may be that the service manager shows.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+
+/// The admin socket: one that is bound already, or a new one.
+fn open_admin(config: &Config, host: &Host) -> Result<Option<AdminSocket>, RunError> {
     let Some(admin) = config.admin() else {
         return Ok(None);
     };
-    let address = match &admin.bind.value {
+    let bind = &admin.bind.value;
+    let address = match bind {
+        Bind::Systemd(name) => {
+            let passed = host
+                .inherited
+                .named(name)
+                .map_err(RunError::AdminInherited)?;
+            return Ok(Some(admin_on(passed, None)?));
+        }
         Bind::Tcp(address) => AdminAddress::Tcp(*address),
         Bind::Unix(path) => AdminAddress::Unix(path.clone()),
     };
-    Ok(Some(AdminSocket::bind(&address)?))
+    if let Some(passed) = host.inherited.of_predecessor(ADMIN, bind) {
+        let file = match &address {
+            AdminAddress::Unix(path) => Some(SocketFile::adopt(path)?),
+            AdminAddress::Tcp(_) => None,
+        };
+        return Ok(Some(admin_on(passed?, file)?.sharing(&host.files)));
+    }
+    Ok(Some(AdminSocket::bind(&address)?.sharing(&host.files)))
+}
+
+fn admin_on(socket: Listening, file: Option<SocketFile>) -> io::Result<AdminSocket> {
+    match socket {
+        Listening::Tcp(socket) => AdminSocket::of_tcp(socket),
+        Listening::Unix(socket) => AdminSocket::of_unix(socket, file),
+    }
+}
+
+/// What the admin socket is called among those that are passed on. No listener
+/// can be called so.
+const ADMIN: &str = "[admin]";
+
+/// What the admin server tells, and whom it asks.
+fn admin_state(
+    config: &Config,
+    readiness: &Arc<Readiness>,
+    (metrics, refusals): (&Arc<Metrics>, &Arc<Refusals>),
+    (program, door): (Rc<dyn Program>, Option<Rc<dyn Door>>),
+    (commands, drain): (mpsc::Sender<AdminCommand>, mpsc::Sender<()>),
+) -> AdminState {
+    AdminState {
+        readiness: Arc::clone(readiness),
+        metrics: Arc::clone(metrics),
+        refusals: Arc::clone(refusals),
+        commands,
+        program,
+        drain,
+        access: access(config),
+        door,
+        sections: Vec::new(),
+    }
+}
+
+/// Under which names, and for what the admin address may be asked.
+fn access(config: &Config) -> AdminAccess {
+    let Some(admin) = config.admin() else {
+        return AdminAccess::default();
+    };
+    AdminAccess {
+        hosts: admin.hosts.clone(),
+        allow_changes: admin.allow_changes,
+    }
 }
 
 /// Says in the log where everything is, one line each.

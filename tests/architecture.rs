@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up; each uses only those before it.
-const ROOMS: [&str; 10] = [
+const ROOMS: [&str; 11] = [
     "telemetry",
     "identity",
     "config",
+    "process",
     "policy",
     "tls",
     "upstream",

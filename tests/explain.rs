@@ -228,6 +228,23 @@ async fn secrets_are_told_by_their_length_and_their_file_alone() {
 }
 
 #[tokio::test]
+async fn ids_that_are_others_each_time_are_shown_and_said_to_be() {
+    let pki = Pki::new();
+    let setup = setup(&pki)
+        .with("log.request_id_header = 'X-Request-Id'")
+        .with("trace = {}");
+    let finished = explain(&setup, Some(&pki.client()), &[]).await;
+    finished.expect_code(0);
+    for words in [
+        "    traceparent: 00-",
+        "    x-request-id: ",
+        "which are others each time",
+    ] {
+        assert!(finished.stdout.contains(words), "{words}: {finished:#?}");
+    }
+}
+
+#[tokio::test]
 async fn claims_of_a_signed_assertion_are_told() {
     let pki = Pki::new();
     let setup = setup(&pki)

@@ -9,7 +9,7 @@ use crate::support::client::{Client, get};
 use crate::support::eventually;
 use crate::support::frames::{Frames, GOAWAY};
 use crate::support::pki::Pki;
-use crate::support::proxy::{Proxy, Setup};
+use crate::support::proxy::{Metrics, Proxy, Setup};
 use crate::support::raw::Raw;
 use crate::support::upstream::{Gate, Reply, Upstream};
 
@@ -195,6 +195,32 @@ async fn http2_client_that_does_not_say_goodbye_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
+async fn client_that_connected_just_before_the_drain_is_served_its_first_request() {
+    let mut scene = Scene::new("").await;
+    let clients = scene.client().in_both_protocols();
+    let mut early = Vec::new();
+    for _ in &clients {
+        early.push(std::net::TcpStream::connect(scene.proxy.public()).unwrap());
+    }
+    // One that has made its handshake, and not asked yet.
+    let mut sessions = Vec::new();
+    for client in &clients {
+        sessions.push(client.connect(scene.proxy.public()).await.unwrap());
+    }
+    let open = |metrics: &Metrics| metrics.sum("countersign_connections_open", &[]) == 4.0;
+    scene.proxy.metrics_where("four connections", open).await;
+    scene.proxy.terminate();
+    scene.proxy.log_line("server.stopping", |_| true).await;
+    for (client, connected) in clients.iter().zip(early) {
+        sessions.push(client.connect(connected).await.unwrap());
+    }
+    for mut session in sessions {
+        assert_eq!(session.send(get("/fast")).await.unwrap().status, 200);
+    }
+    assert_eq!(scene.proxy.exit_code().await, Some(0));
+}
+
+#[tokio::test]
 async fn silent_connections_do_not_hold_up_the_end() {
     let mut scene = Scene::new(
         "[listeners.public.limits]
@@ -239,6 +265,38 @@ async fn tunnel_is_cut_at_the_drain_deadline() {
     assert_eq!(raw.read_exactly(4).await, "more");
     assert_eq!(scene.proxy.exit_code().await, Some(3));
     assert_eq!(raw.read_to_end().await, "");
+}
+
+#[tokio::test]
+async fn new_connections_are_served_through_the_drain_delay_though_it_is_not_ready() {
+    let delay = "server.drain_timeout = '1m'\nserver.drain_delay = '3s'";
+    let mut scene = Scene::new(delay).await;
+    scene.proxy.terminate();
+    let not_ready = async || scene.proxy.ask_admin("/readyz").await.0 == 503;
+    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
+    while !not_ready().await {
+        assert!(tokio::time::Instant::now() < deadline, "still ready");
+    }
+    let answer = scene.client().get(scene.proxy.public(), "/fast").await;
+    assert_eq!(answer.unwrap().text(), "fast");
+    scene.refuses_new_connections().await;
+    assert_eq!(scene.proxy.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn second_sigterm_ends_the_drain_delay_and_everything_else() {
+    let mut scene = Scene::new("server.drain_timeout = '10m'\nserver.drain_delay = '9m'").await;
+    let mut session = scene.client().connect(scene.proxy.public()).await.unwrap();
+    let answer = tokio::spawn(session.begin(get("/slow")).await);
+    scene.upstream.received(1).await;
+    scene.proxy.terminate();
+    scene
+        .proxy
+        .log_line("server.stopping", |line| line["drain_delay_ms"] == 540_000)
+        .await;
+    scene.proxy.terminate();
+    assert_eq!(scene.proxy.exit_code().await, Some(3));
+    assert!(answer.await.unwrap().is_err());
 }
 
 #[tokio::test]

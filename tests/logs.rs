@@ -106,3 +106,21 @@ async fn line_with(lines: impl Fn() -> Vec<String>, text: &str) -> String {
     })
     .await
 }
+
+#[tokio::test]
+async fn access_log_has_the_form_that_the_operator_gives_it() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let proxy = Setup::new(&pki, &upstream)
+        .with("log.access_template = '{client} \"{peer}\" \"{method} {path} {protocol}\" {status} {fault}'")
+        .start()
+        .await;
+    let client = Client::new(&pki).presenting(&pki.client_as("spiffe://prod.example/web"));
+    client.get(proxy.public(), "/seen").await.unwrap();
+    let line = line_with(|| proxy.access_log(), "/seen").await;
+    let (address, rest) = line.split_once(' ').unwrap();
+    assert!(address.parse::<SocketAddr>().is_ok(), "{line}");
+    assert_eq!(
+        rest,
+        "\"spiffe://prod.example/web\" \"GET /seen HTTP/1.1\" 200 -"
+    );
+}

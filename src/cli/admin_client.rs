@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::admin_tls::Secured;
 use crate::config::{Bind, Config};
 use crate::telemetry::admin::AdminAddress;
 
@@ -21,6 +22,8 @@ pub(super) struct Target {
     pub(super) address: AdminAddress,
     /// The path, beginning with `/`.
     pub(super) path: String,
+    /// TLS, if it is spoken there.
+    pub(super) tls: Option<Secured>,
 }
 
 /// Why a text does not say where to ask.
@@ -33,6 +36,12 @@ pub(super) enum TargetError {
     /// There is no such host, or no port.
     #[error("`{0}` is not an address and port that can be asked")]
     Host(String, #[source] io::Error),
+
+    /// Who is meant, and what to present, stands in the config alone.
+    #[error(
+        "`{0}`: an admin address that speaks TLS is asked with --config FILE, whose [admin.tls] says how"
+    )]
+    Secured(String),
 
     /// The path holds what cannot stand in a request line.
     #[error("`{0}` has a space, a control character or a letter beyond ASCII in its path")]
@@ -109,6 +118,11 @@ impl Target {
                 ));
             }
             Some(Bind::Tcp(address)) => AdminAddress::Tcp(*address),
+            Some(Bind::Systemd(name)) => {
+                return Err(format!(
+                    "{file}: admin.bind is the socket \"{name}\" from systemd, whose unit alone says where it is (ListenStream=)"
+                ));
+            }
             Some(Bind::Unix(socket)) => AdminAddress::Unix(socket.clone()),
             None => {
                 return Err(format!(
@@ -116,8 +130,23 @@ impl Target {
                 ));
             }
         };
-        let path = path.to_owned();
-        Ok(Self { address, path })
+        let target = Self {
+            address,
+            path: path.to_owned(),
+            tls: None,
+        };
+        target.secured_as(config)
+    }
+
+    /// The same, asked as the admin address of a config is, with TLS or without.
+    pub(super) fn secured_as(self, config: &Config) -> Result<Self, String> {
+        let tls = config.admin().and_then(|admin| admin.tls.as_ref());
+        let tls = tls.map(Secured::of).transpose();
+        let file = config.path().display();
+        Ok(Self {
+            tls: tls.map_err(|cause| format!("{file}: admin.tls: {cause}"))?,
+            ..self
+        })
     }
 
     /// Reads `ADDRESS:PORT` or `unix:PATH`. A name is looked up, and its first
@@ -133,7 +162,11 @@ impl Target {
             None => AdminAddress::Tcp(resolve(address).map_err(unresolved)?),
         };
         let path = path.to_owned();
-        Ok(Self { address, path })
+        Ok(Self {
+            address,
+            path,
+            tls: None,
+        })
     }
 
     /// Reads `http://ADDRESS[:PORT][/PATH]` or `unix:PATH`. Without a port it
@@ -147,7 +180,14 @@ impl Target {
     pub(super) fn from_url(url: &str, default: &str) -> Result<Self, TargetError> {
         if let Some(address) = unix_socket(url) {
             let path = default.to_owned();
-            return Ok(Self { address, path });
+            return Ok(Self {
+                address,
+                path,
+                tls: None,
+            });
+        }
+        if url.starts_with("https://") {
+            return Err(TargetError::Secured(url.to_owned()));
         }
         let rest = url
             .strip_prefix("http://")
@@ -168,6 +208,7 @@ impl Target {
         Ok(Self {
             address: AdminAddress::Tcp(address),
             path: path.to_owned(),
+            tls: None,
         })
     }
 }
@@ -175,7 +216,10 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
-            AdminAddress::Tcp(address) => write!(f, "http://{address}{}", self.path),
+            AdminAddress::Tcp(address) => {
+                let scheme = if self.tls.is_some() { "https" } else { "http" };
+                write!(f, "{scheme}://{address}{}", self.path)
+            }
             AdminAddress::Unix(_) => write!(f, "{} {}", self.address, self.path),
         }
     }
@@ -192,7 +236,7 @@ pub(super) fn get(target: &Target) -> Result<Vec<u8>, AskError> {
         target: target.clone(),
         cause,
     };
-    let conversation = Conversation::open(target, TIMEOUT).map_err(unreachable)?;
+    let mut conversation = Conversation::open(target, TIMEOUT).map_err(unreachable)?;
     let mut answer = Vec::new();
     let body = loop {
         let ended = conversation.read(&mut answer).map_err(unreachable)? == 0;
@@ -245,9 +289,15 @@ fn content_length(head: &[u8]) -> Option<usize> {
 
 /// A connection whose every step is under one deadline.
 pub(super) struct Conversation {
+    /// To set timeouts by.
     socket: Socket,
+    stream: Box<dyn Stream>,
     deadline: Instant,
 }
+
+trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
 
 impl Conversation {
     /// Connects and sends the request. Everything until the end of the answer
@@ -263,28 +313,39 @@ impl Conversation {
         };
         let socket = Socket::new(domain, Type::STREAM, None)?;
         socket.connect_timeout(&address, timeout)?;
-        let conversation = Self { socket, deadline };
+        let stream: Box<dyn Stream> = match &target.tls {
+            None => Box::new(socket.try_clone()?),
+            Some(tls) => Box::new(tls.around(socket.try_clone()?)?),
+        };
+        let mut conversation = Self {
+            socket,
+            stream,
+            deadline,
+        };
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
             target.path
         );
         let left = conversation.left()?;
         conversation.socket.set_write_timeout(Some(left))?;
-        (&conversation.socket).write_all(request.as_bytes())?;
+        // A handshake reads as well.
+        conversation.socket.set_read_timeout(Some(left))?;
+        conversation.stream.write_all(request.as_bytes())?;
+        conversation.stream.flush()?;
         Ok(conversation)
     }
 
     /// Appends what came next to `answer`; 0: that was all.
-    pub(super) fn read(&self, answer: &mut Vec<u8>) -> io::Result<usize> {
+    pub(super) fn read(&mut self, answer: &mut Vec<u8>) -> io::Result<usize> {
         self.socket.set_read_timeout(Some(self.left()?))?;
         let mut piece = [0; 16 * 1024];
-        let count = (&self.socket).read(&mut piece)?;
+        let count = self.stream.read(&mut piece)?;
         answer.extend_from_slice(piece.get(..count).unwrap_or_default());
         Ok(count)
     }
 
     /// Reads until `answer` has so many bytes, or there are no more.
-    fn read_until(&self, answer: &mut Vec<u8>, enough: usize) -> io::Result<()> {
+    fn read_until(&mut self, answer: &mut Vec<u8>, enough: usize) -> io::Result<()> {
         while answer.len() < enough && self.read(answer)? > 0 {}
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Exit, complain, count, print};
 use crate::config::{
-    self, Bind, ClientAuth, ClientPolicy, Config, ListenerTls, UnknownSni, UpstreamTrust,
+    self, ClientAuth, ClientPolicy, Config, ListenerTls, UnknownSni, UpstreamTrust,
 };
 use crate::generation::{Prepared, prepare};
 use crate::tls::{Expiry, Material, RevocationListFacts, describe, unix_now};
@@ -37,7 +37,7 @@ fn report(path: &Path, prepared: &Prepared) -> String {
     if let Some(admin) = config.admin() {
         line(format!(
             "admin: {}, plaintext, open to whoever reaches it",
-            describe_bind(&admin.bind.value)
+            admin.bind.value
         ));
     }
     for listener in config.listeners() {
@@ -90,16 +90,9 @@ fn describe_scope(bundle: &config::TrustBundle) -> String {
     text
 }
 
-fn describe_bind(bind: &Bind) -> String {
-    match bind {
-        Bind::Tcp(address) => address.to_string(),
-        Bind::Unix(path) => format!("unix:{}", path.display()),
-    }
-}
-
 fn describe_listener(config: &Config, listener: &config::Listener) -> String {
     let name = &listener.name;
-    let bind = describe_bind(&listener.bind.value);
+    let bind = &listener.bind.value;
     if let Some(redirect) = &listener.redirect {
         let host = redirect.host.as_deref().unwrap_or("the same host");
         let (port, status) = (redirect.port, redirect.status);

@@ -12,6 +12,7 @@ use crate::config;
 use crate::generation::{Prepared, prepare};
 use crate::listener::Address;
 use crate::listener::Ended;
+use crate::process::Host;
 use crate::telemetry::{AccessLog, Format, Level, log};
 use crate::{Addresses, Logs, Wishes, serve};
 
@@ -86,11 +87,17 @@ fn stage(once: bool, dir: Option<&Path>) -> Result<Exit, DemoError> {
         if once {
             visit(prepared, logs, &files).await
         } else {
-            let ended = serve(prepared, logs, run::wishes()?, |addresses| {
-                if let Some(proxy) = proxy_of(addresses) {
-                    print(files.invitation(proxy, kept).as_bytes());
-                }
-            })
+            let ended = serve(
+                prepared,
+                logs,
+                run::wishes()?,
+                Host::default(),
+                |addresses| {
+                    if let Some(proxy) = proxy_of(addresses) {
+                        print(files.invitation(proxy, kept).as_bytes());
+                    }
+                },
+            )
             .await?;
             Ok(if ended == Ended::Drained {
                 Exit::Ok
@@ -141,7 +148,7 @@ async fn visit(prepared: Prepared, logs: Logs, files: &Files) -> Result<Exit, De
         stop: stopped,
         reload: mpsc::channel(1).1,
     };
-    serve(prepared, logs, wishes, |addresses| {
+    serve(prepared, logs, wishes, Host::default(), |addresses| {
         open.send(proxy_of(addresses)).ok();
     })
     .await?;

@@ -28,7 +28,7 @@ pub(super) fn healthcheck(target: &Target) -> Result<(), AskError> {
 /// Of a 200 the beginning, of any other answer all that comes in time, up to
 /// [`MAX_ANSWER`].
 fn beginning_of_answer(target: &Target) -> io::Result<Vec<u8>> {
-    let conversation = Conversation::open(target, TIMEOUT)?;
+    let mut conversation = Conversation::open(target, TIMEOUT)?;
     let mut answer = Vec::new();
     loop {
         match conversation.read(&mut answer) {

@@ -15,6 +15,7 @@ use healthcheck::{READINESS, healthcheck};
 use trust::Form;
 
 mod admin_client;
+mod admin_tls;
 mod check;
 mod demo;
 mod explain;
@@ -22,6 +23,7 @@ mod healthcheck;
 mod run;
 mod terminal;
 mod trust;
+mod upgrade;
 
 /// How the process ends; documented in deploy/README.md.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -66,6 +68,25 @@ enum Command {
         /// The config file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Take the listening sockets over from the process that runs with this
+        /// config (server.upgrade_socket), which then drains.
+        #[arg(long)]
+        take_over: bool,
+        /// Say on standard input when it serves.
+        #[arg(long, hide = true)]
+        report: bool,
+    },
+    /// Start this program in place of the one that runs with this config: it takes
+    /// over the listening sockets (server.upgrade_socket), and the other one
+    /// drains. Returns when it serves. Exit code 0: it does; 1: it does not, and
+    /// the other one goes on as before.
+    Upgrade {
+        /// The config file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Start it and return at once.
+        #[arg(long, hide = true)]
+        detach: bool,
     },
     /// Load a config and everything that it names, open no port, and say what
     /// was found or everything that is wrong.
@@ -151,7 +172,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(command: Command) -> Exit {
     match command {
-        Command::Run { config } => run::run(&config),
+        Command::Run {
+            config,
+            take_over,
+            report,
+        } => run::run(&config, take_over, report),
+        Command::Upgrade { config, detach } => match detach {
+            true => upgrade::start_successor(&config),
+            false => upgrade::upgrade(&config),
+        },
         Command::Check { config } => check::check(&config),
         Command::Demo { once, dir } => demo::demo(once, dir.as_deref()),
         Command::Healthcheck { config, url } => ask(config.as_deref(), url.as_deref()),

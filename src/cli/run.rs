@@ -7,17 +7,37 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{Exit, complain, with_causes};
+use super::{Exit, complain, upgrade, with_causes};
 use crate::generation::{Prepared, prepare};
 use crate::listener::{BindError, Ended, ListenerBindError};
+use crate::process::{Host, TakeOverError};
 use crate::telemetry::admin::AdminSocketError;
 use crate::telemetry::{AccessLog, log};
-use crate::{Logs, RunError, Wishes, serve};
+use crate::{Addresses, Logs, RunError, Wishes, serve};
 
 /// Serves what a config says until the process is told to stop.
-pub(super) fn run(path: &Path) -> Exit {
+///
+/// `take_over`: in place of the process that does now. `report`: whoever has
+/// started it waits to hear that it serves.
+pub(super) fn run(path: &Path, take_over: bool, report: bool) -> Exit {
+    // First of all: there is one thread yet.
+    let mut host = match Host::of_environment() {
+        Ok(host) => host,
+        Err(cause) => {
+            complain(format_args!("{cause}\nnothing was started"));
+            return Exit::Failure;
+        }
+    };
     match prepare(path) {
-        Ok(prepared) => serve_prepared(prepared),
+        Ok(prepared) => {
+            if take_over && let Err(cause) = succeed(&prepared, &mut host) {
+                complain(format_args!("{cause}\nnothing was started"));
+                return Exit::Failure;
+            }
+            // Before there is a second thread: each has what the one has that starts it.
+            prepared.confine(&mut host);
+            serve_prepared(prepared, host, report)
+        }
         Err(problems) => {
             complain(problems);
             Exit::Usage
@@ -25,11 +45,21 @@ pub(super) fn run(path: &Path) -> Exit {
     }
 }
 
-fn serve_prepared(prepared: Prepared) -> Exit {
-    let settings = *prepared.loaded().config().log();
+/// Takes the sockets over from the process that serves now.
+fn succeed(prepared: &Prepared, host: &mut Host) -> Result<(), TakeOverError> {
+    let socket = &prepared.loaded().config().server().upgrade_socket;
+    match socket {
+        Some(path) => host.take_over(&path.value),
+        None => Err(TakeOverError::NoSocket),
+    }
+}
+
+fn serve_prepared(prepared: Prepared, host: Host, report: bool) -> Exit {
+    let settings = prepared.loaded().config().log().clone();
     let format = settings.format.into();
     // In this order, so that what the access log has to say at its end is still logged.
     let log = log::start(format, settings.level.into());
+    host.confined.say();
     let started = AccessLog::start(format, settings.access);
     let outcome = started
         .map_err(RunError::from)
@@ -42,7 +72,12 @@ fn serve_prepared(prepared: Prepared) -> Exit {
                     access,
                     control: log.control(),
                 };
-                serve(prepared, logs, wishes()?, |_| {}).await
+                let ready = |_: &Addresses| {
+                    if report {
+                        upgrade::report();
+                    }
+                };
+                serve(prepared, logs, wishes()?, host, ready).await
             });
             // A look at a file system that does not answer is not waited for.
             runtime.shutdown_background();

@@ -75,7 +75,7 @@ fn outcome(preview: &Preview) -> Exit {
 /// Where to ask for what is in force, and for who is known.
 fn targets(config: &Config, admin: Option<&str>) -> Result<(Target, Target), String> {
     let trust = match admin {
-        Some(address) => admin_target(address, TRUST),
+        Some(address) => admin_target(address, TRUST)?.secured_as(config),
         None => Target::of(config, TRUST)
             .map_err(|cause| format!("{cause}, or say with --admin where to ask")),
     }?;

@@ -38,7 +38,8 @@ pub(super) fn can_connect(section: &Section<'_>, announcers: &Announcers, bind: 
             "networks, and the listener is a unix socket, where nobody has an address",
             "write [\"unix\"]: whoever connects writes the header",
         ),
-        Bind::Tcp(_) | Bind::Unix(_) => return Ok(()),
+        // Which of the two it is, only systemd knows.
+        Bind::Tcp(_) | Bind::Unix(_) | Bind::Systemd(_) => return Ok(()),
     };
     let problem = Problem::new(what).causes("nobody would ever be asked for the header");
     Err(section.refuse_key(KEY, problem.remedy(remedy)))

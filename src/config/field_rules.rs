@@ -153,6 +153,13 @@ fn rule(written: &str, value: &Field<'_>, direction: Direction) -> Read<FieldRul
     Ok(FieldRule { name, text })
 }
 
+/// Reads the name of a field that countersign itself adds to requests.
+pub(super) fn own_field(field: &Field<'_>) -> Read<HeaderName> {
+    let name = field.parsed(|text| name(text, Direction::Up))?;
+    is_free(field, &name, Direction::Up)?;
+    Ok(name)
+}
+
 fn name(text: &str, direction: Direction) -> Result<HeaderName, Problem> {
     let example = match direction {
         Direction::Up => "X-Env",

@@ -100,6 +100,17 @@ fn stays_on_this_machine(section: &Section<'_>, bind: &Located<Bind>) -> Read<()
             let path = section.shown("bind");
             Err(section.reader.report(problem.of_key(bind.place, &path)))
         }
+        Bind::Systemd(name) => {
+            let problem = Problem::new(format!("plaintext on the socket \"{name}\" from systemd"))
+                .causes("the socket unit may bind it where others can reach it, and then requests and the identities in them could be read and changed on the way")
+                .remedy(format!(
+                    "write a table [{}.tls], redirect_to_https = true,\n\
+                     or allow_plaintext = true where ListenStream= is on loopback or a unix socket",
+                    section.own_path()
+                ));
+            let path = section.shown("bind");
+            Err(section.reader.report(problem.of_key(bind.place, &path)))
+        }
         Bind::Tcp(_) | Bind::Unix(_) => Ok(()),
     }
 }
@@ -265,6 +276,7 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
 pub(super) fn shown(bind: &Bind) -> String {
     match bind {
         Bind::Tcp(address) => address.to_string(),
+        Bind::Systemd(name) => quoted(&format!("systemd:{name}")),
         Bind::Unix(path) => quoted(&path.to_string_lossy()),
     }
 }

@@ -19,9 +19,12 @@
 //! `config/reference.toml` and `config/README.md`.
 
 mod accepted;
+mod access_log;
+mod admin;
 mod algorithms;
 mod announcers;
 mod balancing;
+mod confinement;
 mod defaults;
 mod delivery;
 mod doubts;
@@ -44,6 +47,7 @@ mod outcomes;
 mod places;
 mod problem;
 mod process;
+mod reach;
 mod redirect;
 mod rewriting;
 mod route_index;
@@ -58,6 +62,7 @@ mod stateful;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod units;
 mod upstreams;
 mod values;
@@ -76,19 +81,21 @@ pub use expression::{
 };
 pub use files::{Contents, Digest, FileError, Files, Inputs, Seen};
 pub use model::{
-    AcceptedAssertions, Admin, Announcers, Balance, Balancing, Bind, Buffering, BundleId, Callers,
-    Capacity, ChainLimits, CipherSuite, ClientAuth, ClientPolicy, CookieChanges, CredentialSource,
-    CrlCheck, CrowdLimits, Delivery, Ejection, Endpoint, EndpointAddress, FieldNames, FieldRule,
-    FieldRules, HealthCheck, HostPattern, KeyExchange, LayerMode, Limits, Listener, ListenerId,
-    ListenerTls, Located, Log, LogFormat, LogLevel, Maintenance, NamedPolicy, NamedRules,
-    OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes, OwnCertificate, PathForm, Place,
-    PoolPer, Protocol, Rate, RatePer, Redirect, Retries, RetryOn, Rewriting, Route, RouteLimits,
-    Rule, RunAs, Says, Server, SessionLost, SessionPer, Share, StatefulSessions, Statuses,
-    TlsVersion, TlsVersions, TrafficLimits, TrustBundle, UnknownSni, Upstream, UpstreamHost,
-    UpstreamId, UpstreamTls, UpstreamTrust, Who, is_within,
+    AcceptedAssertions, Admin, AdminTls, Announcers, Balance, Balancing, Bind, Buffering, BundleId,
+    Callers, Capacity, ChainLimits, CipherSuite, ClientAuth, ClientPolicy, Confinement,
+    CookieChanges, CredentialSource, CrlCheck, CrowdLimits, Delivery, Ejection, Endpoint,
+    EndpointAddress, FieldNames, FieldRule, FieldRules, HealthCheck, HostPattern, KeyExchange,
+    LayerMode, Limits, Listener, ListenerId, ListenerTls, Located, Log, LogFormat, LogLevel,
+    Maintenance, NamedPolicy, NamedRules, OnCrlFault, OnWithdrawal, Outbound, Outcome, Outcomes,
+    OwnCertificate, PathForm, Place, PoolPer, Protocol, Rate, RatePer, Redirect, Retries, RetryOn,
+    Rewriting, Route, RouteLimits, Rule, RunAs, Says, Server, SessionLost, SessionPer, Share,
+    StatefulSessions, Statuses, TlsVersion, TlsVersions, Trace, TraceContext, TrafficLimits,
+    TrustBundle, UnknownSni, Upstream, UpstreamHost, UpstreamId, UpstreamTls, UpstreamTrust, Who,
+    is_within,
 };
 pub use options::{manual, reference};
 pub use problem::{Problem, Problems};
+pub use reach::Reach;
 pub use route_index::RouteIndex;
 pub use signed::{AcceptedJwt, SignedAssertion};
 
@@ -107,6 +114,7 @@ pub struct Config {
     server: Server,
     log: Log,
     admin: Option<Admin>,
+    trace: Option<Trace>,
     bundles: Vec<TrustBundle>,
     listeners: Vec<Listener>,
     rules: Vec<Arc<NamedRules>>,
@@ -200,6 +208,12 @@ impl Config {
     /// Where health and metrics are served, if anywhere.
     pub fn admin(&self) -> Option<&Admin> {
         self.admin.as_ref()
+    }
+
+    /// Whose traces are continued, and where spans go; `None`: fields about traces
+    /// pass as they came.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
     }
 
     /// The trust bundles, in the order of the file.

@@ -3,14 +3,21 @@
 //! A value of one of these types needs no further check: [`super::read`] has made
 //! it, and refused every file that would break what the comments here promise.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+
+use crate::telemetry::access::AccessTemplate;
+
+mod admin;
 mod announcers;
 mod balancing;
 mod client_policy;
+mod confinement;
 mod delivery;
 mod limits;
 mod listeners;
@@ -22,13 +29,16 @@ mod rewriting;
 mod route_limits;
 mod routes;
 mod rules;
+mod trace;
 mod trust;
 mod upstreams;
 mod wire;
 
+pub use admin::{Admin, AdminTls};
 pub use announcers::Announcers;
 pub use balancing::{Balance, Balancing, Ejection, HealthCheck, Statuses};
 pub use client_policy::{ClientPolicy, NamedPolicy, UnknownSni};
+pub use confinement::Confinement;
 pub use delivery::{Buffering, Capacity, Delivery, Retries, RetryOn};
 pub use limits::{ChainLimits, CrowdLimits, TrafficLimits};
 pub use listeners::{
@@ -46,6 +56,7 @@ pub use rewriting::{CookieChanges, FieldRule, FieldRules, Rewriting};
 pub use route_limits::{Maintenance, Rate, RatePer, RouteLimits};
 pub use routes::{HostPattern, Route};
 pub use rules::{Callers, NamedRules, Rule, Says, Who, is_within};
+pub use trace::{Trace, TraceContext};
 pub use trust::{CrlCheck, OnCrlFault, OnWithdrawal, Share, TrustBundle};
 pub use upstreams::{
     Endpoint, EndpointAddress, Upstream, UpstreamHost, UpstreamTls, UpstreamTrust,
@@ -96,6 +107,9 @@ pub struct Server {
     pub workers: NonZeroUsize,
     /// From the first SIGTERM to the end of the last request.
     pub drain_timeout: Duration,
+    /// How much of that time connections are still accepted, though `/readyz`
+    /// says that no more are wanted; `None`: none. Shorter than `drain_timeout`.
+    pub drain_delay: Option<Duration>,
     /// How often the files are looked at where nothing tells of a change; 100 ms to 1 h.
     pub poll_interval: Duration,
     /// The keys that seal session tickets, shared with other instances; `None`:
@@ -103,10 +117,14 @@ pub struct Server {
     pub session_ticket_keys: Option<Located<PathBuf>>,
     /// With how much resident memory, in bytes, new work is refused; `None`: never.
     pub max_memory: Option<u64>,
+    /// The unix socket where a successor is given what listens; `None`: nobody is.
+    pub upgrade_socket: Option<Located<PathBuf>>,
+    /// What the process gives up.
+    pub confinement: Confinement,
 }
 
 /// `[log]`: what is written where.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Log {
     /// How lines look.
     pub format: LogFormat,
@@ -116,6 +134,11 @@ pub struct Log {
     pub level: LogLevel,
     /// How many refused handshakes of one source and reason have lines within a minute.
     pub refusals_per_minute: NonZeroU32,
+    /// The form of each request's line, in place of `format`.
+    pub access_template: Option<AccessTemplate>,
+    /// The field that tells services the id of a request, and in which trusted
+    /// senders give one.
+    pub request_id_header: Option<Located<HeaderName>>,
 }
 
 /// How log lines look.
@@ -140,20 +163,26 @@ pub enum LogLevel {
     Debug,
 }
 
-/// `[admin]`: where health, readiness and metrics are served.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Admin {
-    /// The address; TCP or a unix socket.
-    pub bind: Located<Bind>,
-}
-
 /// Where a listener or the admin server accepts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Bind {
     /// A TCP address; port 0 lets the system choose.
     Tcp(SocketAddr),
+    /// A socket that systemd has bound, under this name (`FileDescriptorName=`).
+    Systemd(String),
     /// A unix socket at this path.
     Unix(PathBuf),
+}
+
+impl fmt::Display for Bind {
+    /// As it is written in the config, with the whole of a path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Which trust bundle, as an index into [`super::Config::bundles`].

@@ -1,15 +1,18 @@
-//! Reads what concerns the whole process: `[server]`, `[log]`, `[admin]` and `[trust.NAME]`.
+//! Reads what concerns the whole process: `[server]`, `[log]` and `[trust.NAME]`.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use super::confinement::confinement;
 use super::defaults;
 use super::model::{
-    Admin, CrlCheck, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Server, TrustBundle,
+    CrlCheck, Log, LogFormat, LogLevel, OnCrlFault, OnWithdrawal, Server, TrustBundle,
 };
 use super::problem::Problem;
 use super::scoped;
 use super::section::{Read, Section};
+use super::{access_log, trace};
 use crate::telemetry;
 
 /// More threads than any machine has cores for.
@@ -26,19 +29,40 @@ pub(super) fn server(section: &mut Section<'_>) -> Read<Server> {
     let drain_timeout = section.defaulted("drain_timeout", defaults::DRAIN_TIMEOUT, |field| {
         field.duration()
     });
+    let drain_delay = drain_delay(section, &drain_timeout);
     let poll_interval = section.defaulted("poll_interval", defaults::POLL_INTERVAL, |field| {
         let (least, most) = POLL_INTERVAL;
         field.duration_within(least, most)
     });
     let session_ticket_keys = section.optional("session_ticket_keys", |field| field.path());
     let max_memory = section.optional("max_memory", |field| field.size("64MiB", "1024GiB"));
+    let upgrade_socket = section.optional("upgrade_socket", |field| field.socket_path());
+    let confinement = section.subsection("confinement", confinement);
     Ok(Server {
         workers: workers?.and_then(NonZeroUsize::new).unwrap_or_else(cores),
         drain_timeout: drain_timeout?,
+        drain_delay: drain_delay?,
         poll_interval: poll_interval?,
         session_ticket_keys: session_ticket_keys?,
         max_memory: max_memory?,
+        upgrade_socket: upgrade_socket?,
+        confinement: confinement?,
     })
+}
+
+/// How long connections are accepted when the end has begun: a part of `timeout`.
+fn drain_delay(section: &mut Section<'_>, timeout: &Read<Duration>) -> Read<Option<Duration>> {
+    let Some(field) = section.field("drain_delay") else {
+        return Ok(None);
+    };
+    let delay = field.duration()?;
+    if timeout.as_ref().is_ok_and(|timeout| delay >= *timeout) {
+        let problem = Problem::new("is not shorter than drain_timeout, which it is a part of")
+            .causes("what is under way when it is over would be cut at once")
+            .remedy("write less, or a longer drain_timeout");
+        return Err(field.refuse(problem));
+    }
+    Ok(Some(delay))
 }
 
 /// Asked once: the quota of a container may change while it runs, its workers
@@ -63,6 +87,8 @@ pub(super) fn log(section: &mut Section<'_>) -> Read<Log> {
     });
     let refusals = section.optional("refusals_per_minute", |field| field.count(MOST_REFUSALS));
     let refusals = refusals?.and_then(|count| u32::try_from(count).ok());
+    let access_template = access_log::template(section, access.unwrap_or(true));
+    let request_id_header = section.optional("request_id_header", trace::request_id_header);
     Ok(Log {
         format: format?,
         access: access?,
@@ -70,12 +96,9 @@ pub(super) fn log(section: &mut Section<'_>) -> Read<Log> {
         refusals_per_minute: refusals
             .and_then(NonZeroU32::new)
             .unwrap_or(defaults::REFUSALS_PER_MINUTE),
+        access_template: access_template?,
+        request_id_header: request_id_header?,
     })
-}
-
-pub(super) fn admin(section: &mut Section<'_>) -> Read<Admin> {
-    let bind = section.required("bind", |field| field.bind());
-    Ok(Admin { bind: bind? })
 }
 
 pub(super) fn bundle(section: &mut Section<'_>, name: &str) -> Read<TrustBundle> {

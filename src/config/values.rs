@@ -18,6 +18,9 @@ use crate::identity::canonical_dns;
 /// The longest path that fits in a unix socket's address, without its final NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
 
+/// The longest name of a descriptor (systemd.socket(5)).
+const LONGEST_DESCRIPTOR_NAME: usize = 255;
+
 impl<'r> Field<'r> {
     pub(super) fn text(&self) -> Read<&'r str> {
         match self.value().as_str() {
@@ -194,13 +197,17 @@ impl<'r> Field<'r> {
         Ok(self.located(path))
     }
 
+    /// The path of a unix socket.
+    pub(super) fn socket_path(&self) -> Read<Located<PathBuf>> {
+        let path = self.parsed(|text| self.reader.socket(text))?;
+        Ok(self.located(path))
+    }
+
     /// The address of a listener or of the admin server.
     pub(super) fn bind(&self) -> Read<Located<Bind>> {
         let bind = self.parsed(|text| match text.split_once(':') {
             Some(("unix", path)) => self.reader.socket(path).map(Bind::Unix),
-            Some(("systemd", _)) => {
-                Err(not_yet(text).remedy("write an address, such as \"0.0.0.0:8443\""))
-            }
+            Some(("systemd", name)) => descriptor_name(text, name).map(Bind::Systemd),
             _ => socket_address(text).map(Bind::Tcp),
         })?;
         Ok(self.located(bind))
@@ -305,9 +312,17 @@ pub(super) fn not_literal(text: &str) -> Option<&'static str> {
     }
 }
 
-/// The start of every message about what a later version will have.
-fn not_yet(text: &str) -> Problem {
-    Problem::new(format!("{} is not available in this version", quoted(text)))
+/// The name that systemd passes a socket under: that of `FileDescriptorName=`.
+fn descriptor_name(text: &str, name: &str) -> Result<String, Problem> {
+    // Of systemd's own rules (systemd.socket(5)); a colon would be two names.
+    let legal = |c: char| c.is_ascii_graphic() && c != ':';
+    if name.is_empty() || name.len() > LONGEST_DESCRIPTOR_NAME || !name.chars().all(legal) {
+        let problem = Problem::new(format!("{} names no socket of systemd", quoted(text)));
+        return Err(problem.remedy(
+            "write \"systemd:\" and what FileDescriptorName= of the socket unit says, such as \"systemd:https\"",
+        ));
+    }
+    Ok(name.to_owned())
 }
 
 fn socket_address(text: &str) -> Result<SocketAddr, Problem> {
@@ -328,7 +343,9 @@ fn socket_address(text: &str) -> Result<SocketAddr, Problem> {
                 Err(_) => "0.0.0.0".to_owned(),
             },
         };
-        problem.remedy(format!("write \"{host}:{port}\", or \"unix:PATH\""))
+        problem.remedy(format!(
+            "write \"{host}:{port}\", \"unix:PATH\" or \"systemd:NAME\""
+        ))
     })
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::listeners::{listener, shown};
 use super::model::{
-    Bind, Listener, ListenerId, Located, Log, LogFormat, LogLevel, Place, Route, Server,
+    Bind, Confinement, Listener, ListenerId, Located, Log, LogFormat, LogLevel, Place, Route,
+    Server,
 };
 use super::names::{Names, named};
 use super::problem::Problem;
@@ -14,7 +15,7 @@ use super::routes::{Ends, routes};
 use super::rules::named_rules;
 use super::section::{Reader, Section};
 use super::upstreams::upstream;
-use super::{Config, defaults, process};
+use super::{Config, admin, defaults, process, trace};
 
 /// Reads every section; those with a problem are left out, or hold their defaults.
 pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
@@ -23,17 +24,23 @@ pub(super) fn config(root: Section<'_>, path: &Path) -> Config {
         server: Server {
             workers: defaults::WORKERS,
             drain_timeout: defaults::DRAIN_TIMEOUT,
+            drain_delay: None,
             poll_interval: defaults::POLL_INTERVAL,
             session_ticket_keys: None,
             max_memory: None,
+            upgrade_socket: None,
+            confinement: Confinement::default(),
         },
         log: Log {
             format: LogFormat::Text,
             access: true,
             level: LogLevel::Info,
             refusals_per_minute: defaults::REFUSALS_PER_MINUTE,
+            access_template: None,
+            request_id_header: None,
         },
         admin: None,
+        trace: None,
         bundles: Vec::new(),
         listeners: Vec::new(),
         rules: Vec::new(),
@@ -59,12 +66,14 @@ fn process_wide(root: &mut Section<'_>, config: &mut Config) {
     if let Ok(log) = root.subsection("log", process::log) {
         config.log = log;
     }
-    let admin = root.optional("admin", |field| field.section(process::admin));
-    config.admin = admin.ok().flatten();
 }
 
 fn traffic(root: &mut Section<'_>, config: &mut Config) {
     let (bundles, bundle_names) = named(root, ("trust", "trust bundle"), process::bundle);
+    let admin = root.optional("admin", |field| {
+        field.section(|section| admin::admin(section, &bundle_names))
+    });
+    config.admin = admin.ok().flatten();
     let (listeners, listener_names) = named(root, ("listeners", "listener"), |section, name| {
         listener(section, name, &bundle_names)
     });
@@ -81,6 +90,11 @@ fn traffic(root: &mut Section<'_>, config: &mut Config) {
         rule_names: &rule_names,
     };
     let (routes, all_legal) = routes(root, &ends);
+    trace::report_clash(root.reader, config.log.request_id_header.as_ref(), &ends);
+    let traces = root.optional("trace", |field| {
+        field.section(|section| trace::trace(section, ends.upstream_names))
+    });
+    config.trace = traces.ok().flatten();
     report_nothing_to_do(root, &listener_names, all_legal && routes.is_empty());
     if all_legal && !routes.is_empty() {
         report_unrouted(root.reader, &listeners, &routes);
@@ -154,7 +168,7 @@ fn taken_twice(bind: &Bind, other: &str, place: Place) -> Problem {
         place.line
     ))
     .causes("only one of the two could accept")
-    .remedy("choose another address or port")
+    .remedy("choose another address, port or name")
 }
 
 /// Whether the system would refuse to bind both.
@@ -164,7 +178,8 @@ fn clash(one: &Bind, other: &Bind) -> bool {
         (Bind::Tcp(one), Bind::Tcp(other)) => {
             one.port() == other.port() && one.port() != 0 && overlap(one, other)
         }
-        (Bind::Unix(_), Bind::Tcp(_)) | (Bind::Tcp(_), Bind::Unix(_)) => false,
+        (Bind::Systemd(one), Bind::Systemd(other)) => one == other,
+        (Bind::Unix(_) | Bind::Tcp(_) | Bind::Systemd(_), _) => false,
     }
 }
 

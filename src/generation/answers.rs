@@ -14,6 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::load::{Loaded, load};
 use super::reload::{InForce, Request};
 use super::status::Cause;
+use crate::config::{Files, Reach};
+use crate::process::Confined;
 use crate::telemetry::admin::{AdminAnswer, AdminCommand, AdminRequest};
 use crate::tls::{KnownPeer, Peers};
 use crate::upstream::assertion::{self, Asserter};
@@ -24,6 +26,10 @@ pub(super) struct Answers {
     pub(super) in_force: Rc<RefCell<InForce>>,
     pub(super) peers: Arc<Peers>,
     pub(super) requests: mpsc::Sender<Request>,
+    /// To what the process has confined itself, if it has.
+    pub(super) reach: Option<Arc<Reach>>,
+    /// What it has given up.
+    pub(super) confined: Arc<Confined>,
 }
 
 impl Answers {
@@ -53,7 +59,10 @@ impl Answers {
             AdminRequest::Trust => {
                 let in_force = self.in_force.borrow();
                 let InForce { loaded, status } = &*in_force;
-                let answer = status.describe(loaded, &self.peers, SystemTime::now());
+                let mut answer = status.describe(loaded, &self.peers, SystemTime::now());
+                if let Some(answer) = answer.as_object_mut() {
+                    answer.insert("confinement".to_owned(), describe_confined(&self.confined));
+                }
                 answer_of(StatusCode::OK, &answer)
             }
             AdminRequest::Peers => {
@@ -98,8 +107,9 @@ impl Answers {
     async fn preview(&self) -> AdminAnswer {
         let former = Arc::clone(&self.in_force.borrow().loaded);
         let (path, peers) = (self.path.clone(), Arc::clone(&self.peers));
+        let reach = self.reach.clone();
         let previewing = tokio::task::spawn_blocking(move || {
-            let (_, loaded) = load(&path, Some(&former), &[]);
+            let (_, loaded) = load(&path, Files::within(reach), (Some(&former), &[]));
             loaded.map(|loaded| preview(&loaded, &peers))
         });
         match previewing.await {
@@ -114,6 +124,13 @@ impl Answers {
             }
         }
     }
+}
+
+/// Each part of what the process has given up, in words.
+fn describe_confined(confined: &Confined) -> Value {
+    let parts = confined.parts().iter();
+    let parts = parts.map(|part| (part.name.to_owned(), part.state.to_string().into()));
+    Value::Object(parts.collect())
 }
 
 /// Judges everybody who is known by bundles that are not in force.

@@ -121,6 +121,12 @@ impl Loaded {
         all
     }
 
+    /// Whether the admin address is as it was, its handshakes included.
+    fn has_same_admin(&self, former: &Self) -> bool {
+        let door = former.material.admin.as_ref();
+        self.config.admin() == former.config.admin() && same_arc(self.material.admin.as_ref(), door)
+    }
+
     /// What is another than in `former`, as `trust.NAME`, `listeners.NAME` and
     /// so on; empty: nothing is.
     pub(super) fn changes_from(&self, former: &Self) -> Vec<String> {
@@ -129,7 +135,8 @@ impl Loaded {
         for (what, differs) in [
             ("server", config.server() != old.server()),
             ("log", config.log() != old.log()),
-            ("admin", config.admin() != old.admin()),
+            ("admin", !self.has_same_admin(former)),
+            ("trace", config.trace() != old.trace()),
             ("rules", config.rules() != old.rules()),
             ("routes", config.routes() != old.routes()),
         ] {
@@ -237,7 +244,7 @@ fn of_list(bundle: &str, list: &RevocationListFacts) -> Option<Warning> {
 
 /// A revocation list is warned about in the last tenth of its life: whoever
 /// issues them issues the next one earlier.
-const LAST_PART: i64 = 10;
+pub(super) const LAST_PART: i64 = 10;
 
 /// Whether bundles, listeners and upstreams stand in the same order.
 fn has_same_order(one: &Config, other: &Config) -> bool {
@@ -284,17 +291,16 @@ fn compare<T>(
     changes.extend(gone.map(|(name, _)| format!("{kind}.{name}")));
 }
 
-/// Loads the config at `path` and everything that it names. What has not
-/// changed since `former` is taken over. Reads files: it may take seconds.
+/// Loads the config at `path` and everything that it names, through `files`. What
+/// has not changed since `former` is taken over. Reads files: it may take seconds.
 ///
 /// Trust bundles of the names in `keep` are those of `former`, whatever their
 /// files hold. Returns what was looked at on the way, in either case.
 pub(super) fn load(
     path: &Path,
-    former: Option<&Loaded>,
-    keep: &[String],
+    files: Files,
+    (former, keep): (Option<&Loaded>, &[String]),
 ) -> (Seen, Result<Loaded, Problems>) {
-    let files = Files::new();
     let outcome = load_through(&files, path, (former, keep));
     (files.into_seen(), outcome)
 }

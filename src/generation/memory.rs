@@ -43,7 +43,7 @@ pub(crate) async fn watch(current: &CurrentConfig, metrics: &Metrics) {
             }
             _ => false,
         };
-        metrics.memory().record(resident.unwrap_or(0), is_short);
+        metrics.memory().record(is_short);
         if max.is_some() && resident.is_none() && !is_unknown {
             is_unknown = true;
             tracing::error!(

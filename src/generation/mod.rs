@@ -10,35 +10,44 @@
 //!   judged its open connections by it, and not before.
 
 mod answers;
+mod door;
 mod load;
 mod memory;
+mod overview;
 mod publish;
 mod reload;
 mod secrets;
+mod spans;
 mod status;
 mod watch;
 mod withhold;
 
 use std::cell::RefCell;
+use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{Config, Problems, Seen};
+use crate::config::{Config, Files, Problems, Seen};
 use crate::listener::{Address, Life, Workers};
-use crate::telemetry::admin::AdminCommand;
+use crate::process::{Host, Inherited, ServiceManager};
+use crate::telemetry::admin::{AdminCommand, Door};
+use crate::telemetry::page::Program;
 use crate::telemetry::{AccessLog, LogControl, Metrics, Refusals, events};
 
 use answers::Answers;
+use door::AdminDoor;
 pub use load::Loaded;
 pub(crate) use memory::watch as watch_memory;
+use overview::InForceProgram;
 use publish::Publishing;
 pub use publish::StartError;
 pub(crate) use publish::announce;
 use reload::{InForce, Reloader, Request};
+pub(crate) use spans::Exporter;
 use status::Status;
 pub(crate) use status::moment;
 use watch::Watch;
@@ -56,6 +65,11 @@ impl Prepared {
     pub fn loaded(&self) -> &Loaded {
         &self.loaded
     }
+
+    /// Has the process give up what it does not need for this.
+    pub fn confine(&self, host: &mut Host) {
+        host.confine(self.loaded.config(), self.seen.paths());
+    }
 }
 
 /// Loads the config at `path` and everything that it names on disk.
@@ -64,7 +78,7 @@ impl Prepared {
 ///
 /// Every problem of the config and of the files, together.
 pub fn prepare(path: &Path) -> Result<Prepared, Problems> {
-    let (seen, outcome) = load::load(path, None, &[]);
+    let (seen, outcome) = load::load(path, Files::new(), (None, &[]));
     outcome.map(|loaded| Prepared { loaded, seen })
 }
 
@@ -77,6 +91,10 @@ pub(crate) struct Begun {
     pub(crate) refusals: Arc<Refusals>,
     /// What is in force, from now on.
     pub(crate) current: CurrentConfig,
+    /// Who tells of what is in force, for as long as it is asked.
+    pub(crate) program: Rc<dyn Program>,
+    /// Who makes the handshakes of the admin address, if it speaks TLS.
+    pub(crate) door: Option<Rc<dyn Door>>,
     /// What follows the files, until it is dropped.
     pub(crate) following: Following,
 }
@@ -89,6 +107,12 @@ impl CurrentConfig {
     pub(crate) fn get(&self) -> Arc<Config> {
         Arc::clone(self.0.borrow().loaded.config())
     }
+
+    /// How things stand, in one line for whoever watches the service.
+    pub(crate) fn line(&self) -> String {
+        let in_force = self.0.borrow();
+        in_force.status.line(&in_force.loaded, SystemTime::now())
+    }
 }
 
 /// What follows the files and puts what they become in force.
@@ -98,6 +122,7 @@ pub(crate) struct Following {
     requests: mpsc::Sender<Request>,
     asked: mpsc::Receiver<Request>,
     hints: mpsc::Receiver<()>,
+    manager: ServiceManager,
 }
 
 /// Puts the first generation in force: binds its listeners and starts the workers.
@@ -110,9 +135,11 @@ pub(crate) async fn begin(
     access: &AccessLog,
     log: LogControl,
     life: &Life,
+    host: &mut Host,
 ) -> Result<Begun, StartError> {
     let Prepared { loaded, seen } = prepared;
-    let (publishing, workers, addresses) = Publishing::start(&loaded, access, log, life).await?;
+    let (publishing, workers, addresses) =
+        Publishing::start(&loaded, access, log, life, host).await?;
     let metrics = Arc::clone(publishing.metrics());
     let refusals = Arc::clone(publishing.refusals());
     tracing::info!(
@@ -132,16 +159,29 @@ pub(crate) async fn begin(
         path.clone(),
         Rc::clone(&in_force),
         publishing,
-        (Watch::start(hint), seen),
+        (Watch::start(hint), seen, host.reach.clone()),
     );
     let answers = Answers {
         path,
         in_force,
         peers,
         requests: requests.clone(),
+        reach: host.reach.clone(),
+        confined: Arc::clone(&host.confined),
     };
+    let program = Rc::new(InForceProgram {
+        in_force: Rc::clone(&answers.in_force),
+        peers: Arc::clone(&answers.peers),
+    });
+    let speaks_tls = {
+        let in_force = answers.in_force.borrow();
+        in_force.loaded.material().admin.is_some()
+    };
+    let door = AdminDoor::new(&answers.in_force, &refusals);
     let current = CurrentConfig(Rc::clone(&answers.in_force));
     Ok(Begun {
+        program,
+        door: speaks_tls.then(|| Rc::new(door) as _),
         current,
         workers,
         addresses,
@@ -153,11 +193,36 @@ pub(crate) async fn begin(
             requests,
             asked,
             hints,
+            manager: host.manager.clone(),
         },
     })
 }
 
+/// A way to ask for the sockets that are open, also while files are followed.
+#[derive(Clone)]
+pub(crate) struct OpenSockets(mpsc::Sender<Request>);
+
+impl OpenSockets {
+    /// A handle on each.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no further descriptor, or nobody knows any more.
+    pub(crate) async fn handles(&self) -> io::Result<Inherited> {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.0.send(Request::Sockets { answer }).await;
+        let lost = || io::Error::other("the process ends");
+        asked.map_err(|_| lost())?;
+        answered.await.map_err(|_| lost())?
+    }
+}
+
 impl Following {
+    /// The way to ask for the sockets that are open.
+    pub(crate) fn open_sockets(&self) -> OpenSockets {
+        OpenSockets(self.requests.clone())
+    }
+
     /// Follows the files until it is dropped. `commands`: what the admin
     /// address is asked; `reload`: a message for each time that somebody wants
     /// the files looked at now.
@@ -167,15 +232,21 @@ impl Following {
         mut reload: mpsc::Receiver<()>,
     ) {
         let requests = self.requests;
+        let status = CurrentConfig(Rc::clone(&self.answers.in_force));
         let forced = async move {
             while reload.recv().await.is_some() {
                 tracing::info!(
                     event = events::RELOAD_REQUESTED,
                     "the files are looked at now"
                 );
-                if requests.send(Request::Reload).await.is_err() {
+                self.manager.reloading();
+                let (done, is_done) = oneshot::channel();
+                if requests.send(Request::Reload { done }).await.is_err() {
                     return;
                 }
+                // Given up only with everything else here.
+                is_done.await.ok();
+                self.manager.ready(&status.line());
             }
             std::future::pending::<()>().await;
         };

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::listener::{
     Address, Life, ListenerBindError, Published, Publisher, SocketPlan, Sockets, Workers,
 };
+use crate::process::{Host, Inherited};
 use crate::telemetry::metrics::{
     AnchorUse, CertificateExpiry, CertificateKind, RevocationListExpiry, UnenforcedLists,
 };
@@ -53,20 +54,28 @@ impl Publishing {
         access: &AccessLog,
         log: LogControl,
         life: &Life,
+        host: &mut Host,
     ) -> Result<(Self, Workers, Vec<(String, Address)>), StartError> {
         let config = loaded.config();
         let metrics = Metrics::new(loaded.metric_names());
         metrics.include_access_log(access);
+        let confined = host.confined.parts().iter();
+        metrics.confinement(
+            confined
+                .map(|part| (part.name, part.state.is_in_force()))
+                .collect(),
+        );
         let peers = Arc::clone(&loaded.material().peers);
         let counted = Arc::clone(&peers);
         metrics.include_peers(move || counted.len());
-        let mut sockets = Sockets::default();
+        let mut sockets = Sockets::new(std::mem::take(&mut host.inherited), host.files.clone());
         let plan = sockets.plan(config)?;
         let refusals = Refusals::new();
         let site = loaded.site(1, (Arc::clone(&metrics), Arc::clone(&refusals)));
         let published = Published::new(site, plan.serving());
         let workers = config.server().workers.get();
-        let (mut workers, mut publisher) = Workers::start(workers, &published, access, life)?;
+        let (mut workers, mut publisher) =
+            Workers::start(workers, &published, access, life, &host.watchdog)?;
         workers.all_ready().await?;
         let addresses = addresses(&plan, config)?;
         let new = sockets.adopt(plan);
@@ -131,6 +140,15 @@ impl Publishing {
             // Each worker judges by itself who was not judged here.
             tracing::debug!(%cause, "peers were not judged in advance");
         }
+    }
+
+    /// A handle on each open socket, for a successor.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no further descriptor.
+    pub(super) fn sockets_to_pass_on(&self) -> io::Result<Inherited> {
+        self.sockets.to_pass_on()
     }
 
     pub(super) fn metrics(&self) -> &Arc<Metrics> {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,8 @@ use super::publish::{Publication, Publishing};
 use super::status::{Cause, Outcome, Status};
 use super::watch::{GATHER_AT_MOST, GATHER_QUIET, Watch, gather};
 use super::withhold::withheld;
-use crate::config::Seen;
+use crate::config::{Files, Reach, Seen};
+use crate::process::Inherited;
 use crate::telemetry::events;
 use crate::telemetry::metrics::ReloadOutcome;
 
@@ -32,8 +34,12 @@ const BETWEEN_LOADS: Duration = Duration::from_millis(100);
 /// What is asked of the reloader.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// Look at the files now (SIGHUP).
-    Reload,
+    /// Look at the files now (SIGHUP), and say when that is done.
+    Reload { done: oneshot::Sender<()> },
+    /// Pass on what is open.
+    Sockets {
+        answer: oneshot::Sender<io::Result<Inherited>>,
+    },
     /// Look at the files now, take these bundles as they are, and answer.
     Confirm {
         accepted: Vec<String>,
@@ -54,6 +60,8 @@ pub(super) struct Reloader {
     in_force: Rc<RefCell<InForce>>,
     publishing: Publishing,
     looking: Arc<Mutex<Looking>>,
+    /// To what the process has confined itself, if it has.
+    reach: Option<Arc<Reach>>,
     /// Warnings that were said already.
     warned: HashSet<String>,
 }
@@ -89,13 +97,14 @@ impl Reloader {
         path: PathBuf,
         in_force: Rc<RefCell<InForce>>,
         publishing: Publishing,
-        (watch, seen): (Watch, Seen),
+        (watch, seen, reach): (Watch, Seen, Option<Arc<Reach>>),
     ) -> Self {
         Self {
             path,
             in_force,
             publishing,
             looking: Arc::new(Mutex::new(Looking { seen, watch })),
+            reach,
             warned: HashSet::new(),
         }
     }
@@ -121,8 +130,14 @@ impl Reloader {
             let (accepted, answer) = match wake {
                 Wake::Over => return,
                 Wake::Retry => (Vec::new(), None),
-                Wake::Asked(Request::Reload) => {
+                Wake::Asked(Request::Reload { done }) => {
                     self.reload_for_a_signal(&mut retry).await;
+                    // Who asked may have gone; here as below.
+                    done.send(()).ok();
+                    continue;
+                }
+                Wake::Asked(Request::Sockets { answer }) => {
+                    answer.send(self.publishing.sockets_to_pass_on()).ok();
                     continue;
                 }
                 Wake::Asked(Request::Confirm { accepted, answer }) => (accepted, Some(answer)),
@@ -142,7 +157,6 @@ impl Reloader {
             let outcome = self.attempt(&accepted).await;
             retry = outcome.refused.is_some().then(|| Instant::now() + RETRY);
             if let Some(answer) = answer {
-                // Who asked may have gone.
                 answer.send(outcome).ok();
             }
         }
@@ -218,8 +232,9 @@ impl Reloader {
         for _ in 0..MAX_LOADS {
             let (path, former) = (self.path.clone(), Arc::clone(&former));
             let (looking, keep) = (Arc::clone(&self.looking), keep.to_vec());
+            let reach = self.reach.clone();
             let loading = tokio::task::spawn_blocking(move || {
-                let (seen, outcome) = load(&path, Some(&former), &keep);
+                let (seen, outcome) = load(&path, Files::within(reach), (Some(&former), &keep));
                 let mut looking = lock(&looking);
                 let former = std::mem::replace(&mut looking.seen, seen);
                 if !keep.is_empty() {
@@ -251,7 +266,9 @@ impl Reloader {
         if changes.is_empty() {
             return Ok(changes);
         }
-        let fixed = unchangeable(&loaded, &former);
+        let mut fixed = unchangeable(&loaded, &former);
+        let reach = self.reach.as_deref().into_iter();
+        fixed.extend(reach.flat_map(|reach| out_of_reach(&loaded, reach)));
         if !fixed.is_empty() {
             return Err(Cause::Problems(fixed));
         }
@@ -336,6 +353,20 @@ fn unchangeable(new: &Loaded, former: &Loaded) -> Vec<String> {
             old.workers, server.workers, old.workers
         ));
     }
+    if server.confinement != old.confinement {
+        all.push(
+            "server.confinement cannot change while countersign runs
+  restart it, or write what it was"
+                .to_owned(),
+        );
+    }
+    if server.upgrade_socket != old.upgrade_socket {
+        all.push(
+            "server.upgrade_socket cannot change while countersign runs
+  restart it, or write what it was"
+                .to_owned(),
+        );
+    }
     if new.config().admin() != former.config().admin() {
         all.push(
             "admin.bind cannot change while countersign runs
@@ -344,6 +375,19 @@ fn unchangeable(new: &Loaded, former: &Loaded) -> Vec<String> {
         );
     }
     all
+}
+
+/// The unix sockets that the process has given up the right to make.
+fn out_of_reach(new: &Loaded, reach: &Reach) -> Vec<String> {
+    let all = reach.out_of_reach(new.config()).into_iter();
+    all.map(|path| {
+        format!(
+            "unix:{} cannot be made: this process has confined itself at its start to the folders of the sockets that the config named then
+  restart it, or choose a path in one of those folders",
+            path.display()
+        )
+    })
+    .collect()
 }
 
 /// Says in the log what stands against what is on disk.

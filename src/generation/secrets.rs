@@ -44,13 +44,19 @@ pub(super) fn exposed(config: &Config, files: &Files) -> Vec<Exposed> {
 
 /// The paths that the config names for secrets.
 fn secrets(config: &Config) -> impl Iterator<Item = &Path> {
+    let admin = config.admin().and_then(|admin| admin.tls.as_ref());
     let servers = config.listeners().iter().filter_map(|one| one.tls.as_ref());
+    let servers = servers.chain(admin.map(|tls| &tls.server));
     let servers = servers.flat_map(|tls| &tls.certificates);
+    let own = admin.and_then(|tls| tls.client.as_ref());
     let upstreams = config.upstreams().iter();
     let clients = upstreams
         .clone()
         .filter_map(|one| one.tls.as_ref()?.certificate.as_ref());
-    let keys = servers.chain(clients).map(|certificate| &certificate.key);
+    let keys = servers
+        .chain(clients)
+        .chain(own)
+        .map(|certificate| &certificate.key);
     let credentials = upstreams.filter_map(|one| match &one.outbound.source {
         CredentialSource::Forward => None,
         CredentialSource::Basic { password_file, .. } => Some(password_file),

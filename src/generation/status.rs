@@ -8,7 +8,7 @@ use super::load::Loaded;
 use super::withhold::Withheld;
 use crate::telemetry::metrics::Uses;
 use crate::telemetry::rfc3339;
-use crate::tls::{Anchor, Bundle, Peers, RevocationListFacts};
+use crate::tls::{Anchor, Bundle, Peers, RevocationListFacts, describe};
 
 /// How reloading stands.
 #[derive(Debug)]
@@ -130,6 +130,29 @@ impl Status {
         answer
     }
 
+    /// How things stand, in one line: the generation, whether the files on disk
+    /// are in force, and what runs out next.
+    pub(super) fn line(&self, loaded: &Loaded, now: SystemTime) -> String {
+        let mut line = format!("generation {} in force", self.generation);
+        let expiries = loaded.material().expiries.iter();
+        if let Some(next) = expiries.min_by_key(|expiry| expiry.not_after) {
+            let (kind, name) = (next.kind, &next.name);
+            let seconds = left(next.not_after, now);
+            let ends = match seconds {
+                0.. => format!("runs out in {}", describe(seconds)),
+                _ => "has run out".to_owned(),
+            };
+            line.push_str(&format!("; {kind} certificate of {name} {ends}"));
+        }
+        let failure = self.last_failure.as_ref().filter(|_| self.failing);
+        if let Some(failure) = failure {
+            let since = rfc3339(failure.since);
+            let what = failure.cause.in_short();
+            line.push_str(&format!("; since {since} NOT what is on disk: {what}"));
+        }
+        line
+    }
+
     /// `GET /trust`.
     pub(super) fn describe(&self, loaded: &Loaded, peers: &Peers, now: SystemTime) -> Value {
         let material = loaded.material();
@@ -186,6 +209,20 @@ impl Failure {
 }
 
 impl Cause {
+    /// The first line of what there is to say.
+    fn in_short(&self) -> String {
+        match self {
+            Self::Problems(problems) => {
+                let first = problems.first().and_then(|text| text.lines().next());
+                first.unwrap_or_default().to_owned()
+            }
+            Self::HeldBack(all) => {
+                let bundles: Vec<_> = all.iter().map(|held| held.bundle.as_str()).collect();
+                format!("held back: {}", bundles.join(", "))
+            }
+        }
+    }
+
     fn to_json(&self) -> Value {
         match self {
             Self::Problems(problems) => json!({ "problems": problems }),

@@ -219,7 +219,7 @@ pub(super) enum Listening {
     Tcp(AsyncFd<TcpListener>),
     Unix(
         AsyncFd<UnixListener>,
-        #[expect(dead_code, reason = "removes the file when dropped")] SocketFile,
+        #[expect(dead_code, reason = "removes the file when dropped")] Option<SocketFile>,
     ),
 }
 

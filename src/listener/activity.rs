@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::config::Limits;
 use crate::proxy::Ambiguity;
+use crate::tls::RequestCount;
 
 /// What one connection is doing. Shared by its byte stream, its requests and
 /// its timer, all on one worker; atomics only because the HTTP library wants
@@ -84,6 +85,12 @@ pub(super) struct OpenRequest {
 /// as under way until it is dropped.
 #[derive(Debug)]
 pub(super) struct Untaken(OpenRequest);
+
+impl RequestCount for Activity {
+    fn requests(&self) -> u32 {
+        Self::requests(self)
+    }
+}
 
 impl Activity {
     pub(super) fn new(http2: bool) -> Arc<Self> {

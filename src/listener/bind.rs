@@ -7,10 +7,11 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use crate::config::Bind;
-use crate::telemetry::{SocketFile, SocketFileError};
+use crate::process::{Inherited, InheritedError, Listening};
+use crate::telemetry::{SocketFile, SocketFileError, SocketFiles};
 
 /// How many connections the kernel holds ready for a listener that is busy.
 const BACKLOG: i32 = 4096;
@@ -26,8 +27,9 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 pub(super) enum Socket {
     /// TCP.
     Tcp(TcpListener),
-    /// A unix socket; its file is removed when this is dropped.
-    Unix(UnixListener, SocketFile),
+    /// A unix socket; its file, if it is this process's, is removed when this is
+    /// dropped.
+    Unix(UnixListener, Option<SocketFile>),
 }
 
 /// Where a socket is bound.
@@ -42,6 +44,9 @@ pub enum Address {
 /// Why a socket cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
+    /// What systemd passes is not what the config asks for.
+    #[error(transparent)]
+    Inherited(#[from] InheritedError),
     /// Another process serves this unix socket.
     #[error("another process is listening on unix:{}", .0.display())]
     InUse(PathBuf),
@@ -60,19 +65,49 @@ pub enum BindError {
 }
 
 impl Socket {
-    /// Binds and listens.
+    /// Binds and listens, or takes what is bound already: by systemd, or by the
+    /// predecessor for the listener of this name.
     ///
     /// # Errors
     ///
     /// [`BindError`]; a unix socket that nobody serves any more is replaced.
-    pub(super) fn bind(bind: &Bind) -> Result<Self, BindError> {
-        match bind {
-            Bind::Tcp(address) => tcp(*address).map_err(|cause| BindError::System {
-                address: address.to_string(),
-                cause,
-            }),
-            Bind::Unix(path) => unix(path),
+    pub(super) fn open(
+        (listener, bind): (&str, &Bind),
+        inherited: &Inherited,
+        files: &SocketFiles,
+    ) -> Result<Self, BindError> {
+        let system = |cause| BindError::System {
+            address: bind.to_string(),
+            cause,
+        };
+        if let Bind::Systemd(name) = bind {
+            let socket = inherited.named(name)?;
+            return take_over(socket, None).map_err(system);
         }
+        if let Some(socket) = inherited.of_predecessor(listener, bind) {
+            let file = match bind {
+                Bind::Unix(path) => Some(SocketFile::adopt(path).map_err(system)?.shares(files)),
+                Bind::Tcp(_) | Bind::Systemd(_) => None,
+            };
+            return socket.and_then(|one| take_over(one, file)).map_err(system);
+        }
+        match bind {
+            Bind::Tcp(address) => tcp(*address).map_err(system),
+            Bind::Unix(path) => unix(path, files),
+            Bind::Systemd(_) => Err(system(io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    /// One more handle on it, which keeps it open and bound.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no further descriptor.
+    pub(super) fn handle(&self) -> io::Result<Listening> {
+        Ok(match self {
+            Self::Tcp(socket) => Listening::Tcp(socket.try_clone()?),
+            Self::Unix(socket, _) => Listening::Unix(socket.try_clone()?),
+        })
     }
 
     /// Where it is bound.
@@ -83,7 +118,12 @@ impl Socket {
     pub(super) fn address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(socket) => socket.local_addr().map(Address::Tcp),
-            Self::Unix(_, file) => Ok(Address::Unix(file.path().into())),
+            Self::Unix(socket, _) => {
+                let address = socket.local_addr()?;
+                let path = address.as_pathname().map(Path::to_owned);
+                // One in the abstract namespace has no path.
+                Ok(Address::Unix(path.unwrap_or_else(|| "@".into())))
+            }
         }
     }
 }
@@ -106,7 +146,24 @@ fn tcp(address: SocketAddr) -> io::Result<Socket> {
     Ok(Socket::Tcp(socket.into()))
 }
 
-fn unix(path: &Path) -> Result<Socket, BindError> {
+/// Has a socket that others have bound behave as one that was bound here.
+fn take_over(socket: Listening, file: Option<SocketFile>) -> io::Result<Socket> {
+    Ok(match socket {
+        Listening::Tcp(socket) => {
+            let options = SockRef::from(&socket);
+            options.set_tcp_nodelay(true)?;
+            options.set_tcp_keepalive(&KEEPALIVE)?;
+            options.set_nonblocking(true)?;
+            Socket::Tcp(socket)
+        }
+        Listening::Unix(socket) => {
+            socket.set_nonblocking(true)?;
+            Socket::Unix(socket, file)
+        }
+    })
+}
+
+fn unix(path: &Path, files: &SocketFiles) -> Result<Socket, BindError> {
     let system = |cause| BindError::System {
         address: format!("unix:{}", path.display()),
         cause,
@@ -116,7 +173,7 @@ fn unix(path: &Path) -> Result<Socket, BindError> {
         SocketFileError::NotASocket => BindError::NotASocket(path.into()),
         SocketFileError::System(cause) => system(cause),
     })?;
-    Ok(Socket::Unix(socket, file))
+    Ok(Socket::Unix(socket, Some(file.shares(files))))
 }
 
 impl fmt::Display for Address {
@@ -130,8 +187,6 @@ impl fmt::Display for Address {
 
 #[cfg(test)]
 mod tests {
-    use socket2::SockRef;
-
     use super::*;
 
     #[test]

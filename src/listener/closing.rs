@@ -55,7 +55,9 @@ pub(super) fn record_end(caller: &Caller, ended: Ended) {
         }
     };
     if closing.status != 0 {
-        let unrouted = caller.site().metrics().no_route();
+        let metrics = caller.site().metrics();
+        metrics.request_begun();
+        let unrouted = metrics.no_route();
         unrouted.request(closing.status, Some("downstream"), Duration::ZERO);
     }
     if let Some(limit) = closing.limit {

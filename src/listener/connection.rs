@@ -91,7 +91,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
             open.summon(summons);
         }
         if worker.life().is_ending() {
-            open.summon(Summons::to_drain());
+            open.drain();
         }
         carry_http(&worker, &open, (stream, http2, ahead)).await;
         let tunnel = open.caller().downstream().take_tunnel();
@@ -122,6 +122,7 @@ async fn carry_http(
         return;
     };
     let activity = Activity::new(http2);
+    open.counts(&activity);
     let watched = Watched::new(stream, Arc::clone(&activity), &limits, (http2, ahead));
     let io = TokioIo::new(watched);
     let tunnels = http2.then(|| Tunnels::new(open, &activity));
@@ -137,6 +138,9 @@ async fn carry_http(
             // Else it could go on asking for ever.
             if caller.downstream().why_not_served().is_some() {
                 open.summon(Summons::to_part());
+            }
+            if under_way.count() == 1 {
+                open.begins();
             }
             if is_last {
                 renew(&open, &caller, under_way.count() == most);

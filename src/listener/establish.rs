@@ -1,6 +1,7 @@
 //! What makes a connection ready for HTTP: whose it is, the handshake, the protocol.
 
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use super::origin::Origin;
 use super::refusal::{self, Post};
 use super::slots::{Slot, Turn};
 use super::strike::Strike;
+use super::summons::FIRST_WORD;
 use super::watch::Ended;
 use super::worker::{Current, Worker};
 use crate::config::{Listener, ListenerId, Protocol};
@@ -123,12 +125,11 @@ async fn welcome(
     let let_in = not_accepted.as_ref().map(|known| known.let_in);
     let why = not_accepted.and_then(|known| post.let_in(known, &done));
     if let_in.is_none() {
-        let resumed = done.resumed;
-        current
-            .site()
-            .metrics()
-            .listener(id.0)
-            .handshake_accepted(resumed);
+        let counters = current.site().metrics().listener(id.0);
+        counters.handshake_accepted(done.resumed);
+        if let Some(peer) = &done.peer {
+            counters.certificate_accepted(peer.good_until, SystemTime::now());
+        }
     }
     let Handshaken {
         mut stream,
@@ -208,8 +209,8 @@ async fn part(stream: &mut Stream, deadline: Instant) {
     }
 }
 
-/// Waits for the client's first byte. False: the drain began before it came,
-/// so nobody needs to wait for it. At the deadline it may as well begin, for
+/// Waits for the client's first byte. False: the drain has begun, and it did not
+/// come soon after, so nobody needs to wait for it. At the deadline it may as well begin, for
 /// whatever waits next to find that it is too late.
 pub(super) async fn has_begun(worker: &Worker, socket: &Socket, deadline: Instant) -> bool {
     let readable = async {
@@ -223,7 +224,10 @@ pub(super) async fn has_begun(worker: &Worker, socket: &Socket, deadline: Instan
     tokio::select! {
         biased;
         _ = readable => true,
-        () = worker.life().wait_for_end() => false,
+        () = async {
+            worker.life().wait_for_end().await;
+            tokio::time::sleep(FIRST_WORD).await;
+        } => false,
         () = tokio::time::sleep_until(deadline) => true,
     }
 }

@@ -38,6 +38,7 @@ mod frames;
 #[cfg(feature = "inside")]
 pub mod inside;
 mod io;
+mod leave;
 mod linger;
 mod open;
 mod origin;
@@ -53,6 +54,7 @@ mod worker;
 mod workers;
 
 pub use bind::{Address, BindError};
+pub use leave::{Leave, serve_until_drain};
 pub use sockets::{ListenerBindError, NewSocket, SocketId, SocketPlan, Sockets};
 pub use worker::{Life, LifeControl};
 pub use workers::{Ended, Published, Publisher, Workers};

@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+use super::activity::Activity;
 use super::sockets::SocketId;
-use super::summons::{Dismissal, Manner, Summons};
+use super::summons::{Dismissal, FIRST_WORD, Manner, Summons};
 use super::worker::{Current, Worker};
 use crate::config::TrustBundle;
 use crate::identity::PeerIdentity;
@@ -46,6 +47,8 @@ pub(super) struct Open {
     expires: Cell<Option<i64>>,
     /// Whether it has changed its protocol.
     tunnel: Cell<bool>,
+    /// Whether a request has come on it.
+    asked: Cell<bool>,
     /// For what reason it was said to be one that would end; `None`: it was not.
     would_end: Cell<Option<Refusal>>,
     summons: RefCell<Option<Summons>>,
@@ -121,7 +124,7 @@ impl OpenConnections {
     /// The drain has begun: every connection finishes what is under way.
     pub(super) fn dismiss_all(&self) {
         for open in self.by_number.borrow().values() {
-            open.summon(Summons::to_drain());
+            open.drain();
         }
     }
 }
@@ -141,9 +144,36 @@ impl Open {
             caller: RefCell::new(caller),
             expires: Cell::new(expires),
             tunnel: Cell::new(false),
+            asked: Cell::new(false),
             would_end: Cell::new(None),
             summons: RefCell::default(),
             waker: RefCell::default(),
+        }
+    }
+
+    /// The process ends. Who has only just connected has yet to ask, and would take
+    /// a connection that ends at once for a failure: one request is waited for.
+    pub(super) fn drain(&self) {
+        let summons = Summons::to_drain();
+        self.summon(match self.asked.get() {
+            true => summons,
+            false => summons.later(FIRST_WORD),
+        });
+    }
+
+    /// Its first request has come.
+    pub(super) fn begins(&self) {
+        self.asked.set(true);
+        let is_summoned = self.summons.borrow().is_some();
+        if is_summoned {
+            self.summon(Summons::to_drain());
+        }
+    }
+
+    /// From now on this counts its requests.
+    pub(super) fn counts(&self, requests: &Arc<Activity>) {
+        if let Some(peer) = &self.peer {
+            peer.counts(Arc::clone(requests) as _);
         }
     }
 

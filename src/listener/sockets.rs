@@ -1,8 +1,11 @@
 //! The sockets of the process from one generation to the next.
 
 use std::io;
+use std::sync::Arc;
 
-use crate::config::{Bind, Config, ListenerId};
+use crate::config::{Bind, Config, Listener, ListenerId};
+use crate::process::{Inherited, Listening};
+use crate::telemetry::SocketFiles;
 
 use super::bind::{Address, BindError, Socket};
 use super::slots::Slots;
@@ -17,6 +20,8 @@ pub struct SocketId(u64);
 pub struct Sockets {
     open: Vec<OpenSocket>,
     next: u64,
+    inherited: Inherited,
+    files: SocketFiles,
 }
 
 #[derive(Debug)]
@@ -25,6 +30,8 @@ struct OpenSocket {
     listener: String,
     bind: Bind,
     slots: Slots,
+    /// Keeps it open for a successor; the worker that accepts has its own.
+    handle: Arc<Listening>,
 }
 
 /// What a config makes of the sockets, before it is in force. Dropped, nothing
@@ -57,6 +64,34 @@ pub struct ListenerBindError {
 }
 
 impl Sockets {
+    /// None yet. Those that are inherited serve the listeners that they fit.
+    pub fn new(inherited: Inherited, files: SocketFiles) -> Self {
+        Self {
+            inherited,
+            files,
+            ..Self::default()
+        }
+    }
+
+    /// A handle on each, for a successor: what the listeners accept on, and what
+    /// systemd has passed.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no further descriptor.
+    pub fn to_pass_on(&self) -> io::Result<Inherited> {
+        let mut all = Inherited::default();
+        for (name, socket) in self.inherited.all() {
+            all.add(name.to_owned(), socket.try_clone()?);
+        }
+        for open in &self.open {
+            if !matches!(open.bind, Bind::Systemd(_)) {
+                all.add_bound(&open.listener, &open.bind, open.handle.try_clone()?);
+            }
+        }
+        Ok(all)
+    }
+
     /// Finds for each listener of `config` its socket: the one that is open on
     /// its address, or a new one.
     ///
@@ -73,13 +108,10 @@ impl Sockets {
         let kept = self.kept(config);
         for (listener, kept) in config.listeners().iter().zip(kept) {
             let bind = &listener.bind.value;
-            let (id, slots) = match kept {
-                Some(open) => (open.id, open.slots.clone()),
+            let (id, slots, handle) = match kept {
+                Some(open) => (open.id, open.slots.clone(), Arc::clone(&open.handle)),
                 None => {
-                    let socket = Socket::bind(bind).map_err(|cause| ListenerBindError {
-                        listener: listener.name.clone(),
-                        cause,
-                    })?;
+                    let (socket, handle) = self.open(listener)?;
                     let id = SocketId(plan.next);
                     plan.next = plan.next.saturating_add(1);
                     let slots = Slots::new(&listener.limits);
@@ -88,7 +120,7 @@ impl Sockets {
                         socket,
                         slots: slots.clone(),
                     });
-                    (id, slots)
+                    (id, slots, handle)
                 }
             };
             plan.serving.push(id);
@@ -97,9 +129,26 @@ impl Sockets {
                 listener: listener.name.clone(),
                 bind: bind.clone(),
                 slots,
+                handle,
             });
         }
         Ok(plan)
+    }
+
+    /// A new socket for a listener, and a handle on it.
+    fn open(&self, listener: &Listener) -> Result<(Socket, Arc<Listening>), ListenerBindError> {
+        let refused = |cause| ListenerBindError {
+            listener: listener.name.clone(),
+            cause,
+        };
+        let bind = &listener.bind.value;
+        let socket = Socket::open((&listener.name, bind), &self.inherited, &self.files);
+        let socket = socket.map_err(refused)?;
+        let handle = socket.handle().map_err(|cause| {
+            let address = bind.to_string();
+            refused(BindError::System { address, cause })
+        })?;
+        Ok((socket, Arc::new(handle)))
     }
 
     /// The open socket of each listener of `config`, if there is one: that of
@@ -128,6 +177,8 @@ impl Sockets {
     /// sockets that are to be accepted on from now on.
     pub fn adopt(&mut self, plan: SocketPlan) -> Vec<NewSocket> {
         self.open = plan.keeps;
+        // What no listener has taken of it is closed.
+        self.inherited.forget_predecessor();
         self.next = plan.next;
         plan.new
     }

@@ -159,6 +159,9 @@ impl Summons {
     }
 }
 
+/// A client that has connected when the drain begins, and has said nothing yet,
+/// does so by then or is not waited for.
+pub(super) const FIRST_WORD: Duration = Duration::from_secs(2);
 /// Where there is no trust bundle any more that could say.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 /// A client that was told to go elsewhere has heard it by then.

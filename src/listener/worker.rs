@@ -21,6 +21,7 @@ use super::open::OpenConnections;
 use super::sockets::{NewSocket, SocketId};
 use super::workers::Published;
 use crate::config::ListenerId;
+use crate::process::Pulse;
 use crate::proxy::{Proxy, Site};
 use crate::telemetry::{AccessLog, events};
 
@@ -97,6 +98,8 @@ pub(super) struct WorkerParts {
     pub(super) orders: UnboundedReceiver<Order>,
     /// The life of the process.
     pub(super) life: Life,
+    /// Shows that it gets on, where somebody wants to know.
+    pub(super) pulse: Option<Pulse>,
 }
 
 /// A socket that a worker accepts on, and whom it deals connections to.
@@ -212,7 +215,11 @@ async fn serve(parts: WorkerParts, ready: impl FnOnce()) -> io::Result<usize> {
         mut inbox,
         orders,
         life,
+        pulse,
     } = parts;
+    if let Some(pulse) = pulse {
+        tokio::task::spawn_local(pulse.beat());
+    }
     let proxy = Proxy::new(Arc::clone(published.site()), &access, None);
     let worker = Rc::new(Worker {
         current: RefCell::new(Rc::new(Current { published, proxy })),

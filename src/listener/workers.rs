@@ -12,6 +12,7 @@ use super::deal::{Dealer, Lane};
 use super::sockets::{NewSocket, SocketId};
 use super::worker::{Accept, Life, LifeControl, Order, Worker, WorkerParts};
 use crate::config::ListenerId;
+use crate::process::Watchdog;
 use crate::proxy::Site;
 use crate::telemetry::{AccessLog, events};
 
@@ -140,6 +141,7 @@ impl Workers {
         published: &Arc<Published>,
         access: &AccessLog,
         life: &Life,
+        watchdog: &Watchdog,
     ) -> io::Result<(Self, Publisher)> {
         let (teller, news) = mpsc::unbounded_channel();
         let mut publisher = Publisher {
@@ -158,6 +160,7 @@ impl Workers {
                 inbox,
                 orders,
                 life: life.clone(),
+                pulse: watchdog.feel(),
             };
             let teller = teller.clone();
             std::thread::Builder::new()

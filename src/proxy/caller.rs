@@ -140,6 +140,12 @@ impl Caller {
         tls.map_or(Ok(()), |tls| tls.covers(host, asked))
     }
 
+    /// Whether its sender is believed who or what a request belongs to: it may say
+    /// where requests came from, or for whom they are made.
+    pub(super) fn is_believed(&self) -> bool {
+        self.origin.is_trusted() || self.spoken.is_some()
+    }
+
     pub(super) fn origin(&self) -> &Origin {
         &self.origin
     }

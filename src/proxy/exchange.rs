@@ -17,6 +17,7 @@ use super::grpc;
 use super::ledger::Ledger;
 use super::pace::Received;
 use super::party::Party;
+use super::trail::Trail;
 use crate::config::{ListenerId, Route, UpstreamId};
 use crate::policy::{Denial, Permit, RuleId};
 use crate::telemetry::access::AccessRecord;
@@ -28,12 +29,13 @@ pub(super) struct Exchange {
     downstream: Rc<Downstream>,
     listener: ListenerId,
     id: ReferenceId,
+    trail: Option<Box<Trail>>,
     started: Instant,
     /// Whether its response has no body, whatever it says (RFC 9110 §9.3.2).
     is_head: bool,
     /// Whether its caller speaks gRPC.
     is_grpc: bool,
-    /// Kept only when there is an access log to write it to.
+    /// Kept only when there is an access log to write it to, or a span is made.
     line: Option<Line>,
     party: Option<Rc<Party>>,
     route: Option<usize>,
@@ -68,7 +70,14 @@ impl Exchange {
     /// Begins with the head, as it came.
     pub(super) fn begin(caller: &Caller, head: &request::Parts) -> Box<Self> {
         let ledger = caller.proxy().ledger();
-        let line = ledger.access.is_enabled().then(|| Line {
+        ledger.metrics.request_begun();
+        let id = match caller.downstream().why_not_served() {
+            Some(why) => why.reference,
+            None => ledger.references.next(),
+        };
+        let trail = Trail::of(caller, &head.headers, (id, &ledger.references));
+        let makes_span = || trail.as_ref().is_some_and(|trail| trail.span().is_some());
+        let line = (ledger.access.is_enabled() || makes_span()).then(|| Line {
             method: head.method.clone(),
             uri: head.uri.clone(),
             host: head.headers.get(HOST).cloned(),
@@ -78,10 +87,8 @@ impl Exchange {
             ledger: Rc::clone(ledger),
             downstream: Rc::clone(caller.downstream()),
             listener: caller.listener(),
-            id: match caller.downstream().why_not_served() {
-                Some(why) => why.reference,
-                None => ledger.references.next(),
-            },
+            id,
+            trail,
             started: Instant::now(),
             is_head: head.method == Method::HEAD,
             is_grpc: grpc::is_call(head),
@@ -103,6 +110,11 @@ impl Exchange {
     /// Its reference, told to the caller when it is refused.
     pub(super) fn id(&self) -> ReferenceId {
         self.id
+    }
+
+    /// What ties it to others.
+    pub(super) fn trail(&self) -> Option<&Trail> {
+        self.trail.as_deref()
     }
 
     /// What the client is told of why nothing is served on its connection.
@@ -373,8 +385,12 @@ impl Exchange {
         let would_deny = self.would_deny();
         let why = would_deny.map(ToString::to_string);
         let via = self.downstream.source().via();
+        let trail = self.trail();
         self.ledger.access.record(&AccessRecord {
             request_id: self.id,
+            given_id: trail.and_then(Trail::given_id),
+            trace: trail.and_then(Trail::trace),
+            span: trail.and_then(Trail::span),
             listener: config
                 .listener(self.listener)
                 .map_or("-", |l| l.name.as_str()),
@@ -432,12 +448,21 @@ impl Drop for Exchange {
             // The request's own line says it.
             metrics.listener(self.listener.0).count_limit(limit);
         }
-        self.route
-            .map_or_else(|| metrics.no_route(), |index| metrics.route(index))
-            .request(self.status, side, self.started.elapsed());
-        match self.line.take() {
-            Some(line) => self.write(&line),
-            None => self.explain(),
+        let route = self.route;
+        let route = route.map_or_else(|| metrics.no_route(), |index| metrics.route(index));
+        route.request(self.status, side, self.started.elapsed());
+        route.sizes(self.received.bytes(), self.sent);
+        if let Some(Fault {
+            side, phase, kind, ..
+        }) = &self.fault
+        {
+            route.fault(side.code(), phase.code(), kind.code());
+        }
+        if let Some(line) = self.line.take() {
+            self.write(&line);
+        }
+        if !self.ledger.access.is_enabled() {
+            self.explain();
         }
     }
 }

@@ -88,6 +88,7 @@ impl Proxy {
     pub fn new(site: Arc<Site>, access: &AccessLog, former: Option<&Self>) -> Rc<Self> {
         let log = site.config().log();
         let access = access.with(log.format.into(), log.access);
+        let access = access.with_template(log.access_template.clone());
         let metrics = site.metrics();
         let mut inherited: HashMap<*const Plan, &Rc<Upstream<RequestBody>>> = former
             .iter()
@@ -229,6 +230,7 @@ impl Caller {
                 tokens: upstream.tokens(),
             },
             rewriting: proxy.site.rewriting(exchange.route()),
+            trail: exchange.trail(),
         }
         .write(head, &way.authority)?;
         proxy.check_rate(self, &party, exchange)?;

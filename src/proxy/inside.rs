@@ -71,6 +71,7 @@ pub fn request_head(
             tokens: upstream.tokens(),
         },
         rewriting: None,
+        trail: None,
     };
     outbound.write(&mut head, authority).ok()?;
     Some(head)

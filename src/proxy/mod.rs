@@ -74,6 +74,7 @@ mod site;
 mod source;
 mod tally;
 mod target;
+mod trail;
 mod tunnel;
 mod websocket;
 

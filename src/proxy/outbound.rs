@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::headers::{self, Hop};
 use super::party::Party;
 use super::rewrite::Rewriting;
+use super::trail::Trail;
 use super::{Site, forwarding};
 use crate::config::Protocol;
 use crate::upstream::{Credential, Plan};
@@ -23,6 +24,8 @@ pub(super) struct Outbound<'a> {
     pub(super) upstream: Told<'a>,
     /// What the route changes.
     pub(super) rewriting: Option<&'a Rewriting>,
+    /// What ties the request to others.
+    pub(super) trail: Option<&'a Trail>,
 }
 
 /// What a head that is ready says.
@@ -62,6 +65,7 @@ impl Outbound<'_> {
             party,
             upstream,
             rewriting,
+            trail,
         } = self;
         let plan = upstream.plan;
         let fields = &mut head.headers;
@@ -72,6 +76,9 @@ impl Outbound<'_> {
         if head.version == Version::HTTP_10 || http10 {
             // It cannot be asked to change (RFC 9110 §7.8).
             hop.upgrade = None;
+        }
+        if let Some(trail) = trail {
+            trail.write(fields);
         }
         let mut path = None;
         if let Some(rewriting) = rewriting {

@@ -18,8 +18,16 @@ events! {
     LISTENER_READY = "listener.ready";
     /// The admin server is bound and answers.
     ADMIN_READY = "admin.ready";
+    /// What the process has given up of what it may do, and what it could not.
+    CONFINED = "process.confined";
     /// Every listener is ready.
     STARTED = "server.started";
+    /// A successor accepts on the same sockets: the drain begins.
+    HANDED_OVER = "server.handed_over";
+    /// A successor asked for the sockets and did not come to serve.
+    NOT_HANDED_OVER = "server.not_handed_over";
+    /// The process has taken the place of another one, which drains.
+    TAKEN_OVER = "server.taken_over";
     /// A signal asked for the end: the drain begins.
     STOPPING = "server.stopping";
     /// The last connection is gone, or the drain ran out of time.
@@ -111,6 +119,10 @@ events! {
     /// A certificate was accepted that the revocation lists would refuse, since
     /// `enforce_crl = false`.
     CRL_WOULD_REFUSE = "crl.would_refuse";
+    /// The collector does not take spans. Said once, until it does.
+    TRACE_EXPORT_FAILED = "trace.export_failed";
+    /// The collector takes spans again.
+    TRACE_EXPORT_RECOVERED = "trace.export_recovered";
     /// Lines of the access log were dropped because their reader is too slow or gone.
     ACCESS_LOG_DROPPED = "access_log.dropped";
     /// Lines of this log were dropped because their reader is too slow or gone.
@@ -135,6 +147,22 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// What each says, and at which level, stands in one table.
+    #[test]
+    fn every_name_is_documented_and_no_other() {
+        let text = include_str!("../../deploy/README.md");
+        let (_, rest) = text
+            .split_once("| event | level | says |\n")
+            .expect("a table");
+        let (table, _) = rest.split_once("\n\n").expect("the table ends");
+        let documented: HashSet<_> = table
+            .lines()
+            .filter_map(|row| row.split('|').nth(1))
+            .flat_map(|names| names.split('`').skip(1).step_by(2))
+            .collect();
+        assert_eq!(documented, ALL.iter().copied().collect());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!   standard error.
 //! * [`access`] writes one line for each request to standard output.
 //! * [`metrics`] counts, and [`admin`] serves the counts, health and readiness,
-//!   and hands requests to the program.
+//!   and hands requests to the program; [`page`] draws them for people.
 //!
 //! * [`Refusals`] says how often the log is told of refusals, and keeps the last.
 //!
@@ -23,8 +23,12 @@ pub mod admin;
 pub mod events;
 pub mod log;
 pub mod metrics;
+pub mod page;
+pub mod spans;
 
 mod descriptors;
+#[cfg(test)]
+mod documents;
 mod line;
 mod reference;
 mod refusals;
@@ -40,6 +44,6 @@ pub use log::{Format, Level, LogControl};
 pub use metrics::{MetricNames, Metrics};
 pub use reference::{MalformedReference, ReferenceId, ReferenceIds};
 pub use refusals::{Refusals, Refused, Source};
-pub use socket_file::{SocketFile, SocketFileError};
+pub use socket_file::{SocketFile, SocketFileError, SocketFiles};
 pub use sparing::Sparing;
 pub use timestamp::rfc3339;

@@ -11,6 +11,13 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ReferenceId(u64);
 
+impl ReferenceId {
+    /// The number that it is.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 impl fmt::Display for ReferenceId {
     /// Writes 16 lower-case hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,8 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -13,6 +15,28 @@ pub struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
+    fate: SocketFiles,
+}
+
+/// What becomes of the files of sockets when these are closed.
+///
+/// Two processes may hold one socket while the one takes the other's place. The
+/// file is then removed by neither until it is clear whose it is.
+#[derive(Clone, Debug, Default)]
+pub struct SocketFiles {
+    kept: Arc<AtomicBool>,
+}
+
+impl SocketFiles {
+    /// From now on they stay: they are another process's.
+    pub fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on they go with their sockets: they are this process's.
+    pub fn own(&self) {
+        self.kept.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Why a unix socket cannot be bound.
@@ -54,6 +78,30 @@ impl SocketFile {
         Ok((listener, file))
     }
 
+    /// The file of a socket that somebody else has bound, and which is served
+    /// from now on.
+    ///
+    /// # Errors
+    ///
+    /// There is no such file.
+    pub fn adopt(path: &Path) -> io::Result<Self> {
+        Self::of(path)
+    }
+
+    /// The same, whose fate is that of all of these.
+    pub fn shares(self, fate: &SocketFiles) -> Self {
+        let fate = fate.clone();
+        // Not with `..self`: this is dropped, and would take the file with it.
+        self.fate.keep();
+        let (path, device, inode) = (self.path.clone(), self.device, self.inode);
+        Self {
+            path,
+            device,
+            inode,
+            fate,
+        }
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
@@ -65,6 +113,7 @@ impl SocketFile {
             path: path.to_owned(),
             device: found.dev(),
             inode: found.ino(),
+            fate: SocketFiles::default(),
         })
     }
 }
@@ -84,6 +133,9 @@ fn is_answered(path: &Path) -> io::Result<bool> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if self.fate.kept.load(Ordering::Relaxed) {
+            return;
+        }
         let ours = std::fs::symlink_metadata(&self.path)
             .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
         if ours && let Err(error) = std::fs::remove_file(&self.path) {
@@ -142,6 +194,22 @@ mod tests {
             );
         }
         assert!(path.exists());
+    }
+
+    #[test]
+    fn file_stays_while_it_is_another_process_s_and_goes_when_it_is_ours() {
+        let (_folder, path) = folder();
+        let files = SocketFiles::default();
+        let (listening, file) = SocketFile::bind(&path).unwrap();
+        files.keep();
+        drop(file.shares(&files));
+        assert!(path.exists());
+        let adopted = SocketFile::adopt(&path).unwrap().shares(&files);
+        files.own();
+        drop(adopted);
+        assert!(!path.exists());
+        drop(listening);
+        assert!(SocketFile::adopt(&path).is_err());
     }
 
     #[test]

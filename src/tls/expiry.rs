@@ -31,6 +31,11 @@ impl Expiry {
         }
     }
 
+    /// Whether an end, in seconds since 1970, is past or so near that it is warned of.
+    pub fn is_near(not_after: i64) -> bool {
+        not_after.saturating_sub(unix_now()) < EXPIRY_WARNING
+    }
+
     /// A sentence for the log, if it is past or near.
     pub fn warning(&self) -> Option<String> {
         let left = self.not_after.saturating_sub(unix_now());

@@ -9,19 +9,18 @@ use super::choices;
 use super::client::ClientTls;
 use super::doubts;
 use super::expiry::Expiry;
+use super::front::{Front, bundle_of};
 use super::machine;
 use super::origins::{ClientRecipe, Labelled, Origins, ServerRecipe};
 use super::own_certificate::OwnChain;
 use super::peers::Peers;
 use super::pem;
 use super::purpose::{self, Side, WrongPurpose};
-use super::server::{Demand, ServerTls};
-use super::sessions::{Sessions, TicketKeys};
+use super::server::ServerTls;
+use super::sessions::TicketKeys;
 use super::sni;
-use super::trust::Trust;
 use crate::config::{
-    self, ClientAuth, ClientPolicy, Config, Files, Inputs, LayerMode, Located, Place, Problem,
-    UpstreamTrust,
+    self, Config, Files, Inputs, LayerMode, Located, Place, Problem, UpstreamTrust,
 };
 use crate::identity::CertificateNames;
 
@@ -32,6 +31,8 @@ pub struct Material {
     pub bundles: Vec<Arc<Bundle>>,
     /// In the order of the config's listeners; `None` for plaintext ones.
     pub servers: Vec<Option<Arc<ServerTls>>>,
+    /// That of the admin address, if it has one.
+    pub admin: Option<Arc<ServerTls>>,
     /// In the order of the config's upstreams; `None` where no endpoint speaks TLS.
     pub clients: Vec<Option<Arc<ClientTls>>>,
     /// Everybody whose chain was verified, in this generation and before it.
@@ -99,8 +100,10 @@ pub fn load_keeping(
     let servers: Vec<_> = config
         .listeners()
         .iter()
-        .map(|listener| loader.server(listener, &bundles, &ticket_keys))
+        .map(|one| loader.server(Front::of_listener(one)?, &bundles, &ticket_keys))
         .collect();
+    let admin = config.admin().and_then(Front::of_admin);
+    let admin = admin.and_then(|front| loader.server(front, &bundles, &ticket_keys));
     let clients: Vec<_> = config
         .upstreams()
         .iter()
@@ -114,6 +117,7 @@ pub fn load_keeping(
         doubts: doubts::doubts(config, &bundles, &loader.origins, machine::unwatched),
         bundles,
         servers,
+        admin,
         clients,
         peers: loader.peers,
         ticket_keys,
@@ -198,15 +202,15 @@ impl Loader<'_> {
 
     fn server(
         &mut self,
-        listener: &config::Listener,
+        front: Front<'_>,
         bundles: &[Option<Arc<Bundle>>],
         ticket_keys: &Arc<TicketKeys>,
     ) -> Option<Arc<ServerTls>> {
-        let tls = listener.tls.as_ref()?;
-        let whose = format!("listeners.{}.tls", listener.name);
+        let Front { name, tls, .. } = front;
+        let whose = front.whose();
         let mut chains = Vec::new();
         for certificate in &tls.certificates {
-            let chain = self.chain(certificate, &listener.name, &whose);
+            let chain = self.chain(certificate, name, &whose);
             if let Some(chain) = chain {
                 self.note_purpose(certificate, &chain, &whose, Side::Server);
                 chains.push((certificate, chain));
@@ -231,11 +235,12 @@ impl Loader<'_> {
         if chains.len() != tls.certificates.len() {
             return None;
         }
-        let recipe = ServerRecipe::new(listener, tls, chains, (trust, ticket_keys));
+        let recipe = ServerRecipe::new(front, chains, (trust, ticket_keys));
         let server = match self.former.servers.find(&recipe) {
             Some(same) => same,
             None => {
-                let built = build_server(listener, tls, &recipe, &self.peers)
+                let built = front
+                    .build(&recipe, &self.peers)
                     .map_err(|e| vec![unusable(tls.place, &whose, &e.to_string())]);
                 Arc::new(self.kept(built)?)
             }
@@ -381,50 +386,6 @@ impl Loader<'_> {
                 None
             }
         }
-    }
-}
-
-fn build_server(
-    listener: &config::Listener,
-    tls: &config::ListenerTls,
-    recipe: &ServerRecipe,
-    peers: &Arc<Peers>,
-) -> Result<ServerTls, rustls::Error> {
-    let demand = |index: usize, policy: ClientPolicy| {
-        let client_auth = policy.client_auth;
-        let bundle = recipe.trust.get(index).and_then(Option::as_ref);
-        let bundle = bundle.map(|bundle| Arc::clone(&bundle.0));
-        if bundle.is_some() != (client_auth != ClientAuth::None) {
-            let cause = "there is no trust bundle for what clients would be asked for";
-            return Err(rustls::Error::General(cause.to_owned()));
-        }
-        let trust = bundle.map(|bundle| {
-            Arc::new(Trust {
-                bundle,
-                required: client_auth == ClientAuth::Require,
-                limits: listener.limits.chain,
-                peers: Arc::clone(peers),
-            })
-        });
-        let keys = &recipe.ticket_keys.0;
-        let checked = (client_auth, trust.clone());
-        let sessions = || Sessions::new(keys, &listener.name, tls, checked);
-        Ok(Demand {
-            sessions: tls.session_resumption.then(sessions),
-            trust,
-        })
-    };
-    let chains: Vec<_> = recipe.chains.iter().map(|chain| &**chain).collect();
-    ServerTls::new(tls, &listener.protocols, &chains, demand)
-}
-
-/// What a policy checks certificates against; the inner `None`: it asks for
-/// none. `None`: it would have to, and there is nothing.
-fn bundle_of(policy: ClientPolicy, bundles: &[Option<Arc<Bundle>>]) -> Option<Option<Arc<Bundle>>> {
-    match (policy.client_auth, policy.trust) {
-        (ClientAuth::None, _) => Some(None),
-        (_, Some(bundle)) => Some(Some(Arc::clone(bundles.get(bundle.0)?.as_ref()?))),
-        (_, None) => None,
     }
 }
 

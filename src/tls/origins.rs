@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::bundle::Bundle;
 use super::client::ClientTls;
+use super::front::Front;
 use super::own_certificate::OwnChain;
 use super::server::ServerTls;
 use super::sessions::TicketKeys;
@@ -173,22 +174,21 @@ pub(super) struct ServerRecipe {
 
 impl ServerRecipe {
     pub(super) fn new(
-        listener: &config::Listener,
-        tls: &ListenerTls,
+        front: Front<'_>,
         chains: Vec<Arc<OwnChain>>,
         (trust, ticket_keys): (Vec<Option<Arc<Bundle>>>, &Arc<TicketKeys>),
     ) -> Self {
         // Indexes; the bundles themselves are compared.
-        let mut tls = tls.clone();
+        let mut tls = front.tls.clone();
         tls.trust = None;
         for named in &mut tls.names {
             named.policy.trust = None;
         }
         Self {
-            listener: listener.name.clone(),
+            listener: front.name.to_owned(),
             tls,
-            protocols: listener.protocols.clone(),
-            limits: listener.limits.chain,
+            protocols: front.protocols.to_vec(),
+            limits: front.limits,
             chains: chains.into_iter().map(Same).collect(),
             trust: trust.into_iter().map(|bundle| bundle.map(Same)).collect(),
             ticket_keys: Same(Arc::clone(ticket_keys)),

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::CertificateDer;
 
 use super::pem;
 use crate::config::{Files, OwnCertificate, Place, Problem};
@@ -73,7 +74,7 @@ impl OwnChain {
 const ISSUE_ANOTHER: &str = "have another certificate issued for this key";
 
 type Chain = Vec<CertificateDer<'static>>;
-type Key = PrivateKeyDer<'static>;
+type Key = pem::PrivateKey;
 
 /// Reads both files, so that what is wrong with either is reported.
 fn read(config: &OwnCertificate, files: &Files, whose: &str) -> Result<(Chain, Key), Vec<Problem>> {
@@ -120,8 +121,13 @@ fn certify(
     chain: Chain,
     key: Key,
 ) -> Result<CertifiedKey, Problem> {
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    CertifiedKey::from_der(chain, key, &provider).map_err(|e| {
+    // Not by `CertifiedKey::from_der`, which lets go of the key without wiping it.
+    let certified = any_supported_type(&key).map(|key| CertifiedKey::new(chain, key));
+    let certified = certified.and_then(|certified| match certified.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(cause) => Err(cause),
+    });
+    certified.map_err(|e| {
         let (path, key) = (config.chain.value.display(), config.key.value.display());
         match e {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => problem(

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -18,6 +18,11 @@ use super::own_certificate::unix_now;
 use super::refusal::Refusal;
 use super::trust_path::TrustPath;
 use crate::identity::{AnchorName, CertificateNames, Chain, Digest, Fingerprint, PeerIdentity};
+
+mod tally;
+
+pub use tally::RequestCount;
+use tally::Tally;
 
 /// For how long a peer is known after its last connection has ended.
 const REMEMBERED: i64 = 24 * 3600;
@@ -73,6 +78,9 @@ pub struct KnownPeer {
     connections: AtomicUsize,
     handshakes: AtomicU64,
     last_seen: AtomicI64,
+    /// Since when it has been connected.
+    since: AtomicI64,
+    tally: Tally,
     standing: Mutex<Standing>,
 }
 
@@ -108,7 +116,14 @@ pub struct Withdrawal {
 
 /// A peer with an open connection; counted until it is dropped.
 #[derive(Debug)]
-pub struct Connected(Arc<KnownPeer>);
+pub struct Connected(Arc<KnownPeer>, OnceLock<Arc<dyn RequestCount>>);
+
+impl Connected {
+    /// From now on this counts the requests of the connection.
+    pub fn counts(&self, count: Arc<dyn RequestCount>) {
+        self.0.tally.begin(Arc::clone(self.1.get_or_init(|| count)));
+    }
+}
 
 impl Deref for Connected {
     type Target = KnownPeer;
@@ -120,6 +135,9 @@ impl Deref for Connected {
 
 impl Drop for Connected {
     fn drop(&mut self) {
+        if let Some(count) = self.1.get() {
+            self.0.tally.end(count);
+        }
         self.0.last_seen.store(unix_now(), Ordering::Relaxed);
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
@@ -157,6 +175,8 @@ impl Peers {
                     connections: AtomicUsize::new(0),
                     handshakes: AtomicU64::new(0),
                     last_seen: AtomicI64::new(0),
+                    since: AtomicI64::new(0),
+                    tally: Tally::default(),
                     standing: Mutex::new(Standing {
                         asked: bundle.id(),
                         verdict,
@@ -167,10 +187,13 @@ impl Peers {
                 peer
             }
         };
-        peer.connections.fetch_add(1, Ordering::Relaxed);
+        let now = unix_now();
+        if peer.connections.fetch_add(1, Ordering::Relaxed) == 0 {
+            peer.since.store(now, Ordering::Relaxed);
+        }
         peer.handshakes.fetch_add(1, Ordering::Relaxed);
-        peer.last_seen.store(unix_now(), Ordering::Relaxed);
-        Connected(peer)
+        peer.last_seen.store(now, Ordering::Relaxed);
+        Connected(peer, OnceLock::new())
     }
 
     /// What is known of the very same chain, where `bundle` itself has found it
@@ -377,6 +400,16 @@ impl KnownPeer {
     /// When it was seen last, in seconds since 1970.
     pub fn last_seen(&self) -> i64 {
         self.last_seen.load(Ordering::Relaxed)
+    }
+
+    /// Since when it has been connected, or was last, in seconds since 1970.
+    pub fn since(&self) -> i64 {
+        self.since.load(Ordering::Relaxed)
+    }
+
+    /// The requests of all its connections, those that have ended included.
+    pub fn requests(&self) -> u64 {
+        self.tally.requests()
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {

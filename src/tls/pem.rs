@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use zeroize::Zeroizing;
 
 use crate::config::{Contents, FileError, Files};
 
@@ -185,12 +186,16 @@ fn all_are_found(
     Ok(())
 }
 
+/// A private key as it is encoded; wiped when it is dropped.
+pub(crate) type PrivateKey = Zeroizing<PrivateKeyDer<'static>>;
+
 /// The first private key in a PEM file: PKCS #8, PKCS #1 or SEC 1, not encrypted.
-pub(crate) fn private_key(files: &Files, path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
+pub(crate) fn private_key(files: &Files, path: &Path) -> Result<PrivateKey, PemError> {
     const WANTED: &str = "PEM private key";
     let contents = read_pem(files, path, "pkey")?;
     let text = without_mark(&contents);
-    PrivateKeyDer::from_pem_slice(text).map_err(|e| match e {
+    let key = PrivateKeyDer::from_pem_slice(text);
+    key.map(Zeroizing::new).map_err(|e| match e {
         _ if is_encrypted(text) => PemError::Encrypted { path: path.into() },
         pem::Error::NoItemsFound => PemError::Empty {
             path: path.into(),

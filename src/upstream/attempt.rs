@@ -26,6 +26,7 @@ use super::turn::{Full, Turn};
 use super::wire::LinkFault;
 use crate::config::Protocol;
 use crate::telemetry::events;
+use crate::telemetry::metrics::Present;
 use crate::tls::Stream;
 
 /// From how long a rest a connection is looked at before it is used: a close
@@ -146,7 +147,7 @@ impl<B: UploadBody> Upstream<B> {
         manner: &Manner,
     ) -> Attempt<B> {
         let stream = match self.connect(in_flight.endpoint(), manner).await {
-            Ok(stream) => Placed::new(stream, place),
+            Ok((stream, present)) => Placed::new(stream, place).counted(present),
             Err(fault) => {
                 return Attempt::Again {
                     request,
@@ -294,10 +295,10 @@ impl<B: UploadBody> Upstream<B> {
         {
             return Ok(sender);
         }
-        let stream = self.connect(endpoint, manner).await?;
+        let (stream, present) = self.connect(endpoint, manner).await?;
         let address = stream.peer_address();
-        let sender = h2::begin(stream).await;
-        let sender = sender.map_err(|e| SendFault::of_link(&e.into()))?;
+        let begun = h2::begin(stream, Some(present)).await;
+        let sender = begun.map_err(|e| SendFault::of_link(&e.into()))?;
         let in_use = endpoint.set_multiplexed(manner.owner.clone(), sender.clone(), address);
         Ok((sender, in_use))
     }
@@ -307,12 +308,12 @@ impl<B: UploadBody> Upstream<B> {
         self.metrics().connection(result);
     }
 
-    /// A new connection; the endpoint's health follows from it.
+    /// A new connection, and what counts it; the endpoint's health follows from it.
     async fn connect(
         &self,
         endpoint: &Rc<Endpoint<B>>,
         manner: &Manner,
-    ) -> Result<Stream, SendFault> {
+    ) -> Result<(Stream, Present), SendFault> {
         let header = header(self.plan(), manner.announcement.as_ref(), self.metrics());
         match connect(self.plan(), endpoint.index, header.as_deref()).await {
             Ok(stream) => {
@@ -325,7 +326,7 @@ impl<B: UploadBody> Upstream<B> {
                         "the endpoint takes connections again"
                     );
                 }
-                Ok(stream)
+                Ok((stream, self.metrics().open_connection()))
             }
             Err(fault) => {
                 self.count(fault.kind.code());

@@ -28,6 +28,7 @@ use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::prelude::Prelude;
+use crate::telemetry::metrics::Present;
 use crate::tls::Stream;
 
 /// The places at one endpoint.
@@ -106,6 +107,7 @@ pub(super) struct Placed {
     stream: Stream,
     prelude: Prelude,
     _place: Option<Place>,
+    _present: Option<Present>,
 }
 
 impl Placed {
@@ -114,6 +116,15 @@ impl Placed {
             stream,
             prelude: Prelude::default(),
             _place: place,
+            _present: None,
+        }
+    }
+
+    /// The same, counted for as long as it is open.
+    pub(super) fn counted(self, present: Present) -> Self {
+        Self {
+            _present: Some(present),
+            ..self
         }
     }
 

@@ -16,22 +16,15 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, USER_AGENT};
-use http::uri::Authority;
-use http::{HeaderValue, Request, Uri, Version};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Request};
 use http_body_util::Empty;
 use tokio::time::Instant;
 
 use super::UploadBody;
-use super::announcement::own_header;
 use super::body::Tracked;
-use super::connect::connect;
 use super::fault::{SendFault, SendFaultKind};
-use super::gate::Placed;
-use super::h1::{H1, Unanswered};
-use super::h2;
-use super::host;
-use super::owner::Owner;
+use super::own_request;
 use super::plan::Plan;
 use crate::config::{Endpoint, HealthCheck, Protocol};
 use crate::telemetry::events;
@@ -113,31 +106,12 @@ async fn probe(
     (index, endpoint): (usize, &Endpoint),
     check: &HealthCheck,
 ) -> Result<(), SendFault> {
-    let first = own_header(plan);
-    let stream = connect(plan, index, first.as_deref()).await?;
-    let mut request = Box::new(request(plan.protocol(), endpoint, check)?);
-    if plan.is_http10() {
-        *request.version_mut() = Version::HTTP_10;
-    }
-    let response = match plan.protocol() {
-        Protocol::Http1 => {
-            let connection = H1::<Nothing>::begin(Placed::new(stream, None), Owner::Shared);
-            let answer = connection.exchange(request, false, check.timeout).await;
-            answer.map_err(|unanswered| match unanswered {
-                Unanswered::Unsent(_, fault) | Unanswered::Lost(fault, _) => {
-                    SendFault::of_link(&fault)
-                }
-                Unanswered::Timeout => late(check),
-            })?
-        }
-        Protocol::Http2 => {
-            let sender = h2::begin::<Nothing>(stream).await;
-            let mut sender = sender.map_err(|e| SendFault::of_link(&e.into()))?;
-            let answer = sender.try_send_request(*request).await;
-            let answer = answer.map_err(|e| SendFault::of_link(&e.into_error().into()))?;
-            answer.map(|_| ())
-        }
-    };
+    let request = Box::new(request(plan.protocol(), endpoint, check)?);
+    let response = own_request::ask(plan, index, request, check.timeout).await;
+    let response = response.map_err(|fault| match fault.kind {
+        SendFaultKind::ResponseTimeout => late(check),
+        _ => fault,
+    })?;
     let status = response.status();
     if check.status.contains(status.as_u16()) {
         return Ok(());
@@ -157,35 +131,11 @@ fn request(
     endpoint: &Endpoint,
     check: &HealthCheck,
 ) -> Result<Request<Tracked<Nothing>>, SendFault> {
-    let illegal = |e: http::Error| SendFault::new(SendFaultKind::Malformed, &e);
-    let authority = match &check.host {
-        Some(host) => host.clone(),
-        None => authority_of(endpoint).map_err(illegal)?,
-    };
     let mut request = Request::new(Tracked::new(Nothing::new()));
-    let headers = request.headers_mut();
-    headers.insert(USER_AGENT, AGENT);
-    if protocol == Protocol::Http1 {
-        let host = HeaderValue::from_str(authority.as_str());
-        headers.insert(HOST, host.map_err(|e| illegal(e.into()))?);
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        *request.uri_mut() = Uri::from(check.path.clone());
-    } else {
-        let scheme = if endpoint.tls { "https" } else { "http" };
-        let uri = Uri::builder().scheme(scheme).authority(authority);
-        let uri = uri.path_and_query(check.path.clone()).build();
-        *request.uri_mut() = uri.map_err(illegal)?;
-        *request.version_mut() = Version::HTTP_2;
-    }
+    request.headers_mut().insert(USER_AGENT, AGENT);
+    let host = check.host.as_ref();
+    own_request::address(&mut request, protocol, (endpoint, &check.path), host)?;
     Ok(request)
-}
-
-/// The endpoint's own; a unix socket has none.
-fn authority_of(endpoint: &Endpoint) -> Result<Authority, http::Error> {
-    let own = host::authority(endpoint);
-    Ok(Authority::try_from(
-        own.unwrap_or_else(|| "localhost".to_owned()),
-    )?)
 }
 
 fn late(check: &HealthCheck) -> SendFault {

@@ -45,6 +45,7 @@ mod host;
 mod in_use;
 mod judgement;
 mod lookout;
+pub mod own_request;
 mod owner;
 mod per_caller;
 mod plan;

@@ -87,12 +87,13 @@ impl<B: UploadBody> Upstream<B> {
             })
             .collect();
         let balance = Balance::new(&plan);
-        let sessions = plan.sessions().cloned().map(Sessions::new);
+        let sessions = plan.sessions().cloned();
+        let sessions = sessions.map(|settings| Sessions::new(settings, &metrics));
         Self {
             plan,
             endpoints,
             balance,
-            tokens: Tokens::default(),
+            tokens: Tokens::counted_by(&metrics),
             sessions,
             renewal: Renewal::default(),
             budget: Budget::default(),
@@ -143,7 +144,7 @@ impl<B: UploadBody> Upstream<B> {
     }
 
     /// What it counts in.
-    pub fn metrics(&self) -> &UpstreamMetrics {
+    pub fn metrics(&self) -> &Arc<UpstreamMetrics> {
         &self.metrics
     }
 

@@ -19,6 +19,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{COOKIE, Entry, LOCATION, SET_COOKIE};
@@ -26,6 +27,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::config::{SessionPer, StatefulSessions};
+use crate::telemetry::metrics::{Present, UpstreamMetrics};
 
 /// The most bytes that the cookies of one session may have together.
 const MOST_BYTES: usize = 8 * 1024;
@@ -59,10 +61,13 @@ struct Kept {
     by_caller: HashMap<[u8; 32], BTreeSet<u64>>,
     /// Counts uses and changes: no two have the same.
     turn: u64,
+    metrics: Arc<UpstreamMetrics>,
 }
 
 #[derive(Debug)]
 struct Session {
+    /// Counts it, once it has begun.
+    present: Option<Present>,
     cookies: Vec<Cookie>,
     last_use: Instant,
     /// Of its last use.
@@ -93,10 +98,14 @@ impl std::fmt::Debug for Cookie {
 }
 
 impl Sessions {
-    pub(super) fn new(settings: StatefulSessions) -> Self {
+    pub(super) fn new(settings: StatefulSessions, metrics: &Arc<UpstreamMetrics>) -> Self {
+        let kept = Kept {
+            metrics: Arc::clone(metrics),
+            ..Kept::default()
+        };
         Self {
             settings,
-            kept: RefCell::default(),
+            kept: RefCell::new(kept),
         }
     }
 
@@ -269,6 +278,7 @@ impl Kept {
         now: Instant,
     ) {
         let session = self.by_key.entry(*key).or_insert_with(|| Session {
+            present: None,
             cookies: Vec::new(),
             last_use: now,
             turn: 0,
@@ -290,6 +300,8 @@ impl Kept {
         self.touch(key);
         if let Some(session) = self.by_key.get_mut(key) {
             session.edition = session.turn;
+            let begun = || self.metrics.kept_session();
+            session.present.get_or_insert_with(begun);
         }
         self.clear_own(&key.caller);
         self.clear(settings, now);

@@ -181,6 +181,7 @@ impl<B: UploadBody> Upstream<B> {
             let cause = format!("{key} is reached, and {most} requests wait already (max_queue)");
             return Err(self.overloaded("max_queue", cause));
         };
+        let _waiting = self.metrics().waiting_request();
         self.strike(
             key,
             &format!("all of {key} are in use at {}", endpoint.text),

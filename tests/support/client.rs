@@ -30,7 +30,7 @@ use super::body::Body;
 use super::lenient;
 use super::pki::{Authority, Leaf, PROXY_NAME, Pki};
 use super::raw::Raw;
-use super::{Stream, Target, within};
+use super::{Stream, Target, secrets, within};
 
 /// How a client connects; each method changes one thing.
 #[derive(Clone)]
@@ -427,6 +427,7 @@ impl Session {
         &mut self,
         request: Request<Body>,
     ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + Send + use<> {
+        secrets::plant_fields(request.headers());
         let response: Pin<Box<dyn Future<Output = _> + Send>> = match &mut self.sender {
             Sender::Http1(sender) => {
                 let ready = within("room for a request", sender.ready()).await;

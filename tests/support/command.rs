@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
-use super::eventually;
+use super::{eventually, secrets};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
@@ -60,8 +60,12 @@ pub(crate) async fn countersign_on(command: &str, config: &Path) -> Finished {
 
 /// Runs any command and waits for its end.
 pub(crate) async fn finish(command: &mut Command) -> Finished {
+    finish_with_input(command.stdin(Stdio::null())).await
+}
+
+/// The same with the standard input that it has.
+pub(crate) async fn finish_with_input(command: &mut Command) -> Finished {
     let mut child = command
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -71,11 +75,14 @@ pub(crate) async fn finish(command: &mut Command) -> Finished {
     let mut child = KilledOnDrop(child);
     let what = format!("the end of {command:?}");
     let status = eventually(&what, || child.0.try_wait().unwrap()).await;
-    Finished {
+    let finished = Finished {
         code: status.code(),
         stdout: stdout.join().unwrap(),
         stderr: stderr.join().unwrap(),
-    }
+    };
+    secrets::expect_none(&what, &finished.stdout);
+    secrets::expect_none(&what, &finished.stderr);
+    finished
 }
 
 struct KilledOnDrop(Child);

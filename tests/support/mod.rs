@@ -12,6 +12,7 @@ pub(crate) mod change;
 pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod disk;
+mod documented;
 pub(crate) mod everywhere;
 pub(crate) mod frames;
 mod lenient;
@@ -19,6 +20,7 @@ pub(crate) mod pki;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod scene;
+pub(crate) mod secrets;
 pub(crate) mod things;
 pub(crate) mod tokens;
 pub(crate) mod trust;
@@ -27,6 +29,7 @@ pub(crate) mod witness;
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use std::net::SocketAddr;
@@ -83,6 +86,8 @@ pub(crate) enum Target {
     Unix(PathBuf),
     /// Another one, on which these bytes are written first.
     After(Box<Self>, Vec<u8>),
+    /// A connection that is made already.
+    Made(Arc<std::net::TcpStream>),
 }
 
 impl Target {
@@ -99,6 +104,11 @@ impl Target {
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
+            Self::Made(stream) => {
+                let stream = stream.try_clone()?;
+                stream.set_nonblocking(true)?;
+                Box::new(TcpStream::from_std(stream)?)
+            }
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
             Self::After(target, bytes) => {
                 let mut stream = Box::pin(target.open()).await?;
@@ -112,6 +122,12 @@ impl Target {
 impl From<SocketAddr> for Target {
     fn from(address: SocketAddr) -> Self {
         Self::Tcp(address)
+    }
+}
+
+impl From<std::net::TcpStream> for Target {
+    fn from(stream: std::net::TcpStream) -> Self {
+        Self::Made(Arc::new(stream))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,11 +14,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::command::{BINARY, Finished, countersign_on, finish};
+use super::command::{BINARY, Finished, countersign_on, finish_with_input};
 use super::pki::{Leaf, Pki};
 use super::raw::Raw;
 use super::upstream::Upstream;
-use super::{PATIENCE, eventually, eventually_within};
+use super::{PATIENCE, documented, eventually, eventually_within, secrets};
 
 /// A config that works, and its files, before it is run.
 pub(crate) struct Setup {
@@ -26,6 +27,8 @@ pub(crate) struct Setup {
     /// Where it is written, from the folder.
     config_path: &'static str,
     launcher: Option<String>,
+    /// Its standard input.
+    passed: Option<OwnedFd>,
 }
 
 impl Setup {
@@ -43,6 +46,7 @@ impl Setup {
             config: toml::Table::new(),
             config_path: "countersign.toml",
             launcher: None,
+            passed: None,
         };
         setup
             .file("clients.pem", &pki.root().pem())
@@ -73,6 +77,7 @@ impl Setup {
 
     /// Writes a file next to the config, for its owner alone: it may hold a secret.
     pub(crate) fn file(self, name: &str, content: &str) -> Self {
+        secrets::plant_file(name, content);
         let path = self.path(name);
         std::fs::write(&path, content).unwrap();
         std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
@@ -107,6 +112,14 @@ impl Setup {
         self
     }
 
+    /// Passes a descriptor as systemd does, under this name.
+    pub(crate) fn passed(mut self, name: &str, descriptor: impl Into<OwnedFd>) -> Self {
+        self.passed = Some(descriptor.into());
+        self.after_shell(&format!(
+            "exec 3<&0 </dev/null && export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES={name}"
+        ))
+    }
+
     /// Writes the config itself elsewhere in the folder; what it names stays.
     pub(crate) fn config_at(mut self, path: &'static str) -> Self {
         self.config_path = path;
@@ -132,7 +145,7 @@ impl Setup {
 
     /// Runs the proxy, which is expected to end by itself.
     pub(crate) async fn run_to_its_end(&self) -> Finished {
-        finish(&mut self.command(&self.write())).await
+        finish_with_input(&mut self.command(&self.write())).await
     }
 
     /// Starts the proxy and waits until it serves.
@@ -187,7 +200,9 @@ impl Setup {
         };
         command.args(["run", "--config"]).arg(config);
         command
-            .stdin(Stdio::null())
+            .stdin(self.passed.as_ref().map_or_else(Stdio::null, |passed| {
+                passed.try_clone().expect("a descriptor").into()
+            }))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
@@ -295,6 +310,7 @@ impl Proxy {
         ))
         .await;
         let answer = raw.read_response().await;
+        secrets::expect_none(path, &answer.body);
         (answer.status, answer.body)
     }
 
@@ -352,6 +368,7 @@ impl Proxy {
             config: config.parse().unwrap(),
             config_path: "countersign.toml",
             launcher: None,
+            passed: None,
         };
         setup.with(change).start().await
     }
@@ -406,6 +423,12 @@ impl Drop for Proxy {
                 "--- standard output of the proxy\n{}",
                 self.stdout.text.lock().unwrap().join("\n")
             );
+        } else {
+            for lines in [&self.stderr, &self.stdout] {
+                let text = lines.text.lock().unwrap().join("\n");
+                secrets::expect_none("what the proxy has written", &text);
+                documented::expect_all(&text);
+            }
         }
     }
 }

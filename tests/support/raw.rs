@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Stream, Target, within};
+use super::{Stream, Target, secrets, within};
 
 /// A stream on which a test writes and reads the very bytes.
 pub(crate) struct Raw {
@@ -59,6 +59,7 @@ impl Raw {
     /// Writes all of it. A peer that has hung up already is no failure here:
     /// what it said before is there to be read.
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        secrets::plant_head(bytes.as_ref());
         let sent = async {
             self.stream.write_all(bytes.as_ref()).await?;
             self.stream.flush().await

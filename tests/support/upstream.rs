@@ -34,7 +34,7 @@ use tokio_rustls::TlsAcceptor;
 use super::body::Body;
 use super::pki::{Authority, Leaf};
 use super::raw::Raw;
-use super::{Stream, eventually};
+use super::{Stream, eventually, secrets};
 
 /// A running upstream; it ends when it is dropped.
 pub(crate) struct Upstream {
@@ -267,6 +267,7 @@ impl Reply {
         self.response
             .headers_mut()
             .append(name, HeaderValue::from_str(value).unwrap());
+        secrets::plant_fields(self.response.headers());
         self
     }
 

@@ -9,6 +9,7 @@ fn serve(answer: Vec<u8>) -> (Target, JoinHandle<()>) {
     let target = Target {
         address: AdminAddress::Tcp(listener.local_addr().expect("address")),
         path: "/trust".to_owned(),
+        tls: None,
     };
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client");
@@ -145,12 +146,14 @@ fn url_names_address_and_path() {
         let expected = Target {
             address: AdminAddress::Tcp(address.parse().expect("address")),
             path: path.to_owned(),
+            tls: None,
         };
         assert_eq!(Target::from_url(url, "/readyz").expect(url), expected);
     }
     let expected = Target {
         address: AdminAddress::Unix("/run/admin.sock".into()),
         path: "/readyz".to_owned(),
+        tls: None,
     };
     let unix = Target::from_url("unix:/run/admin.sock", "/readyz");
     assert_eq!(unix.expect("unix"), expected);
@@ -158,13 +161,18 @@ fn url_names_address_and_path() {
 
 #[test]
 fn url_that_cannot_be_asked_is_refused() {
-    for url in ["", "127.0.0.1:9901", "https://127.0.0.1:9901", "unix:"] {
+    for url in ["", "127.0.0.1:9901", "unix:"] {
         let refused = Target::from_url(url, "/readyz");
         assert!(
             matches!(refused, Err(TargetError::Form(_))),
             "{url}: {refused:?}"
         );
     }
+    let secured = Target::from_url("https://127.0.0.1:9901", "/readyz");
+    assert!(
+        matches!(secured, Err(TargetError::Secured(_))),
+        "{secured:?}"
+    );
     for url in [
         "http://",
         "http://127.0.0.1:port",

@@ -225,7 +225,7 @@ fn config(
 # and is explained in config/README.md.
 
 [admin]
-bind = "{admin}"                  # /healthz, /readyz, /metrics; any free port will do
+bind = "{admin}"                  # status page and metrics; any free port will do
 
 [trust.clients]
 ca = ["ca.pem"]                           # whoever this authority has certified

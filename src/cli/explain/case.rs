@@ -78,6 +78,7 @@ impl Case {
         if server.is_some() && certificate.is_some() {
             assumed.push("the client holds the key of its certificate".to_owned());
         }
+        assumed.extend(made_up(config).map(ToOwned::to_owned));
         let head = head(question, &host, (http2, server.is_some()))?;
         Ok(Self {
             listener: id,
@@ -133,6 +134,19 @@ fn read(path: &Path) -> Result<(PathBuf, Vec<CertificateDer<'static>>), String> 
     Ok((path.to_owned(), chain))
 }
 
+/// What is told of a request that is another one each time.
+fn made_up(config: &Config) -> Option<&'static str> {
+    let has_id = config.log().request_id_header.is_some();
+    match (config.trace().is_some(), has_id) {
+        (false, false) => None,
+        (true, false) => Some("the ids in traceparent, which are others each time"),
+        (false, true) => Some("the id of the request, which is another one each time"),
+        (true, true) => {
+            Some("the ids in traceparent and of the request, which are others each time")
+        }
+    }
+}
+
 fn from(
     text: Option<&str>,
     listener: &Listener,
@@ -144,13 +158,13 @@ fn from(
             listener.name
         )),
         (None, Bind::Unix(_)) => Ok(None),
-        (Some(text), Bind::Tcp(_)) => {
+        (Some(text), Bind::Tcp(_) | Bind::Systemd(_)) => {
             let address = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
             let address = address.or_else(|_| text.parse::<SocketAddr>());
             let address = address.map_err(|_| format!("--from: \"{text}\" is no IP address"))?;
             Ok(Some(address))
         }
-        (None, Bind::Tcp(_)) => {
+        (None, Bind::Tcp(_) | Bind::Systemd(_)) => {
             assumed.push("the client comes from 127.0.0.1 (--from)".to_owned());
             Ok(Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)))
         }

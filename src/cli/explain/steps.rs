@@ -2,7 +2,7 @@
 
 use super::account::{Account, End};
 use super::words;
-use crate::config::{Bind, Outcome};
+use crate::config::Outcome;
 use crate::identity::CertificateNames;
 use crate::proxy::{Destination, Kind};
 use crate::tls::{Refusal, TriedPath};
@@ -115,10 +115,7 @@ impl Way<'_, '_> {
         let Some(listener) = self.account.listener() else {
             return;
         };
-        let bind = match &listener.bind.value {
-            Bind::Tcp(address) => address.to_string(),
-            Bind::Unix(path) => format!("unix:{}", path.display()),
-        };
+        let bind = &listener.bind.value;
         let tls = match listener.tls.as_ref().map(|tls| tls.client_auth) {
             None => "plaintext, every caller anonymous",
             Some(_) => "TLS",

@@ -12,7 +12,11 @@ use crate::telemetry::admin::AdminAddress;
 
 fn at(address: AdminAddress) -> Target {
     let path = READINESS.to_owned();
-    Target { address, path }
+    Target {
+        address,
+        path,
+        tls: None,
+    }
 }
 
 fn tcp(address: SocketAddr) -> Target {

@@ -27,6 +27,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 use zeroize::Zeroizing;
 
+use super::Reach;
 use disk::Look;
 pub use inputs::Inputs;
 use inputs::{Answer, Input, Question};
@@ -41,6 +42,11 @@ pub enum FileError {
     /// It is a directory, where one file is wanted.
     #[error("it is a directory")]
     Directory,
+    /// The process has given up its right to read it.
+    #[error(
+        "this process has confined itself at its start to the folders that the config named then; restart countersign, or name the folder in server.confinement.also_readable before the next start"
+    )]
+    OutOfReach,
     /// It is a pipe, a socket or a device.
     #[error("it is no regular file")]
     NotAFile,
@@ -166,6 +172,8 @@ pub struct Files {
     /// Every question and its answer, in order.
     asked: RefCell<Vec<Input>>,
     pause: Box<dyn Fn(Duration)>,
+    /// What the process has confined itself to; `None`: it has not.
+    reach: Option<Arc<Reach>>,
 }
 
 /// What is known of one path.
@@ -203,12 +211,21 @@ impl Files {
         Self::pausing(std::thread::sleep)
     }
 
+    /// The same in a process that can read no more than this.
+    pub fn within(reach: Option<Arc<Reach>>) -> Self {
+        Self {
+            reach,
+            ..Self::new()
+        }
+    }
+
     /// As [`new`](Self::new), with `pause` in place of sleep.
     fn pausing(pause: impl Fn(Duration) + 'static) -> Self {
         Self {
             known: RefCell::default(),
             asked: RefCell::default(),
             pause: Box::new(pause),
+            reach: None,
         }
     }
 
@@ -226,7 +243,7 @@ impl Files {
             Answer::Contents(contents.digest)
         });
         self.note(path, Question::Contents { limit }, answer);
-        outcome
+        outcome.map_err(|cause| self.explained(path, cause))
     }
 
     /// The regular files directly in a directory, hidden ones left out, in the
@@ -246,7 +263,7 @@ impl Files {
             Err(_) => Answer::Nothing,
         };
         self.note(path, Question::Listing, answer);
-        outcome
+        outcome.map_err(|cause| self.explained(path, cause))
     }
 
     /// The permission bits of a file that was read; `None`: it was not.
@@ -321,6 +338,17 @@ impl Files {
         let mut known = self.known.borrow_mut();
         known.entry(path.to_owned()).or_default().listing = Some(outcome.clone());
         outcome
+    }
+
+    /// Why a path that the process has put out of its own reach gave nothing: the
+    /// system says only that it is forbidden. What is kept is what the system says:
+    /// later looks are compared with it.
+    fn explained(&self, path: &Path, cause: FileError) -> FileError {
+        let is_forbidden = matches!(&cause, FileError::System(cause) if cause.kind() == io::ErrorKind::PermissionDenied);
+        match &self.reach {
+            Some(reach) if is_forbidden && !reach.may_read(path) => FileError::OutOfReach,
+            _ => cause,
+        }
     }
 
     fn note(&self, path: &Path, question: Question, answer: Answer) {

@@ -25,10 +25,10 @@ const LISTENER: Table = Table {
     options: &[
         Opt {
             path: "listeners.NAME.bind",
-            value: "an address with a port (`\"0.0.0.0:8443\"`, `\"[::]:8443\"`; port 0 lets the system choose), or `\"unix:PATH\"`",
+            value: "an address with a port (`\"0.0.0.0:8443\"`, `\"[::]:8443\"`; port 0 lets the system choose), `\"unix:PATH\"`, or `\"systemd:NAME\"`",
             default: Required,
-            summary: "Where it accepts connections.",
-            protects: "`0.0.0.0` and `[::]` are reached from every network of the machine. Two listeners on one address are refused.",
+            summary: "Where it accepts connections. With `\"systemd:NAME\"` that is the socket which systemd has bound and passes under this name (`FileDescriptorName=` of the socket unit): connections that come while the service restarts wait there.",
+            protects: "`0.0.0.0` and `[::]` are reached from every network of the machine. Two listeners on one address are refused. What `ListenStream=` of a socket unit binds is not known here: plaintext on it takes `allow_plaintext`.",
             without: "nothing could connect to it",
             see: &["listeners.NAME.allow_plaintext", "admin.bind"],
             example: "\"0.0.0.0:8443\"",

@@ -4,9 +4,11 @@
 //! `config/reference.toml`, and the remedies that problems propose. Tests hold
 //! the registry equal to what the readers ask for.
 
+mod admin;
 mod assertions;
 mod balancing;
 mod chain;
+mod confinement;
 mod crowd;
 mod delivery;
 mod limits;
@@ -20,6 +22,7 @@ mod reference;
 mod rewriting;
 mod routes;
 mod rules;
+mod trace;
 mod upstreams;
 mod wire;
 
@@ -103,6 +106,7 @@ pub(super) fn find(path: &str) -> Option<&'static Opt> {
 fn tables() -> impl Iterator<Item = &'static Table> {
     let all = [
         process::TABLES,
+        confinement::TABLES,
         listeners::TABLES,
         outcomes::TABLES,
         routes::TABLES,
@@ -111,6 +115,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
         upstreams::TABLES,
         balancing::TABLES,
         assertions::TABLES,
+        trace::TABLES,
     ];
     all.into_iter().flatten()
 }

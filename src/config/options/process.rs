@@ -1,10 +1,12 @@
 //! The options of the whole process and of trust bundles.
 
 use super::Default::{Is, Required, Unset};
+use super::admin::{ADMIN, ADMIN_TLS};
 use super::rules::MAY_ASSERT;
+use super::trace::{ACCESS_TEMPLATE, REQUEST_ID_HEADER};
 use super::{Opt, Table};
 
-pub(super) const TABLES: &[Table] = &[SERVER, LOG, ADMIN, TRUST, MAY_ASSERT];
+pub(super) const TABLES: &[Table] = &[SERVER, LOG, ADMIN, ADMIN_TLS, TRUST, MAY_ASSERT];
 
 const SERVER: Table = Table {
     path: "server",
@@ -29,8 +31,18 @@ const SERVER: Table = Table {
             summary: "From the first SIGTERM to the end of the last request.",
             protects: "Keep it below what the system waits before it kills: `terminationGracePeriodSeconds` in Kubernetes, `TimeoutStopSec=` in systemd.",
             without: "requests in flight have 30 s to finish",
-            see: &["trust.NAME.on_withdrawal"],
+            see: &["server.drain_delay", "trust.NAME.on_withdrawal"],
             example: "\"30s\"",
+        },
+        Opt {
+            path: "server.drain_delay",
+            value: "a duration, shorter than `drain_timeout`",
+            default: Unset,
+            summary: "How long connections are still accepted after the first SIGTERM, while `/readyz` says 503 already; it is a part of `drain_timeout`.",
+            protects: "Load balancers and the nodes of a cluster go on sending connections here until they have heard that it leaves, a few seconds in Kubernetes, a few health checks elsewhere: each of them would be refused. A second SIGTERM ends the delay and everything else.",
+            without: "listeners close at the first SIGTERM",
+            see: &["server.drain_timeout", "admin.bind"],
+            example: "\"5s\"",
         },
         Opt {
             path: "server.poll_interval",
@@ -64,6 +76,16 @@ const SERVER: Table = Table {
             without: "there is no such bound, and the limits of connections, heads and streams are what bounds memory",
             see: &["listeners.NAME.limits.max_connections"],
             example: "\"512MiB\"",
+        },
+        Opt {
+            path: "server.upgrade_socket",
+            value: "a path",
+            default: Unset,
+            summary: "The unix socket where `countersign upgrade`, and `countersign run --take-over`, ask for what listens: a successor takes the listening sockets over, and when it accepts on them this process drains. No connection attempt is refused or lost.",
+            protects: "Only the same user and root can connect, and only root and this user's processes are answered. Whoever can becomes this server.",
+            without: "a successor cannot take over: a restart refuses connections for a moment, unless systemd holds the sockets",
+            see: &["server.drain_timeout", "listeners.NAME.bind"],
+            example: "\"/run/countersign/upgrade.sock\"",
         },
     ],
 };
@@ -114,24 +136,9 @@ const LOG: Table = Table {
             see: &["log.level"],
             example: "10",
         },
+        ACCESS_TEMPLATE,
+        REQUEST_ID_HEADER,
     ],
-};
-
-const ADMIN: Table = Table {
-    path: "admin",
-    header: "[admin]",
-    left_out: true,
-    summary: "Where `/healthz`, `/readyz` and `/metrics` are served. Leave the table out for none.",
-    options: &[Opt {
-        path: "admin.bind",
-        value: "an address with a port, or `\"unix:PATH\"`",
-        default: Required,
-        summary: "The address of the admin server.",
-        protects: "It is plaintext and asks nobody who they are: bind it to loopback, or to a network that only monitoring reaches.",
-        without: "there would be nowhere to serve health and metrics",
-        see: &["listeners.NAME.bind"],
-        example: "\"127.0.0.1:9901\"",
-    }],
 };
 
 const TRUST: Table = Table {

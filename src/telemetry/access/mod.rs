@@ -15,7 +15,13 @@ use super::events;
 use super::line::{Head, Line, Value};
 use super::log::Format;
 use super::reference::ReferenceId;
+use super::spans::{Spans, TraceId};
 use super::writer::{Lane, Settings, Writer, WriterGuard};
+
+mod span;
+mod template;
+
+pub use template::{AccessTemplate, AccessTemplateError};
 
 /// Where requests are recorded. Each worker takes [`AccessLog::for_worker`], and
 /// of that [`AccessLog::with`] for each generation.
@@ -25,6 +31,8 @@ pub struct AccessLog {
     running: Option<Running>,
     format: Format,
     enabled: bool,
+    template: Option<AccessTemplate>,
+    spans: Option<Spans>,
 }
 
 /// Writes what is still to be written when dropped, for at most 2 s.
@@ -40,6 +48,12 @@ pub struct AccessLogGuard {
 pub struct AccessRecord<'a> {
     /// What the caller was told, when it was told a reference.
     pub request_id: ReferenceId,
+    /// The id that a believed sender has given it.
+    pub given_id: Option<&'a str>,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceId>,
+    /// The span that is made of it, and the one that it belongs to.
+    pub span: Option<(u64, Option<u64>)>,
     /// The listener's name.
     pub listener: &'a str,
     /// The address at the other end of the connection.
@@ -117,6 +131,8 @@ impl AccessLog {
             running: None,
             format: Format::Text,
             enabled: false,
+            template: None,
+            spans: None,
         }
     }
 
@@ -128,10 +144,32 @@ impl AccessLog {
             running: self.running.clone(),
             format,
             enabled: enabled && self.running.is_some(),
+            template: None,
+            spans: self.spans.clone(),
         }
     }
 
-    /// Whether anything is recorded, for those who would gather in vain.
+    /// Returns this log, with lines of this form in place of its format.
+    #[must_use]
+    pub fn with_template(self, template: Option<AccessTemplate>) -> Self {
+        Self { template, ..self }
+    }
+
+    /// Returns this log, with spans recorded there.
+    #[must_use]
+    pub fn with_spans(self, spans: Spans) -> Self {
+        Self {
+            spans: Some(spans),
+            ..self
+        }
+    }
+
+    /// Where spans are recorded, if anywhere.
+    pub fn spans(&self) -> Option<&Spans> {
+        self.spans.as_ref()
+    }
+
+    /// Whether lines are written, for those who would gather in vain.
     pub fn is_enabled(&self) -> bool {
         self.enabled
     }
@@ -145,10 +183,16 @@ impl AccessLog {
             lane: running.writer.lane_for_one_thread(),
             ..running.clone()
         });
-        Self { running, ..*self }
+        Self {
+            running,
+            format: self.format,
+            enabled: self.enabled,
+            template: self.template.clone(),
+            spans: self.spans.clone(),
+        }
     }
 
-    /// Writes one line.
+    /// Writes one line, if lines are written, and records a span, if one is made.
     ///
     /// When the reader of the log is too slow or gone, the line is dropped and
     /// counted ([`AccessLog::dropped`], [`events::ACCESS_LOG_DROPPED`]).
@@ -158,7 +202,15 @@ impl AccessLog {
         {
             let at = SystemTime::now();
             let lane = &running.lane;
-            lane.put(|out| record.append(out, self.format, at));
+            lane.put(|out| match &self.template {
+                None => record.append(out, self.format, at),
+                Some(template) => template.append(out, record, at),
+            });
+        }
+        if let Some(spans) = &self.spans
+            && let Some(span) = record.as_span()
+        {
+            spans.record(span);
         }
     }
 
@@ -187,6 +239,8 @@ impl AccessLog {
             running: Some(running),
             format,
             enabled: true,
+            template: None,
+            spans: None,
         };
         Ok((log, AccessLogGuard { _writer: guard }))
     }
@@ -254,6 +308,12 @@ impl AccessRecord<'_> {
         line.field("bytes_sent", Value::Unsigned(self.bytes_sent));
         line.field("duration_ms", Value::Milliseconds(self.duration));
         line.field("request_id", Value::Shown(&self.request_id));
+        if self.given_id.is_some() {
+            line.field("given_id", wire(self.given_id, TEXT_LIMIT));
+        }
+        if let Some(trace) = &self.trace {
+            line.field("trace_id", Value::Shown(trace));
+        }
         line.field("generation", Value::Unsigned(self.generation));
     }
 }

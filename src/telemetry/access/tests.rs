@@ -7,9 +7,12 @@ use super::super::writer::tests::Page;
 use super::*;
 
 /// A request that went well; tests change one thing.
-fn record<'a>(client: &'a dyn Display) -> AccessRecord<'a> {
+pub(super) fn record<'a>(client: &'a dyn Display) -> AccessRecord<'a> {
     AccessRecord {
         request_id: ReferenceIds::new().next(),
+        given_id: None,
+        trace: None,
+        span: None,
         listener: "public",
         via: None,
         client,
@@ -127,6 +130,9 @@ fn hostile_bytes_in_every_field_stay_in_their_quotes() {
     let hostile = "\" status=200 fault=-\r\n1970 event=request.end \x1b]0;owned\x07 \\é\u{85}\0-";
     let record = AccessRecord {
         request_id: ReferenceIds::new().next(),
+        given_id: None,
+        trace: None,
+        span: None,
         listener: hostile,
         client: &hostile,
         via: None,

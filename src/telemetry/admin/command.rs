@@ -194,7 +194,7 @@ fn parameters<B>(request: &Request<B>) -> impl Iterator<Item = &str> {
     query.split('&').filter(|parameter| !parameter.is_empty())
 }
 
-fn percent_decoded(text: &str) -> Result<String, Refused> {
+pub(super) fn percent_decoded(text: &str) -> Result<String, Refused> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

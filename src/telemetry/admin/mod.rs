@@ -3,6 +3,7 @@
 //!
 //! | request | answer |
 //! |---|---|
+//! | `GET /` | the status page, for people |
 //! | `GET /healthz` | 200 while the process lives |
 //! | `GET /readyz` | 200 when ready; 503 with the reason while starting or draining |
 //! | `GET /metrics` | the counters as OpenMetrics text |
@@ -13,6 +14,7 @@
 //! | `GET /trust/peers` | who is connected or was lately, as JSON |
 //! | `POST /reload` | what came of putting in force what is on the disk, as JSON |
 //! | `POST /trust/preview` | who would then be refused, as JSON |
+//! | `POST /actions` | what a form of the status page asks for; leads back to it |
 //!
 //! # Rules
 //!
@@ -24,6 +26,10 @@
 //! * A POST that a browser sends on behalf of a web page is refused, so that a
 //!   page cannot use its reader's access. Nobody else is asked who they are:
 //!   whoever can reach the address may ask for everything here.
+//! * Whoever asks under a name that others may own is refused, but for health
+//!   and readiness (`host`).
+//! * The status page changes nothing unless `admin.allow_changes` is set, and then
+//!   only what its own forms ask for (`actions`).
 //! * One request for each connection, each under one deadline, and a bounded
 //!   number at a time: whoever can reach it cannot hold it up for long. Of those
 //!   that wait for the program fewer are let in, so that health and metrics are
@@ -46,7 +52,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Body;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -56,15 +62,23 @@ use tokio::time::Instant;
 
 use super::events;
 use super::metrics::{self, Metrics};
+use super::page::{Facts, Program};
 use super::refusals::Refusals;
 
+mod actions;
 mod command;
+mod door;
+mod host;
+mod page;
 mod socket;
 
 use command::{ANSWER_TIMEOUT, Desk};
 pub use command::{AdminAnswer, AdminCommand, AdminRequest};
-pub use socket::{AdminSocket, AdminSocketError};
-use socket::{Listener, Stream};
+pub use door::{Admission, Door, Io};
+use host::Asked;
+use page::StatusPage;
+use socket::Listener;
+pub use socket::{AdminSocket, AdminSocketError, Stream as AdminStream};
 
 /// Where the admin server listens.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -97,6 +111,36 @@ pub struct AdminState {
     /// Where requests to the program go. When nobody takes them they are
     /// answered 503.
     pub commands: mpsc::Sender<AdminCommand>,
+    /// Who knows how things stand.
+    pub program: Rc<dyn Program>,
+    /// Where it is said that the process is to drain and end.
+    pub drain: mpsc::Sender<()>,
+    /// Under which names, and for what it may be asked.
+    pub access: AdminAccess,
+    /// Who makes the handshakes; `None`: there are none.
+    pub door: Option<Rc<dyn Door>>,
+    /// What else the status page shows: names and values.
+    pub sections: Vec<Facts>,
+}
+
+/// Under which names the admin address may be asked, and for what.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AdminAccess {
+    /// Names beside those of this machine.
+    pub hosts: Vec<String>,
+    /// Whether the status page may have something changed.
+    pub allow_changes: bool,
+}
+
+impl AdminState {
+    /// Of whom a request asks. Under TLS a browser has seen that the certificate
+    /// carries the name.
+    fn asked<B>(&self, request: &Request<B>) -> Asked {
+        match self.door {
+            Some(_) => Asked::Sure,
+            None => host::asked(request, &self.access.hosts),
+        }
+    }
 }
 
 /// Whether the process wants traffic. It starts, is ready, drains, and never
@@ -164,13 +208,18 @@ pub async fn serve(
     tracing::info!(event = events::ADMIN_READY, address = %socket.address());
     let mut listener = Listener::new(socket)?;
     let desk = Desk::new(state.commands.clone());
+    let page = Rc::new(StatusPage::new());
+    let metrics = Arc::clone(&state.metrics);
+    let mut history = pin!(page.keep_history(&metrics));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = stopped(&mut shutdown) => break,
+            () = &mut history => {}
             Some(_) = connections.join_next() => {}
             stream = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
-                connections.spawn_local(answer_one(stream, state.clone(), desk.clone()));
+                let served = (Rc::clone(&page), desk.clone());
+                connections.spawn_local(answer_one(stream, state.clone(), served));
             }
         }
     }
@@ -191,13 +240,30 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
 }
 
 /// Serves one connection, which carries one request.
-async fn answer_one(stream: Stream, state: AdminState, desk: Desk) {
-    let deadline = Rc::new(Cell::new(Instant::now() + CONNECTION_TIMEOUT));
+async fn answer_one(stream: AdminStream, state: AdminState, (page, desk): (Rc<StatusPage>, Desk)) {
+    let begun = Instant::now();
+    let stream: Box<dyn Io> = match &state.door {
+        None => Box::new(stream),
+        Some(door) => match door.admit(stream, begun + HEADER_TIMEOUT).await {
+            Some(admitted) => admitted,
+            None => return,
+        },
+    };
+    let deadline = Rc::new(Cell::new(begun + CONNECTION_TIMEOUT));
     let service = service_fn({
         let deadline = Rc::clone(&deadline);
         move |request| {
             let (state, desk, deadline) = (state.clone(), desk.clone(), Rc::clone(&deadline));
-            async move { Ok::<_, Infallible>(answer(&request, &state, &desk, &deadline).await) }
+            let page = Rc::clone(&page);
+            async move {
+                let asked = Asking {
+                    state: &state,
+                    desk: &desk,
+                    page: &page,
+                    deadline: &deadline,
+                };
+                Ok::<_, Infallible>(asked.answer(request).await)
+            }
         }
     });
     let connection = http1::Builder::new()
@@ -234,42 +300,59 @@ async fn before<T>(deadline: &Cell<Instant>, work: impl Future<Output = T>) -> O
     }
 }
 
-async fn answer<B: Body>(
-    request: &Request<B>,
-    state: &AdminState,
-    desk: &Desk,
-    deadline: &Cell<Instant>,
-) -> Response<Full<Bytes>> {
-    let asked = match (request.uri().path(), request.method()) {
-        ("/healthz", &Method::GET | &Method::HEAD) => return text(StatusCode::OK, "ok\n"),
-        ("/readyz", &Method::GET | &Method::HEAD) => return readiness(&state.readiness),
-        ("/metrics", &Method::GET | &Method::HEAD) => return exposition(&state.metrics),
-        ("/refusals", &Method::GET | &Method::HEAD) => {
-            return json(StatusCode::OK, &state.refusals.describe());
+/// What a request is answered from.
+struct Asking<'a> {
+    state: &'a AdminState,
+    desk: &'a Desk,
+    page: &'a StatusPage,
+    deadline: &'a Cell<Instant>,
+}
+
+impl Asking<'_> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let tells_little = path == "/healthz" || path == "/readyz";
+        if !tells_little && self.state.asked(&request) == Asked::Foreign {
+            return text(StatusCode::MISDIRECTED_REQUEST, FOREIGN);
         }
-        (path, &Method::GET | &Method::HEAD) if path.starts_with(REFUSAL) => {
-            return refusal(&state.refusals, path);
-        }
-        ("/jwks.json", &Method::GET | &Method::HEAD) => Ok(AdminRequest::Keys),
-        ("/trust", &Method::GET | &Method::HEAD) => Ok(AdminRequest::Trust),
-        ("/trust/peers", &Method::GET | &Method::HEAD) => Ok(AdminRequest::Peers),
-        ("/reload", &Method::POST) => AdminRequest::reload(request),
-        ("/trust/preview", &Method::POST) => AdminRequest::preview(request),
-        (path, _) if READ_ONLY.contains(&path) || path.starts_with(REFUSAL) => {
-            return not_allowed("only GET and HEAD\n", "GET, HEAD");
-        }
-        ("/reload" | "/trust/preview", _) => return not_allowed("only POST\n", "POST"),
-        _ => return text(StatusCode::NOT_FOUND, PATHS),
-    };
-    match asked {
-        Ok(asked) => {
-            deadline.set(deadline.get() + ANSWER_TIMEOUT);
-            match desk.ask(asked).await {
-                Ok(answer) => response(answer.status, "application/json", answer.json.into()),
-                Err(cause) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{cause}\n")),
+        match (path, request.method()) {
+            ("/", _) if is_read => self.page.show(&request, self.state),
+            ("/actions", &Method::POST) => {
+                let (desk, deadline) = (self.desk, self.deadline);
+                self.page.act(request, self.state, (desk, deadline)).await
             }
+            ("/healthz", _) if is_read => text(StatusCode::OK, "ok\n"),
+            ("/readyz", _) if is_read => readiness(&self.state.readiness),
+            ("/metrics", _) if is_read => exposition(&self.state.metrics),
+            ("/refusals", _) if is_read => json(StatusCode::OK, &self.state.refusals.describe()),
+            (path, _) if is_read && path.starts_with(REFUSAL) => {
+                refusal(&self.state.refusals, path)
+            }
+            ("/jwks.json", _) if is_read => self.ask(Ok(AdminRequest::Keys)).await,
+            ("/trust", _) if is_read => self.ask(Ok(AdminRequest::Trust)).await,
+            ("/trust/peers", _) if is_read => self.ask(Ok(AdminRequest::Peers)).await,
+            ("/reload", &Method::POST) => self.ask(AdminRequest::reload(&request)).await,
+            ("/trust/preview", &Method::POST) => self.ask(AdminRequest::preview(&request)).await,
+            (path, _) if READ_ONLY.contains(&path) || path.starts_with(REFUSAL) => {
+                not_allowed("only GET and HEAD\n", "GET, HEAD")
+            }
+            ("/reload" | "/trust/preview" | "/actions", _) => not_allowed("only POST\n", "POST"),
+            _ => text(StatusCode::NOT_FOUND, PATHS),
         }
-        Err(refused) => text(refused.status(), format!("{refused}\n")),
+    }
+
+    /// Asks the program, unless the request is refused.
+    async fn ask(&self, asked: Result<AdminRequest, command::Refused>) -> Response<Full<Bytes>> {
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(refused) => return text(refused.status(), format!("{refused}\n")),
+        };
+        self.deadline.set(self.deadline.get() + ANSWER_TIMEOUT);
+        match self.desk.ask(asked).await {
+            Ok(answer) => response(answer.status, "application/json", answer.json.into()),
+            Err(cause) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{cause}\n")),
+        }
     }
 }
 
@@ -326,6 +409,7 @@ fn response(status: StatusCode, media_type: &'static str, body: Bytes) -> Respon
 
 /// What is served, for who asked for something else.
 const PATHS: &str = "not found; there is:
+GET /
 GET /healthz
 GET /readyz
 GET /metrics
@@ -338,8 +422,12 @@ POST /reload
 POST /trust/preview
 ";
 
+/// Why a request under a name that others may own is refused.
+const FOREIGN: &str = "this address was asked for under a name that others may own, as web pages do to read what is not theirs; ask by IP address, as localhost, or list the name in admin.hosts\n";
+
 /// What is only asked for.
-const READ_ONLY: [&str; 7] = [
+const READ_ONLY: [&str; 8] = [
+    "/",
     "/healthz",
     "/readyz",
     "/metrics",

@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::AdminAddress;
-use crate::telemetry::{SocketFile, SocketFileError, events};
+use crate::telemetry::{SocketFile, SocketFileError, SocketFiles, events};
 
 /// A bound socket, before anything is served on it.
 ///
@@ -23,7 +25,8 @@ pub struct AdminSocket {
 #[derive(Debug)]
 enum Bound {
     Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener, SocketFile),
+    /// With its file, if that is this process's.
+    Unix(std::os::unix::net::UnixListener, Option<SocketFile>),
 }
 
 /// Why the admin server cannot listen.
@@ -92,15 +95,67 @@ impl AdminSocket {
                 })?;
                 Ok(Self {
                     address: address.clone(),
-                    bound: Bound::Unix(listener, file),
+                    bound: Bound::Unix(listener, Some(file)),
                 })
             }
         }
     }
 
+    /// Takes a TCP socket that somebody else has bound, and that listens.
+    ///
+    /// # Errors
+    ///
+    /// The system does not say where it is bound.
+    pub fn of_tcp(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            address: AdminAddress::Tcp(listener.local_addr()?),
+            bound: Bound::Tcp(listener),
+        })
+    }
+
+    /// The same for a unix socket; `file`: if that is to go with it.
+    ///
+    /// # Errors
+    ///
+    /// The system does not say where it is bound.
+    pub fn of_unix(
+        listener: std::os::unix::net::UnixListener,
+        file: Option<SocketFile>,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let path = address.as_pathname().unwrap_or(Path::new("@"));
+        Ok(Self {
+            address: AdminAddress::Unix(path.to_owned()),
+            bound: Bound::Unix(listener, file),
+        })
+    }
+
+    /// The same, whose file has the fate of all of these.
+    pub fn sharing(self, files: &SocketFiles) -> Self {
+        let Self { address, bound } = self;
+        let bound = match bound {
+            Bound::Unix(listener, file) => {
+                Bound::Unix(listener, file.map(|file| file.shares(files)))
+            }
+            Bound::Tcp(listener) => Bound::Tcp(listener),
+        };
+        Self { address, bound }
+    }
+
     /// Where it is bound, with the port that the system chose.
     pub fn address(&self) -> &AdminAddress {
         &self.address
+    }
+}
+
+impl AsFd for AdminSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.bound {
+            Bound::Tcp(listener) => listener.as_fd(),
+            Bound::Unix(listener, _) => listener.as_fd(),
+        }
     }
 }
 
@@ -114,7 +169,7 @@ enum Accepting {
     Tcp(tokio::net::TcpListener),
     Unix(
         tokio::net::UnixListener,
-        #[expect(dead_code, reason = "kept to be dropped")] SocketFile,
+        #[expect(dead_code, reason = "kept to be dropped")] Option<SocketFile>,
     ),
 }
 
@@ -170,8 +225,11 @@ impl Accepting {
 }
 
 /// An accepted connection.
-pub(super) enum Stream {
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
     Tcp(tokio::net::TcpStream),
+    /// A unix stream socket.
     Unix(tokio::net::UnixStream),
 }
 

@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
@@ -5,10 +7,38 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::super::metrics::MetricNames;
+use super::super::page::{GenerationFacts, Overview};
 use super::command::MAX_COMMANDS;
+use super::socket::Stream;
 use super::*;
 
 mod program;
+
+/// A program in which nothing is in force.
+#[derive(Debug)]
+struct Nothing;
+
+impl Program for Nothing {
+    fn overview(&self) -> Overview {
+        Overview {
+            generation: GenerationFacts {
+                number: 1,
+                published: SystemTime::now(),
+                last_success: SystemTime::now(),
+                last_failure: None,
+                failing: false,
+            },
+            warnings: Vec::new(),
+            listeners: Vec::new(),
+            ends: Vec::new(),
+            upstreams: Vec::new(),
+            peers: Vec::new(),
+            peers_connected: 0,
+            peers_known: 0,
+            sections: Vec::new(),
+        }
+    }
+}
 
 /// A running admin server.
 struct Admin {
@@ -37,6 +67,11 @@ impl Admin {
                 ..MetricNames::default()
             }),
             commands: sender,
+            program: Rc::new(Nothing),
+            drain: mpsc::channel(1).0,
+            access: AdminAccess::default(),
+            door: None,
+            sections: Vec::new(),
         };
         let (stop, stopped) = watch::channel(false);
         let served = tokio::task::spawn_local(serve(socket, state.clone(), stopped));
@@ -220,7 +255,7 @@ fn metrics_are_served_with_the_type_that_scrapers_expect() {
 fn unknown_path_gets_404_with_what_there_is() {
     run(async {
         let admin = Admin::start();
-        for path in ["/", "/healthz/", "/HEALTHZ", "/metrics/../secret"] {
+        for path in ["/status", "/healthz/", "/HEALTHZ", "/metrics/../secret"] {
             let answer = admin.ask(&format!("GET {path}")).await;
             assert_eq!(status(&answer), "404", "{path}");
             assert_eq!(body(&answer), PATHS);

@@ -67,6 +67,36 @@ impl<'a> Line<'a> {
         line
     }
 
+    /// Begins a line in which nothing stands yet, with values as in text.
+    pub(super) fn bare(out: &'a mut Vec<u8>) -> Self {
+        Self {
+            out,
+            format: Format::Text,
+        }
+    }
+
+    /// Adds a text of the operator's own.
+    pub(super) fn literal(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Adds a point in time.
+    pub(super) fn time(&mut self, at: SystemTime) {
+        append_rfc3339(self.out, at);
+    }
+
+    /// Adds a value without quotes around it. What would end quotes that stand
+    /// around it in the line is escaped.
+    pub(super) fn unquoted(&mut self, value: Value<'_>) {
+        let start = self.out.len();
+        self.value(value);
+        // A value without quotes holds none either.
+        if self.out.get(start) == Some(&b'"') {
+            self.out.pop();
+            self.out.remove(start);
+        }
+    }
+
     /// Adds a field. `key` is a name from the code and is written as it is.
     pub(super) fn field(&mut self, key: &str, value: Value<'_>) {
         match self.format {

@@ -2,7 +2,6 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -17,7 +16,7 @@ impl Count {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn add_many(&self, many: u64) {
+    pub(super) fn add_many(&self, many: u64) {
         self.0.fetch_add(many, Ordering::Relaxed);
     }
 }
@@ -26,14 +25,37 @@ impl Count {
 ///
 /// A word gets the first free slot when it is first counted; finding it again
 /// is a walk over the few words in use.
-#[derive(Debug, Default)]
-pub(super) struct Reasons {
-    slots: [[OnceLock<(&'static str, Count)>; REASONS / 8]; 8],
+#[derive(Debug)]
+pub(super) struct Reasons<W = &'static str> {
+    slots: [[OnceLock<(W, Count)>; REASONS / 8]; 8],
     other: Count,
 }
 
-impl Reasons {
-    pub(super) fn add(&self, reason: &'static str) {
+/// What is counted by: a word of the code, or several.
+pub(super) trait Word: Copy + PartialEq {
+    /// What stands for those beyond [`REASONS`].
+    const OTHER: Self;
+}
+
+impl Word for &'static str {
+    const OTHER: Self = OTHER;
+}
+
+impl Word for [&'static str; 3] {
+    const OTHER: Self = [OTHER; 3];
+}
+
+impl<W> Default for Reasons<W> {
+    fn default() -> Self {
+        Self {
+            slots: Default::default(),
+            other: Count::default(),
+        }
+    }
+}
+
+impl<W: Word> Reasons<W> {
+    pub(super) fn add(&self, reason: W) {
         for slot in self.slots.iter().flatten() {
             let (word, count) = slot.get_or_init(|| (reason, Count::default()));
             if *word == reason {
@@ -44,14 +66,29 @@ impl Reasons {
     }
 
     /// The words counted so far.
-    pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    pub(super) fn each(&self) -> impl Iterator<Item = (W, u64)> {
         let other = self.other.get();
         self.slots
             .iter()
             .flatten()
             .map_while(OnceLock::get)
             .map(|(word, count)| (*word, count.get()))
-            .chain((other > 0).then_some((OTHER, other)))
+            .chain((other > 0).then_some((W::OTHER, other)))
+    }
+}
+
+/// Faults by side, phase and kind; nothing is kept for them before the first.
+#[derive(Debug, Default)]
+pub(super) struct Faults(OnceLock<Box<Reasons<[&'static str; 3]>>>);
+
+impl Faults {
+    pub(super) fn add(&self, fault: [&'static str; 3]) {
+        self.0.get_or_init(Box::default).add(fault);
+    }
+
+    /// Those counted so far.
+    pub(super) fn each(&self) -> impl Iterator<Item = ([&'static str; 3], u64)> {
+        self.0.get().into_iter().flat_map(|faults| faults.each())
     }
 }
 
@@ -66,7 +103,7 @@ impl ReasonCounts {
     }
 
     /// The words counted so far.
-    pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    pub(in crate::telemetry) fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.0.each()
     }
 }
@@ -90,6 +127,11 @@ impl Outcomes {
         }
     }
 
+    /// How many were counted so far.
+    pub(super) fn all(&self) -> u64 {
+        self.0.iter().flatten().map(Count::get).sum()
+    }
+
     /// What was counted so far, as class, side and number; successes always.
     pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         CLASSES.iter().zip(&self.0).flat_map(|(class, sides)| {
@@ -99,39 +141,6 @@ impl Outcomes {
                 .map(|(side, count)| (*class, *side, count.get()))
                 .filter(|&(class, side, count)| count > 0 || (class, side) == ("2xx", "none"))
         })
-    }
-}
-
-/// Counts durations by size. One addition for the bucket and one for the sum;
-/// their number follows from the buckets.
-#[derive(Debug, Default)]
-pub(super) struct DurationHistogram {
-    buckets: [Count; BOUNDS.len() + 1],
-    microseconds: Count,
-}
-
-impl DurationHistogram {
-    pub(super) fn add(&self, duration: Duration) {
-        let index = BOUNDS.partition_point(|bound| *bound < duration);
-        if let Some(bucket) = self.buckets.get(index) {
-            bucket.add();
-        }
-        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.microseconds.add_many(microseconds);
-    }
-
-    /// Each bucket as its upper bound in seconds and what is in it alone.
-    pub(super) fn buckets(&self) -> Vec<(f64, u64)> {
-        let bounds = BOUNDS.iter().map(Duration::as_secs_f64);
-        bounds
-            .chain([f64::INFINITY])
-            .zip(self.buckets.iter().map(Count::get))
-            .collect()
-    }
-
-    /// The sum of all durations, in seconds.
-    pub(super) fn sum(&self) -> f64 {
-        Duration::from_micros(self.microseconds.get()).as_secs_f64()
     }
 }
 
@@ -147,35 +156,15 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Who was at fault.
 const SIDES: [&str; 5] = ["none", "downstream", "upstream", "proxy", OTHER];
 
-/// Upper bounds of the buckets: from what the proxy itself takes to the longest
-/// response timeout that is usual, in steps of 2 to 3.
-const BOUNDS: [Duration; 15] = [
-    Duration::from_micros(1_000),
-    Duration::from_micros(2_500),
-    Duration::from_millis(5),
-    Duration::from_millis(10),
-    Duration::from_millis(25),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_millis(2_500),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-    Duration::from_secs(30),
-    Duration::from_secs(60),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn words_beyond_the_bound_are_counted_as_other() {
-        let reasons = Reasons::default();
+        let reasons = <Reasons>::default();
         for number in 0..REASONS + 3 {
-            reasons.add(format!("word {number}").leak());
+            reasons.add(&*format!("word {number}").leak());
         }
         reasons.add("word 0");
         let counted: Vec<_> = reasons.each().collect();
@@ -186,7 +175,7 @@ mod tests {
 
     #[test]
     fn words_counted_by_many_threads_at_once_lose_nothing() {
-        let reasons = Reasons::default();
+        let reasons = <Reasons>::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
@@ -232,34 +221,5 @@ mod tests {
                 ("5xx", "proxy", 1),
             ]
         );
-    }
-
-    #[test]
-    fn duration_falls_into_the_bucket_whose_bound_it_does_not_exceed() {
-        let histogram = DurationHistogram::default();
-        for duration in [
-            Duration::ZERO,
-            Duration::from_millis(1),
-            Duration::from_micros(1_001),
-            Duration::from_secs(60),
-            Duration::from_secs(61),
-        ] {
-            histogram.add(duration);
-        }
-        let filled: Vec<_> = histogram
-            .buckets()
-            .into_iter()
-            .filter(|(_, count)| *count > 0)
-            .collect();
-        assert_eq!(
-            filled,
-            [(0.001, 2), (0.0025, 1), (60.0, 1), (f64::INFINITY, 1)]
-        );
-        assert_eq!(histogram.sum(), 121.002_001);
-    }
-
-    #[test]
-    fn bounds_ascend() {
-        assert!(BOUNDS.is_sorted_by(|one, next| one < next));
     }
 }

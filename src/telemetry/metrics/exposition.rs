@@ -1,15 +1,14 @@
 //! Writes the counters in the words of Prometheus.
-//!
-//! Names and labels are an interface: dashboards and alerts hold on to them.
 
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 
+use super::histogram::{Histogram, Scale};
 use super::in_force::State;
-use super::{All, ListenerMetrics};
+use super::process::Process;
+use super::{All, ListenerMetrics, RouteMetrics, UpstreamMetrics, catalogue};
 use crate::telemetry::AccessLog;
 
 impl Collector for All {
@@ -18,11 +17,10 @@ impl Collector for All {
         self.encode_handshakes(out)?;
         self.encode_connections(out)?;
         self.encode_strikes(out)?;
-        self.encode_assertions(out)?;
         self.encode_requests(out)?;
-        self.encode_decisions(out)?;
-        self.encode_durations(out)?;
+        self.encode_bodies(out)?;
         self.encode_upstreams(out)?;
+        self.encode_sessions(out)?;
         let in_force = self.in_force.state();
         in_force.encode_certificates(out)?;
         in_force.encode_anchors(out)?;
@@ -30,6 +28,7 @@ impl Collector for All {
         in_force.encode_endpoints(out)?;
         in_force.encode_generation(out)?;
         in_force.encode_reloads(out)?;
+        in_force.encode_confinement(out)?;
         drop(in_force);
         self.encode_process(out)
     }
@@ -37,424 +36,254 @@ impl Collector for All {
 
 impl All {
     fn encode_handshakes(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_handshakes",
-            "TLS handshakes by listener, result and reason",
-            None,
-            MetricType::Counter,
-        )?;
+        let mut family = catalogue::HANDSHAKES.begin(out)?;
         for (listener, counters) in self.listeners.each().iter() {
             for (result, reason, count) in counters.handshakes() {
-                let labels = [
-                    ("listener", listener.as_str()),
-                    ("result", result),
-                    ("reason", reason),
-                ];
-                counter(&mut family, &labels, count)?;
+                family.counter([listener, result, reason], count)?;
             }
+        }
+        let mut family = catalogue::REMAINING.begin(out)?;
+        for (listener, counters) in self.listeners.each().iter() {
+            let remaining = &counters.remaining;
+            family.histogram([listener], remaining.sum(), &remaining.buckets())?;
         }
         Ok(())
     }
 
     fn encode_connections(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_connections",
-            "Connections accepted, by listener",
-            None,
-            MetricType::Counter,
-        )?;
+        let mut family = catalogue::CONNECTIONS.begin(out)?;
         for (listener, counters) in self.listeners.each().iter() {
-            let labels = [("listener", listener.as_str())];
-            counter(&mut family, &labels, counters.opened.get())?;
+            family.counter([listener], counters.opened.get())?;
         }
-        let mut family = out.encode_descriptor(
-            "countersign_connections_open",
-            "Connections open now, by listener",
-            None,
-            MetricType::Gauge,
-        )?;
+        let mut family = catalogue::OPEN.begin(out)?;
         for (listener, counters) in self.listeners.each().iter() {
-            let labels = [("listener", listener.as_str())];
-            family
-                .encode_family(&labels)?
-                .encode_gauge(&counters.open())?;
+            family.gauge([listener], counters.open())?;
         }
-        let mut family = out.encode_descriptor(
-            "countersign_connections_withdrawn",
-            "Open connections ended since their peer is no longer trusted, by listener and reason",
-            None,
-            MetricType::Counter,
-        )?;
+        let mut family = catalogue::WITHDRAWN.begin(out)?;
         for (listener, counters) in self.listeners.each().iter() {
             for (reason, count) in counters.withdrawn.each() {
-                let labels = [("listener", listener.as_str()), ("reason", reason)];
-                counter(&mut family, &labels, count)?;
+                family.counter([listener, reason], count)?;
             }
         }
-        let mut family = out.encode_descriptor(
-            "countersign_connections_would_end",
-            "Open connections that stay though their peer is no longer trusted, since that is not enforced, by listener and reason",
-            None,
-            MetricType::Counter,
-        )?;
+        let mut family = catalogue::WOULD_END.begin(out)?;
         for (listener, counters) in self.listeners.each().iter() {
             for (reason, count) in counters.would_end.each() {
-                let labels = [("listener", listener.as_str()), ("reason", reason)];
-                counter(&mut family, &labels, count)?;
+                family.counter([listener, reason], count)?;
             }
         }
         Ok(())
     }
 
     fn encode_strikes(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_limits_struck",
-            "Times that a limit refused or ended something, by listener and limit",
-            None,
-            MetricType::Counter,
-        )?;
+        let mut family = catalogue::LIMITS.begin(out)?;
         for (listener, counters) in self.listeners.each().iter() {
             for (limit, count) in counters.strikes.each() {
-                let labels = [("listener", listener.as_str()), ("limit", limit)];
-                counter(&mut family, &labels, count)?;
+                family.counter([listener, limit], count)?;
             }
         }
-        let mut family = out.encode_descriptor(
-            "countersign_upstream_limits_struck",
-            "Times that a limit of an upstream refused or ended something, by upstream and limit",
-            None,
-            MetricType::Counter,
-        )?;
+        let mut family = catalogue::UPSTREAM_LIMITS.begin(out)?;
         for (upstream, counters) in self.upstreams.each().iter() {
             for (limit, count) in counters.strikes.each() {
-                let labels = [("upstream", upstream.as_str()), ("limit", limit)];
-                counter(&mut family, &labels, count)?;
+                family.counter([upstream, limit], count)?;
             }
         }
-        Ok(())
-    }
-
-    fn encode_assertions(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_assertions_received",
-            "Requests in which a peer says for whom it speaks, by listener and result",
-            None,
-            MetricType::Counter,
-        )?;
+        let mut family = catalogue::ASSERTIONS_RECEIVED.begin(out)?;
         for (listener, counters) in self.listeners.each().iter() {
-            for (result, count) in [
-                ("accepted", counters.assertions_accepted.get()),
-                ("refused", counters.assertions_refused.get()),
-            ] {
-                let labels = [("listener", listener.as_str()), ("result", result)];
-                counter(&mut family, &labels, count)?;
-            }
+            family.counter([listener, "accepted"], counters.assertions_accepted.get())?;
+            family.counter([listener, "refused"], counters.assertions_refused.get())?;
         }
         Ok(())
     }
 
     fn encode_requests(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_requests",
-            "Requests by route, class of status and side at fault",
-            None,
-            MetricType::Counter,
-        )?;
-        for (route, counters) in self.routes.each().iter() {
+        // Read first, so that the difference is never negative.
+        let routes = self.routes.each();
+        let ended: u64 = routes.values().map(|route| route.outcomes.all()).sum();
+        let mut family = catalogue::REQUESTS.begin(out)?;
+        for (route, counters) in routes.iter() {
             for (class, side, count) in counters.outcomes.each() {
-                let labels = [
-                    ("route", route.as_str()),
-                    ("status_class", class),
-                    ("fault_side", side),
-                ];
-                counter(&mut family, &labels, count)?;
+                family.counter([route, class, side], count)?;
             }
         }
-        Ok(())
-    }
-
-    fn encode_decisions(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_policy_decisions",
-            "Decisions by route, rule and what was decided",
-            None,
-            MetricType::Counter,
-        )?;
-        for (route, counters) in self.routes.each().iter() {
+        let in_flight = self.begun.get().saturating_sub(ended);
+        catalogue::IN_FLIGHT.begin(out)?.gauge([], in_flight)?;
+        let mut family = catalogue::FAULTS.begin(out)?;
+        for (route, counters) in routes.iter() {
+            for ([side, phase, kind], count) in counters.faults.each() {
+                family.counter([route, side, phase, kind], count)?;
+            }
+        }
+        let mut family = catalogue::DECISIONS.begin(out)?;
+        for (route, counters) in routes.iter() {
             for (rule, counters) in counters.rules.each().iter() {
                 for (decision, count) in counters.each() {
-                    let labels = [
-                        ("route", route.as_str()),
-                        ("rule", rule.as_str()),
-                        ("decision", decision),
-                    ];
-                    counter(&mut family, &labels, count)?;
+                    family.counter([route, rule, decision], count)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn encode_durations(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_request_duration_seconds",
-            "Time from a request's head to the end of its response, by route",
-            None,
-            MetricType::Histogram,
-        )?;
+    fn encode_bodies(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        self.by_route(out, &catalogue::DURATIONS, |route| &route.durations)?;
+        self.by_route(out, &catalogue::REQUEST_SIZES, |route| &route.received)?;
+        self.by_route(out, &catalogue::RESPONSE_SIZES, |route| &route.sent)
+    }
+
+    fn by_route<S: Scale>(
+        &self,
+        out: &mut DescriptorEncoder<'_>,
+        family: &'static catalogue::Family<1>,
+        histogram: impl Fn(&RouteMetrics) -> &Histogram<S>,
+    ) -> fmt::Result {
+        let mut family = family.begin(out)?;
         for (route, counters) in self.routes.each().iter() {
-            let labels = [("route", route.as_str())];
-            let buckets = counters.durations.buckets();
-            let count = buckets.iter().map(|(_, count)| count).sum();
-            family
-                .encode_family(&labels)?
-                .encode_histogram::<NoLabelSet>(counters.durations.sum(), count, &buckets, None)?;
+            let one = histogram(counters);
+            let buckets = one.buckets();
+            // There may be thousands of routes, and each has many buckets.
+            let is_used = buckets.iter().any(|(_, count)| *count > 0);
+            if is_used || S::IS_SERVED_EMPTY {
+                family.histogram([route], one.sum(), &buckets)?;
+            }
         }
         Ok(())
     }
 
     fn encode_upstreams(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_upstream_connections",
-            "Connections wanted for requests, by upstream and how they were got",
-            None,
-            MetricType::Counter,
-        )?;
+        let mut family = catalogue::UPSTREAM_CONNECTIONS.begin(out)?;
         for (upstream, counters) in self.upstreams.each().iter() {
             for (result, count) in counters.connections.each() {
-                let labels = [("upstream", upstream.as_str()), ("result", result)];
-                counter(&mut family, &labels, count)?;
+                family.counter([upstream, result], count)?;
             }
         }
-        let mut family = out.encode_descriptor(
-            "countersign_upstream_requests",
-            "Requests sent, by upstream and the layer that tells it who is calling",
-            None,
-            MetricType::Counter,
-        )?;
+        self.by_upstream(out, &catalogue::UPSTREAM_OPEN, |one| one.open.now())?;
+        self.by_upstream(out, &catalogue::UPSTREAM_WAITING, |one| one.waiting.now())?;
+        let mut family = catalogue::UPSTREAM_REQUESTS.begin(out)?;
         for (upstream, counters) in self.upstreams.each().iter() {
             for (by, count) in counters.requests.each() {
-                let labels = [("upstream", upstream.as_str()), ("by", by)];
-                counter(&mut family, &labels, count)?;
+                family.counter([upstream, by], count)?;
             }
         }
-        let mut family = out.encode_descriptor(
-            "countersign_upstream_requests_repeated",
-            "Requests sent again, by upstream and what it had not accepted",
-            None,
-            MetricType::Counter,
-        )?;
+        let mut family = catalogue::REPEATED.begin(out)?;
         for (upstream, counters) in self.upstreams.each().iter() {
             for (cause, count) in counters.repeated.each() {
-                let labels = [("upstream", upstream.as_str()), ("cause", cause)];
-                counter(&mut family, &labels, count)?;
+                family.counter([upstream, cause], count)?;
             }
         }
         Ok(())
     }
 
-    /// Nothing, unless somebody looks.
-    fn encode_memory(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        if self.memory.resident() == 0 {
-            return Ok(());
+    fn encode_sessions(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        self.by_upstream(out, &catalogue::SESSIONS, |one| one.sessions.now())?;
+        let mut family = catalogue::SESSIONS_OPENED.begin(out)?;
+        for (upstream, counters) in self.upstreams.each().iter() {
+            family.counter([upstream], counters.sessions.begun.get())?;
         }
-        out.encode_descriptor(
-            "countersign_memory_short",
-            "Whether new work is refused since the process holds more than server.max_memory",
-            None,
-            MetricType::Gauge,
-        )?
-        .encode_gauge(&u64::from(self.memory.is_short()))?;
-        // The name that every client library gives it, without a prefix.
-        out.encode_descriptor(
-            "process_resident_memory_bytes",
-            "Resident memory of the process, in bytes",
-            None,
-            MetricType::Gauge,
-        )?
-        .encode_gauge(&self.memory.resident())
+        let mut family = catalogue::SIGNED.begin(out)?;
+        for (upstream, counters) in self.upstreams.each().iter() {
+            family.counter([upstream], counters.signed.get())?;
+        }
+        Ok(())
+    }
+
+    /// How many of something each upstream has now.
+    fn by_upstream(
+        &self,
+        out: &mut DescriptorEncoder<'_>,
+        family: &'static catalogue::Family<1>,
+        now: impl Fn(&UpstreamMetrics) -> u64,
+    ) -> fmt::Result {
+        let mut family = family.begin(out)?;
+        for (upstream, counters) in self.upstreams.each().iter() {
+            family.gauge([upstream], now(counters))?;
+        }
+        Ok(())
     }
 
     fn encode_process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         if let Some(peers) = self.peers_known.get() {
-            out.encode_descriptor(
-                "countersign_peers_known",
-                "Peers that are connected or were lately, each distinct chain of certificates once",
-                None,
-                MetricType::Gauge,
-            )?
-            .encode_gauge(&(peers.0() as u64))?;
+            catalogue::PEERS.begin(out)?.gauge([], peers.0() as u64)?;
         }
-        out.encode_descriptor(
-            "countersign_access_log_dropped",
-            "Lines of the access log that were dropped because its reader is too slow or gone",
-            None,
-            MetricType::Counter,
-        )?
-        .encode_counter::<NoLabelSet, _, u64>(
-            &self.access_log.get().map_or(0, AccessLog::dropped),
-            None,
-        )?;
-        self.encode_memory(out)?;
-        out.encode_descriptor(
-            "countersign_build",
-            "The version that runs",
-            None,
-            MetricType::Info,
-        )?
-        .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
-        // The name that every client library gives it, without a prefix.
-        out.encode_descriptor(
-            "process_start_time_seconds",
-            "When the process started, in seconds since 1970",
-            None,
-            MetricType::Gauge,
-        )?
-        .encode_gauge(&self.started.as_secs_f64())
+        let dropped = self.access_log.get().map_or(0, AccessLog::dropped);
+        catalogue::ACCESS_DROPPED.begin(out)?.counter([], dropped)?;
+        let mut family = catalogue::SPANS.begin(out)?;
+        for (result, count) in self.spans.get().into_iter().flat_map(|spans| spans.each()) {
+            family.counter([result], count)?;
+        }
+        let is_short = u64::from(self.memory.is_short());
+        catalogue::MEMORY_SHORT.begin(out)?.gauge([], is_short)?;
+        catalogue::BUILD
+            .begin(out)?
+            .info(env!("CARGO_PKG_VERSION"))?;
+        Process::now().encode(out)?;
+        let started = self.started.as_secs_f64();
+        catalogue::STARTED.begin(out)?.gauge([], started)
     }
 }
 
 impl State {
     fn encode_certificates(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_certificate_expiry_timestamp_seconds",
-            "When a certificate or trust anchor runs out, in seconds since 1970",
-            None,
-            MetricType::Gauge,
-        )?;
+        let mut family = catalogue::CERTIFICATES.begin(out)?;
         for ((kind, name, index), unix) in &self.certificates {
-            let index = index.to_string();
-            let labels = [
-                ("kind", kind.as_str()),
-                ("name", name.as_str()),
-                ("index", index.as_str()),
-            ];
-            family.encode_family(&labels)?.encode_gauge(unix)?;
+            family.gauge([kind.as_str(), name, &index.to_string()], *unix)?;
         }
-        let mut family = out.encode_descriptor(
-            "countersign_crl_next_update_timestamp_seconds",
-            "When a revocation list is to be replaced (its nextUpdate), in seconds since 1970",
-            None,
-            MetricType::Gauge,
-        )?;
+        let mut family = catalogue::LISTS.begin(out)?;
         for ((bundle, index), unix) in &self.revocation_lists {
-            let index = index.to_string();
-            let labels = [("bundle", bundle.as_str()), ("index", index.as_str())];
-            family.encode_family(&labels)?.encode_gauge(unix)?;
+            family.gauge([bundle, &index.to_string()], *unix)?;
         }
         Ok(())
     }
 
     fn encode_unenforced(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_crl_would_refuse",
-            "Peers let in that revocation lists would refuse, since they are not enforced, by bundle and reason",
-            None,
-            MetricType::Counter,
-        )?;
+        let mut family = catalogue::LISTS_WOULD_REFUSE.begin(out)?;
         for (bundle, counts) in &self.unenforced {
             for (reason, count) in counts.each() {
-                let labels = [("bundle", bundle.as_str()), ("reason", reason)];
-                counter(&mut family, &labels, count)?;
+                family.counter([bundle, reason], count)?;
             }
         }
         Ok(())
     }
 
     fn encode_anchors(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_anchor_handshakes",
-            "Handshakes that rested on a trust anchor",
-            None,
-            MetricType::Counter,
-        )?;
-        for (key, uses) in &self.anchors {
-            counter(&mut family, &anchor_labels(key), uses.handshakes())?;
+        let mut family = catalogue::ANCHOR_HANDSHAKES.begin(out)?;
+        for ((bundle, index, fingerprint), uses) in &self.anchors {
+            let labels = [bundle, &*index.to_string(), fingerprint];
+            family.counter(labels, uses.handshakes())?;
         }
-        let mut family = out.encode_descriptor(
-            "countersign_anchor_last_handshake_timestamp_seconds",
-            "When a handshake last rested on a trust anchor, in seconds since 1970; 0 is never",
-            None,
-            MetricType::Gauge,
-        )?;
-        for (key, uses) in &self.anchors {
-            family
-                .encode_family(&anchor_labels(key))?
-                .encode_gauge(&uses.last_handshake().unwrap_or(0))?;
+        let mut family = catalogue::ANCHOR_LAST.begin(out)?;
+        for ((bundle, index, fingerprint), uses) in &self.anchors {
+            let labels = [bundle, &*index.to_string(), fingerprint];
+            family.gauge(labels, uses.last_handshake().unwrap_or(0))?;
         }
         Ok(())
     }
 
     fn encode_generation(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        out.encode_descriptor(
-            "countersign_generation",
-            "The generation of trust, certificates and policy in force",
-            None,
-            MetricType::Gauge,
-        )?
-        .encode_gauge(&self.generation)?;
-        out.encode_descriptor(
-            "countersign_generation_timestamp_seconds",
-            "When that generation came into force, in seconds since 1970",
-            None,
-            MetricType::Gauge,
-        )?
-        .encode_gauge(&self.published)
+        let mut family = catalogue::GENERATION.begin(out)?;
+        family.gauge([], self.generation)?;
+        let mut family = catalogue::GENERATION_TIME.begin(out)?;
+        family.gauge([], self.published)
     }
 
     fn encode_endpoints(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_upstream_endpoint_healthy",
-            "1 while the probes of an endpoint find it well, else 0, by upstream and endpoint",
-            None,
-            MetricType::Gauge,
-        )?;
+        let mut family = catalogue::ENDPOINTS.begin(out)?;
         for ((upstream, endpoint), health) in &self.endpoints {
-            let labels = [
-                ("upstream", upstream.as_str()),
-                ("endpoint", endpoint.as_str()),
-            ];
-            let well = u64::from(health.is_well());
-            family.encode_family(&labels)?.encode_gauge(&well)?;
+            family.gauge([upstream, endpoint], u64::from(health.is_well()))?;
         }
         Ok(())
     }
 
     fn encode_reloads(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = out.encode_descriptor(
-            "countersign_reloads",
-            "Attempts to put in force what is on the disk, by result",
-            None,
-            MetricType::Counter,
-        )?;
-        for (result, count) in [
-            ("success", self.reloads.success),
-            ("failure", self.reloads.failure),
-            ("held_back", self.reloads.held_back),
-        ] {
-            counter(&mut family, &[("result", result)], count)?;
-        }
-        out.encode_descriptor(
-            "countersign_reload_last_success_timestamp_seconds",
-            "When what is on the disk was last put or found in force, in seconds since 1970",
-            None,
-            MetricType::Gauge,
-        )?
-        .encode_gauge(&self.last_success)?;
-        out.encode_descriptor(
-            "countersign_reload_last_failure_timestamp_seconds",
-            "When what is on the disk was last refused or held back, in seconds since 1970; 0 is never",
-            None,
-            MetricType::Gauge,
-        )?
-        .encode_gauge(&self.last_failure)?;
-        out.encode_descriptor(
-            "countersign_reload_failing",
-            "1 while what is on the disk is refused or held back, else 0",
-            None,
-            MetricType::Gauge,
-        )?
-        .encode_gauge(&u64::from(self.failing))
+        let mut family = catalogue::RELOADS.begin(out)?;
+        family.counter(["success"], self.reloads.success)?;
+        family.counter(["failure"], self.reloads.failure)?;
+        family.counter(["held_back"], self.reloads.held_back)?;
+        let mut family = catalogue::RELOAD_SUCCESS.begin(out)?;
+        family.gauge([], self.last_success)?;
+        let mut family = catalogue::RELOAD_FAILURE.begin(out)?;
+        family.gauge([], self.last_failure)?;
+        let mut family = catalogue::RELOAD_FAILING.begin(out)?;
+        family.gauge([], u64::from(self.failing))
     }
 }
 
@@ -476,23 +305,4 @@ impl ListenerMetrics {
             .chain(anonymous.map(|(reason, count)| ("anonymous", reason, count)))
             .chain(not_tls.map(|(what, count)| ("not_tls", what, count)))
     }
-}
-
-/// The labels of an anchor, from its bundle, index and fingerprint.
-fn anchor_labels((bundle, index, fingerprint): &(String, usize, String)) -> impl EncodeLabelSet {
-    [
-        ("bundle", bundle.clone()),
-        ("index", index.to_string()),
-        ("fingerprint", fingerprint.clone()),
-    ]
-}
-
-fn counter(
-    family: &mut MetricEncoder<'_>,
-    labels: &impl EncodeLabelSet,
-    count: u64,
-) -> fmt::Result {
-    family
-        .encode_family(labels)?
-        .encode_counter::<NoLabelSet, _, u64>(&count, None)
 }

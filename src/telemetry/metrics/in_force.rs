@@ -111,6 +111,8 @@ pub(super) struct InForce(Mutex<State>);
 pub(super) struct State {
     pub(super) generation: u64,
     pub(super) published: f64,
+    /// Each part of what the process has given up, and whether it is in force.
+    pub(super) confinement: Vec<(&'static str, bool)>,
     pub(super) reloads: Reloads,
     pub(super) last_success: f64,
     pub(super) last_failure: f64,

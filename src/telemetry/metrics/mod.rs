@@ -14,9 +14,8 @@
 //! * What belongs to one generation alone, such as when its certificates run
 //!   out, is given as a whole and replaces what was given before.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text;
@@ -24,21 +23,33 @@ use prometheus_client::registry::Registry;
 
 use super::access::AccessLog;
 
+mod catalogue;
+mod confinement;
 mod counters;
 mod exposition;
+mod histogram;
 mod in_force;
 mod memory;
+mod named;
+mod process;
 mod strikes;
+mod survey;
+mod upstream;
 
+pub use catalogue::table;
 pub use counters::ReasonCounts;
-use counters::{Count, DurationHistogram, Outcomes, Reasons};
+use counters::{Count, Faults, Outcomes, Reasons};
+use histogram::{Bytes, Histogram, Lifetime, Seconds};
 use in_force::InForce;
 pub use in_force::{
     AnchorUse, CertificateExpiry, CertificateKind, EndpointHealth, Health, ReloadOutcome,
     RevocationListExpiry, UnenforcedLists, Uses,
 };
 pub use memory::Memory;
+use named::{Named, View};
 use strikes::Strikes;
+pub use survey::{ListenerSurvey, RouteSurvey, Survey, Totals, UpstreamSurvey};
+pub use upstream::{Present, UpstreamMetrics};
 
 /// The names by which things are counted, in the order of their indices.
 ///
@@ -68,6 +79,7 @@ pub struct Metrics {
 pub struct ListenerMetrics {
     full: Count,
     resumed: Count,
+    remaining: Histogram<Lifetime>,
     refused: Reasons,
     answered: Reasons,
     anonymous: Reasons,
@@ -85,7 +97,10 @@ pub struct ListenerMetrics {
 #[derive(Debug, Default)]
 pub struct RouteMetrics {
     outcomes: Outcomes,
-    durations: DurationHistogram,
+    faults: Faults,
+    durations: Histogram<Seconds>,
+    received: Histogram<Bytes>,
+    sent: Histogram<Bytes>,
     rules: Named<RuleMetrics>,
 }
 
@@ -113,15 +128,6 @@ const DECISIONS: [(Decision, &str); 4] = [
     (Decision::WouldDeny, "would_deny"),
 ];
 
-/// Counts the connections to one upstream, and the requests that go over them.
-#[derive(Debug, Default)]
-pub struct UpstreamMetrics {
-    connections: Reasons,
-    requests: Reasons,
-    repeated: Reasons,
-    strikes: Strikes,
-}
-
 impl Metrics {
     /// Makes the counters for these names, all zero.
     pub fn new(names: MetricNames) -> Arc<Self> {
@@ -131,10 +137,12 @@ impl Metrics {
                 listeners: Named::default(),
                 routes: Named::default(),
                 upstreams: Named::default(),
+                begun: Count::default(),
                 in_force: InForce::default(),
                 memory: Memory::default(),
                 peers_known: OnceLock::new(),
                 access_log: OnceLock::new(),
+                spans: OnceLock::new(),
                 started: since_1970.unwrap_or_default(),
             }),
             names,
@@ -184,7 +192,13 @@ impl Metrics {
 
     /// The counters of requests for which there is no route.
     pub fn no_route(&self) -> &RouteMetrics {
-        &self.routes.stray
+        self.routes.stray()
+    }
+
+    /// A request has begun. Each call is followed by one of
+    /// [`RouteMetrics::request`].
+    pub fn request_begun(&self) {
+        self.all.begun.add();
     }
 
     /// The counters of the upstream with this index. For an index beyond the
@@ -248,10 +262,14 @@ impl Metrics {
         self.all.peers_known.set(Gauge(Box::new(count))).ok();
     }
 
-    /// Serves the count of lines that `log` drops. Only the first call counts.
+    /// Serves the count of lines that `log` drops, and of the spans that it records.
+    /// Only the first call counts.
     pub fn include_access_log(&self, log: &AccessLog) {
         // There is one access log in a process.
         self.all.access_log.set(log.clone()).ok();
+        if let Some(spans) = log.spans() {
+            self.all.spans.set(Arc::clone(spans.counts())).ok();
+        }
     }
 
     /// Writes everything as OpenMetrics text ([`CONTENT_TYPE`]).
@@ -276,6 +294,14 @@ impl ListenerMetrics {
         } else {
             self.full.add();
         }
+    }
+
+    /// A client has shown a certificate that is valid until then, in seconds since
+    /// 1970, and was accepted.
+    pub fn certificate_accepted(&self, not_after: i64, now: SystemTime) {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let not_after = u64::try_from(not_after).unwrap_or(0);
+        self.remaining.add(not_after.saturating_sub(now));
     }
 
     /// A handshake was refused. `reason` is a word from the code; after 64
@@ -365,11 +391,21 @@ impl RouteMetrics {
     /// fault; any other word is counted as `other`.
     pub fn request(&self, status: u16, fault_side: Option<&'static str>, duration: Duration) {
         self.outcomes.add(status, fault_side);
-        self.durations.add(duration);
+        self.durations.add_duration(duration);
     }
-}
 
-impl RouteMetrics {
+    /// So many bytes of its body had come, and so many of the response's had gone.
+    pub fn sizes(&self, received: u64, sent: u64) {
+        self.received.add(received);
+        self.sent.add(sent);
+    }
+
+    /// It was refused or failed: whose side it was, in which phase, and what
+    /// happened, as words from the code.
+    pub fn fault(&self, side: &'static str, phase: &'static str, kind: &'static str) {
+        self.faults.add([side, phase, kind]);
+    }
+
     /// The counters of the rule with this label, to be kept: finding them takes
     /// a lock.
     pub fn rule(&self, label: &str) -> Arc<RuleMetrics> {
@@ -395,90 +431,20 @@ impl RuleMetrics {
     }
 }
 
-impl UpstreamMetrics {
-    /// A limit of the upstream struck; as [`ListenerMetrics::limit_struck`].
-    #[must_use]
-    pub fn limit_struck(&self, limit: &'static str) -> Option<u64> {
-        self.strikes.add(limit)
-    }
-
-    /// A limit of the upstream struck; as [`ListenerMetrics::count_limit`].
-    pub fn count_limit(&self, limit: &'static str) {
-        self.strikes.count(limit);
-    }
-
-    /// A request wanted a connection. `result` says how it got it or why not,
-    /// as a word from the code (`opened`, `reused`, `refused`, …).
-    pub fn connection(&self, result: &'static str) {
-        self.connections.add(result);
-    }
-
-    /// A request goes up. `by` says on which layer rests whom the upstream
-    /// takes the caller to be, as a word from the code.
-    pub fn request(&self, by: &'static str) {
-        self.requests.add(by);
-    }
-
-    /// A request goes up once more. `cause` says what the upstream did not
-    /// accept, as a word from the code.
-    pub fn repeated(&self, cause: &'static str) {
-        self.repeated.add(cause);
-    }
-}
-
 /// What all views share, and what is served.
 #[derive(Debug)]
 struct All {
     listeners: Named<ListenerMetrics>,
     routes: Named<RouteMetrics>,
     upstreams: Named<UpstreamMetrics>,
+    /// Requests that have begun.
+    begun: Count,
     memory: Memory,
     in_force: InForce,
     peers_known: OnceLock<Gauge>,
     access_log: OnceLock<AccessLog>,
+    spans: OnceLock<Arc<ReasonCounts>>,
     started: Duration,
-}
-
-/// Counters by name, of every name there ever was.
-#[derive(Debug)]
-struct Named<T>(Mutex<BTreeMap<String, Arc<T>>>);
-
-impl<T> Default for Named<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T: Default> Named<T> {
-    fn of_name(&self, name: String) -> Arc<T> {
-        Arc::clone(self.each().entry(name).or_default())
-    }
-
-    fn view(&self, names: Vec<String>, stray: Arc<T>) -> View<T> {
-        View {
-            by_index: names.into_iter().map(|name| self.of_name(name)).collect(),
-            stray,
-        }
-    }
-
-    /// Nothing that records takes this lock.
-    fn each(&self) -> MutexGuard<'_, BTreeMap<String, Arc<T>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Counters by index, for recording.
-#[derive(Debug)]
-struct View<T> {
-    by_index: Vec<Arc<T>>,
-    /// What an index beyond the names gets.
-    stray: Arc<T>,
-}
-
-impl<T> View<T> {
-    fn get(&self, index: usize) -> &Arc<T> {
-        self.by_index.get(index).unwrap_or(&self.stray)
-    }
 }
 
 /// A number that is asked for when it is wanted.

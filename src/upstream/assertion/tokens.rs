@@ -2,18 +2,24 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderValue;
 
 use super::{AssertError, Asserter, Statement};
+use crate::telemetry::metrics::UpstreamMetrics;
 
 /// One worker's tokens for one upstream, so for one audience and one set of keys.
 ///
 /// At most 4096 are kept. Half of them at a time are given up: of those the
 /// ones that were used least recently.
 #[derive(Debug, Default)]
-pub struct Tokens(RefCell<Kept>);
+pub struct Tokens {
+    kept: RefCell<Kept>,
+    /// Where those that are signed are counted.
+    metrics: Arc<UpstreamMetrics>,
+}
 
 /// A token goes from `older` to `recent` when it is used. When `recent` has half
 /// of all, it becomes `older`, and what was there goes.
@@ -33,6 +39,14 @@ struct Token {
 const MOST: usize = 4096;
 
 impl Tokens {
+    /// None yet; those that are signed are counted there.
+    pub(crate) fn counted_by(metrics: &Arc<UpstreamMetrics>) -> Self {
+        Self {
+            metrics: Arc::clone(metrics),
+            ..Self::default()
+        }
+    }
+
     /// A token that says this: one that was signed less than half of its
     /// lifetime before `now`, or else a new one.
     ///
@@ -45,7 +59,7 @@ impl Tokens {
         statement: &Statement,
         now: SystemTime,
     ) -> Result<HeaderValue, AssertError> {
-        let mut kept = self.0.borrow_mut();
+        let mut kept = self.kept.borrow_mut();
         let key = statement.digest();
         // A clock that was put back makes every token one of the future.
         let is_fresh = |token: &Token| {
@@ -58,10 +72,11 @@ impl Tokens {
         let older = kept.older.remove(key).filter(|token| is_fresh(token));
         let token = match older {
             Some(token) => token,
-            None => Token {
-                value: asserter.sign(statement, now)?,
-                signed: now,
-            },
+            None => {
+                let value = asserter.sign(statement, now)?;
+                self.metrics.assertion_signed();
+                Token { value, signed: now }
+            }
         };
         let value = token.value.clone();
         kept.keep(*key, token);
@@ -82,7 +97,7 @@ impl Kept {
 impl Tokens {
     /// How many are kept.
     pub(super) fn len(&self) -> usize {
-        let kept = self.0.borrow();
+        let kept = self.kept.borrow();
         kept.recent.len() + kept.older.len()
     }
 }

@@ -1,3 +1,5 @@
+use http::header::HOST;
+
 use super::*;
 use crate::upstream::testing::{Service, in_both_protocols, plan_of};
 

@@ -18,7 +18,7 @@ const fn key(caller: u8, purpose: u8) -> SessionKey {
 }
 
 fn sessions(most: usize) -> Sessions {
-    Sessions::new(StatefulSessions {
+    let settings = StatefulSessions {
         cookies: vec!["SID".to_owned(), "SID2".to_owned()],
         lost: vec![SessionLost {
             status: 302,
@@ -27,7 +27,8 @@ fn sessions(most: usize) -> Sessions {
         lifetime: Duration::from_secs(60),
         most: NonZeroUsize::new(most).unwrap(),
         per: SessionPer::Certificate,
-    })
+    };
+    Sessions::new(settings, &Arc::default())
 }
 
 /// What goes down of these cookies, which the service sets for `key`.

@@ -1,0 +1,218 @@
+//! Which part of the file system a config needs.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{Bind, Config};
+
+/// The folders that a process with this config works in, links resolved.
+///
+/// # Rules
+///
+/// * Files are replaced: by a rename, or by a link that leads elsewhere. So it is
+///   the folder of a file that is within reach, and where a link leads out of
+///   that folder, the one above the folder that it leads to (`releases/8` will be
+///   `releases/9`).
+/// * A folder may be made anew. So it is the one above it that is within reach.
+/// * What lies directly below the root is never a reason for the whole of it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Reach {
+    readable: BTreeSet<PathBuf>,
+    sockets: BTreeSet<PathBuf>,
+}
+
+impl Reach {
+    /// What `config` needs; `looked_at`: everything that was read when it was
+    /// loaded. Asks the file system.
+    pub fn of<'p>(config: &'p Config, looked_at: impl IntoIterator<Item = &'p Path>) -> Self {
+        let mut reach = Self::default();
+        for path in looked_at.into_iter().chain([config.path()]) {
+            reach.add_read(path);
+        }
+        for folder in &config.server().confinement.also_readable {
+            reach.add_whole(&folder.value);
+        }
+        for path in sockets(config) {
+            reach.sockets.extend(folder_of(path));
+        }
+        reach
+    }
+
+    /// What can be read: folders with all that is in them, and single files.
+    pub fn readable(&self) -> impl Iterator<Item = &Path> {
+        self.readable.iter().map(PathBuf::as_path)
+    }
+
+    /// The folders that unix sockets are made in.
+    pub fn socket_folders(&self) -> impl Iterator<Item = &Path> {
+        self.sockets.iter().map(PathBuf::as_path)
+    }
+
+    /// Whether a path can be read, as far as it is for this to say.
+    pub fn may_read(&self, path: &Path) -> bool {
+        let whole = path.canonicalize();
+        let whole = whole.as_deref().unwrap_or(path);
+        self.readable.iter().any(|known| whole.starts_with(known))
+    }
+
+    /// The unix sockets of `config` that could not be made.
+    pub fn out_of_reach(&self, config: &Config) -> Vec<PathBuf> {
+        let can_be_made = |path: &&Path| {
+            let folder = folder_of(path);
+            folder.is_some_and(|folder| self.sockets.iter().any(|known| folder.starts_with(known)))
+        };
+        let all = sockets(config).filter(|path| !can_be_made(path));
+        all.map(Path::to_owned).collect()
+    }
+
+    /// A file or a folder that was looked at.
+    fn add_read(&mut self, path: &Path) {
+        let literal = folder_of(path);
+        let Ok(target) = path.canonicalize() else {
+            // It is not there, and may come to be.
+            self.readable
+                .extend(literal.filter(|folder| !is_root(folder)));
+            return;
+        };
+        if target.is_dir() {
+            self.add_whole(&target);
+            return;
+        }
+        let folder = target.parent().unwrap_or(&target);
+        match &literal {
+            Some(literal) if folder.starts_with(literal) && !is_root(literal) => {
+                self.readable.insert(literal.clone());
+            }
+            Some(literal) => {
+                self.add_with_above(folder, &target);
+                if !is_root(literal) {
+                    self.readable.insert(literal.clone());
+                }
+            }
+            None => self.add_with_above(folder, &target),
+        }
+    }
+
+    /// A folder, and the one above it unless that is nearly everything.
+    fn add_with_above(&mut self, folder: &Path, target: &Path) {
+        if is_root(folder) {
+            self.readable.insert(target.to_owned());
+            return;
+        }
+        let above = folder.parent().filter(|above| depth(above) >= 2);
+        self.readable.insert(above.unwrap_or(folder).to_owned());
+    }
+
+    fn add_whole(&mut self, folder: &Path) {
+        if let Ok(folder) = folder.canonicalize() {
+            let above = folder.parent().filter(|above| depth(above) >= 2);
+            self.readable.insert(above.unwrap_or(&folder).to_owned());
+        }
+    }
+}
+
+/// The unix sockets that a config has bound.
+fn sockets(config: &Config) -> impl Iterator<Item = &Path> {
+    let listeners = config.listeners().iter().map(|listener| &listener.bind);
+    let admin = config.admin().map(|admin| &admin.bind);
+    let binds = listeners.chain(admin).filter_map(|bind| match &bind.value {
+        Bind::Unix(path) => Some(path.as_path()),
+        Bind::Tcp(_) | Bind::Systemd(_) => None,
+    });
+    let upgrade = config.server().upgrade_socket.as_ref();
+    binds.chain(upgrade.map(|path| path.value.as_path()))
+}
+
+/// The folder that a path stands in, from the root on and without links.
+fn folder_of(path: &Path) -> Option<PathBuf> {
+    // That of a name alone is where the process is.
+    let whole = std::path::absolute(path).ok()?;
+    whole.parent()?.canonicalize().ok()
+}
+
+fn is_root(folder: &Path) -> bool {
+    depth(folder) == 0
+}
+
+/// How many names lead to a folder from the root.
+fn depth(folder: &Path) -> usize {
+    folder.components().count().saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn reach_of(paths: &[&Path]) -> Reach {
+        let mut reach = Reach::default();
+        for path in paths {
+            reach.add_read(path);
+        }
+        reach
+    }
+
+    #[test]
+    fn file_is_replaced_in_its_folder_and_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tls, other) = (folder.path().join("tls"), folder.path().join("other"));
+        for folder in [&tls, &other] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("a.pem"), "").unwrap();
+        }
+        let reach = reach_of(&[&tls.join("a.pem")]);
+        assert!(reach.may_read(&tls.join("a.pem")));
+        assert!(reach.may_read(&tls.join("new.pem")), "not there yet");
+        assert!(!reach.may_read(&other.join("a.pem")));
+        symlink(other.join("a.pem"), tls.join("b.pem")).unwrap();
+        assert!(!reach.may_read(&tls.join("b.pem")), "a link out of it");
+    }
+
+    #[test]
+    fn link_may_lead_to_the_next_release() {
+        let folder = tempfile::tempdir().unwrap();
+        let releases = folder.path().join("releases");
+        for release in ["8", "9"] {
+            fs::create_dir_all(releases.join(release)).unwrap();
+            fs::write(releases.join(release).join("a.pem"), "").unwrap();
+        }
+        let current = folder.path().join("current");
+        fs::create_dir(&current).unwrap();
+        symlink(releases.join("8/a.pem"), current.join("a.pem")).unwrap();
+        let reach = reach_of(&[&current.join("a.pem")]);
+        assert!(reach.may_read(&releases.join("9/a.pem")));
+        assert!(!reach.may_read(&folder.path().join("x.pem")));
+    }
+
+    #[test]
+    fn folder_may_be_made_anew_where_the_one_above_it_is_not_nearly_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let trust = folder.path().join("here/trust");
+        fs::create_dir_all(&trust).unwrap();
+        let reach = reach_of(&[&trust]);
+        let above = folder.path().join("here").canonicalize().unwrap();
+        assert!(reach.readable().any(|known| known == above));
+        assert!(!reach.may_read(&folder.path().join("x")));
+        let top = reach_of(&[Path::new("/etc")]);
+        let all: Vec<_> = top.readable().collect();
+        assert_eq!(all, [Path::new("/etc")]);
+    }
+
+    #[test]
+    fn name_alone_stands_where_the_process_is() {
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(folder_of(Path::new("a.sock")), Some(here));
+        assert!(reach_of(&[Path::new("Cargo.toml")]).may_read(Path::new("Cargo.lock")));
+    }
+
+    #[test]
+    fn file_below_the_root_is_within_reach_alone() {
+        let reach = reach_of(&[
+            Path::new("/dev/../etc/hostname"),
+            Path::new("/no-such-file"),
+        ]);
+        assert!(!reach.readable().any(is_root));
+    }
+}

@@ -1,0 +1,302 @@
+//! What ties requests to others: the context of traces, ids, and spans.
+
+use std::collections::BTreeMap;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+
+use crate::support::client::{Client, get, with};
+use crate::support::eventually;
+use crate::support::pki::Pki;
+use crate::support::proxy::{Proxy, Setup};
+use crate::support::upstream::{Reply, Upstream};
+
+const SENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const TRUSTING: &str = "listeners.public.trusted_proxies = ['127.0.0.0/8']";
+
+/// What the service is told in these fields, where a caller sends those.
+async fn told(config: &[&str], sent: &[(&str, &str)], asked: &[&str]) -> Vec<Option<String>> {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let setup = Setup::new(&pki, &upstream);
+    let proxy = config
+        .iter()
+        .fold(setup, |setup, one| setup.with(one))
+        .start()
+        .await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    let request = sent.iter().fold(get("/"), |request, (name, value)| {
+        with(request, name, value)
+    });
+    client.send(proxy.public(), request).await.unwrap();
+    let received = upstream.only_request();
+    let field = |name: &&str| {
+        let values = received.values(name);
+        assert!(values.len() < 2, "{name}: {values:?}");
+        values.first().map(|value| (*value).to_owned())
+    };
+    asked.iter().map(field).collect()
+}
+
+#[tokio::test]
+async fn fields_of_traces_pass_untouched_unless_the_config_says_otherwise() {
+    let sent = [("traceparent", "anything"), ("tracestate", "a=1")];
+    let told = told(&[], &sent, &["traceparent", "tracestate", "x-request-id"]).await;
+    let expected = ["anything", "a=1"].map(|it| Some(it.to_owned()));
+    assert_eq!(told[..2], expected);
+    assert_eq!(told[2], None);
+}
+
+#[tokio::test]
+async fn trace_of_a_believed_sender_goes_on_and_that_of_another_does_not() {
+    let sent = [("traceparent", SENT), ("tracestate", "a=1,b=2")];
+    let asked = ["traceparent", "tracestate"];
+    let trace = "trace = {}";
+    let believed = told(&[trace, TRUSTING], &sent, &asked).await;
+    assert_eq!(believed, [SENT, "a=1,b=2"].map(|it| Some(it.to_owned())));
+    let joined = told(&["trace.context = 'join'"], &sent, &asked).await;
+    assert_eq!(joined, believed);
+
+    let others = told(&[trace], &sent, &asked).await;
+    let begun = others[0].as_deref().unwrap();
+    assert_eq!(begun.len(), SENT.len());
+    assert!(
+        begun.starts_with("00-") && begun.ends_with("-01"),
+        "{begun}"
+    );
+    assert!(!begun.contains("4bf92f35"), "{begun}");
+    assert_eq!(others[1], None);
+}
+
+#[tokio::test]
+async fn malformed_context_begins_a_new_trace() {
+    let sent = [("traceparent", "00-BAD"), ("tracestate", "a=1")];
+    let asked = ["traceparent", "tracestate"];
+    let told = told(&["trace.context = 'join'"], &sent, &asked).await;
+    assert_eq!(told[0].as_ref().map(String::len), Some(SENT.len()));
+    assert_eq!(told[1], None);
+}
+
+#[tokio::test]
+async fn context_survives_a_connection_line_that_names_it() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let proxy = Setup::new(&pki, &upstream)
+        .with("trace.context = 'join'")
+        .with("log.request_id_header = 'X-Request-Id'")
+        .start()
+        .await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    let mut raw = client.raw(proxy.public()).await;
+    raw.write(format!(
+        "GET / HTTP/1.1\r\nHost: proxy.test\r\nConnection: traceparent, x-request-id\r\ntraceparent: {SENT}\r\n\r\n"
+    ))
+    .await;
+    assert_eq!(raw.read_response().await.status, 200);
+    let received = upstream.only_request();
+    assert_eq!(received.header("traceparent"), Some(SENT));
+    assert!(received.header("x-request-id").is_some());
+}
+
+#[tokio::test]
+async fn service_is_told_the_id_that_the_log_has() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let proxy = Setup::new(&pki, &upstream)
+        .with("log.request_id_header = 'X-Request-Id'")
+        .with("trace = {}")
+        .start()
+        .await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    let forged = with(get("/forged"), "x-request-id", "mine");
+    let forged = with(forged, "x_request_id", "mine");
+    client.send(proxy.public(), forged).await.unwrap();
+    let line = proxy.access_line("/forged").await;
+    let received = upstream.only_request();
+    assert_eq!(
+        received.values("x-request-id"),
+        [line["request_id"].as_str().unwrap()]
+    );
+    assert_eq!(received.header("x_request_id"), None);
+    assert!(line.get("given_id").is_none(), "{line}");
+    let parent = received.header("traceparent").unwrap();
+    assert!(
+        parent.contains(line["trace_id"].as_str().unwrap()),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn id_of_a_believed_sender_goes_up_if_it_is_one() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let proxy = Setup::new(&pki, &upstream)
+        .with("log.request_id_header = 'X-Request-Id'")
+        .with(TRUSTING)
+        .start()
+        .await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    for (path, id, goes_up) in [
+        ("/good", "3f2a-17.b", true),
+        ("/quotes", "a\"b", false),
+        ("/empty", "", false),
+    ] {
+        let request = with(get(path), "x-request-id", id);
+        client.send(proxy.public(), request).await.unwrap();
+        let line = proxy.access_line(path).await;
+        let requests = upstream.requests();
+        let told = requests.last().unwrap().header("x-request-id").unwrap();
+        let own = line["request_id"].as_str().unwrap();
+        assert_eq!(told, if goes_up { id } else { own });
+        assert_eq!(line["given_id"].as_str(), goes_up.then_some(id), "{line}");
+    }
+}
+
+/// The spans that a collector has, of all requests to it.
+fn spans(collector: &Upstream) -> Vec<Span> {
+    let mut all = Vec::new();
+    for request in collector.requests() {
+        assert_eq!(
+            (request.method.as_str(), &*request.path),
+            ("POST", "/v1/traces")
+        );
+        assert_eq!(
+            request.header("content-type"),
+            Some("application/x-protobuf")
+        );
+        let export = ExportTraceServiceRequest::decode(request.body).unwrap();
+        for resource in export.resource_spans {
+            let name = &resource.resource.unwrap().attributes[0];
+            assert_eq!(name.key, "service.name");
+            let edge = Any::StringValue("edge".to_owned());
+            assert_eq!(name.value.as_ref().unwrap().value, Some(edge));
+            all.extend(
+                resource
+                    .scope_spans
+                    .into_iter()
+                    .flat_map(|scope| scope.spans),
+            );
+        }
+    }
+    all.sort_by_key(|span| span.start_time_unix_nano);
+    all
+}
+
+fn attributes(span: &Span) -> BTreeMap<&str, String> {
+    let text = |value: &Any| match value {
+        Any::StringValue(text) => text.clone(),
+        Any::IntValue(number) => number.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let value = |pair: &opentelemetry_proto::tonic::common::v1::KeyValue| {
+        text(pair.value.as_ref().unwrap().value.as_ref().unwrap())
+    };
+    let all = span.attributes.iter();
+    all.map(|pair| (pair.key.as_str(), value(pair))).collect()
+}
+
+async fn traced(pki: &Pki, upstream: &Upstream, collector: &str, more: &str) -> Proxy {
+    Setup::new(pki, upstream)
+        .with(&format!("upstreams.collector.endpoints = ['{collector}']"))
+        .with("upstreams.collector.outbound.identity_assertion = 'never'")
+        .with("trace = { context = 'join', upstream = 'collector', service_name = 'edge' }")
+        .with("routes = [{ name = 'all', upstream = 'orders' }]")
+        .with(more)
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn collector_is_told_of_requests_and_services_are_told_of_the_spans() {
+    let pki = Pki::new();
+    let upstream = Upstream::answering(|received| match received.path.as_str() {
+        "/broken" => Reply::ok("").status(500),
+        _ => Reply::ok("hello"),
+    })
+    .await;
+    let collector = Upstream::start().await;
+    let proxy = traced(&pki, &upstream, collector.endpoint(), "log.access = false").await;
+    let client = Client::new(&pki).presenting(&pki.client_as("spiffe://prod.example/web"));
+    let request = with(get("/seen?token=hidden"), "traceparent", SENT);
+    client.send(proxy.public(), request).await.unwrap();
+    client.get(proxy.public(), "/broken").await.unwrap();
+    let unrecorded = with(
+        get("/unrecorded"),
+        "traceparent",
+        &SENT.replace("-01", "-00"),
+    );
+    client.send(proxy.public(), unrecorded).await.unwrap();
+
+    eventually("spans", || (spans(&collector).len() >= 2).then_some(())).await;
+    let all = spans(&collector);
+    let [seen, broken] = &all[..] else {
+        panic!("{all:#?}");
+    };
+    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+    assert_eq!(hex(&seen.trace_id), "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(hex(&seen.parent_span_id), "00f067aa0ba902b7");
+    let requests = upstream.requests();
+    let told = requests[0].header("traceparent").unwrap();
+    let expected = format!(
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01",
+        hex(&seen.span_id)
+    );
+    assert_eq!(told, expected);
+    assert_eq!(
+        requests[2].header("traceparent"),
+        Some(&*SENT.replace("-01", "-00"))
+    );
+    assert_eq!(seen.name, "GET all");
+    assert!(seen.start_time_unix_nano < seen.end_time_unix_nano);
+    let said = attributes(seen);
+    for (key, value) in [
+        ("http.request.method", "GET"),
+        ("url.path", "/seen"),
+        ("http.response.status_code", "200"),
+        ("countersign.peer", "spiffe://prod.example/web"),
+        ("countersign.listener", "public"),
+        ("countersign.upstream", "orders"),
+        ("countersign.asserted", "assertion"),
+    ] {
+        assert_eq!(said.get(key).map(String::as_str), Some(value), "{said:#?}");
+    }
+    assert!(!format!("{all:?}").contains("hidden"), "no query: {all:#?}");
+    assert!(seen.status.is_none() && broken.status.is_some());
+    assert!(broken.parent_span_id.is_empty());
+    let exported = |metrics: &crate::support::proxy::Metrics| {
+        metrics.sum("countersign_spans_total", &["result=\"exported\""]) == 2.0
+    };
+    proxy.metrics_where("two spans", exported).await;
+}
+
+#[tokio::test]
+async fn last_spans_are_handed_over_at_the_end() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let collector = Upstream::start().await;
+    let mut proxy = traced(&pki, &upstream, collector.endpoint(), "").await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    client.get(proxy.public(), "/last").await.unwrap();
+    proxy.terminate();
+    assert_eq!(proxy.exit_code().await, Some(0));
+    let all = spans(&collector);
+    assert_eq!(all.len(), 1, "{all:#?}");
+}
+
+#[tokio::test]
+async fn collector_that_is_not_there_is_said_once_and_delays_nobody() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let nobody = Upstream::refused_endpoint().await;
+    let proxy = traced(&pki, &upstream, &nobody, "").await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    for _ in 0..3 {
+        let answer = client.get(proxy.public(), "/").await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    let line = proxy.log_line("trace.export_failed", |_| true).await;
+    assert_eq!(line["upstream"], "collector", "{line}");
+    let refused = |metrics: &crate::support::proxy::Metrics| {
+        metrics.sum("countersign_spans_total", &["result=\"refused\""]) == 3.0
+    };
+    proxy
+        .metrics_where("spans that are given up", refused)
+        .await;
+    assert_eq!(proxy.logged("trace.export_failed").len(), 1);
+}
