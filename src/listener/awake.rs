@@ -14,7 +14,7 @@ use super::activity::Activity;
 
 /// How often it is looked who has nothing to do. A connection is told to rest at
 /// the second look in a row at which no request is under way or was made.
-const LOOK: Duration = Duration::from_millis(25);
+const LOOK: Duration = Duration::from_millis(50);
 /// So many are looked at in [`LOOK`]; where there are more, the looks are farther
 /// apart, and cost no more.
 const LOOKED_AT: usize = 250;
