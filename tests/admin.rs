@@ -96,7 +96,7 @@ async fn metrics_follow_open_connections_back_to_none() {
     let proxy = Setup::new(&pki, &upstream).start().await;
     let open = |count: f64| {
         move |metrics: &crate::support::proxy::Metrics| {
-            metrics.sum("connections_open", &["listener=\"public\""]) == count
+            metrics.sum("countersign_connections_open", &["listener=\"public\""]) == count
         }
     };
     let client = Client::new(&pki).presenting(&pki.client());

@@ -234,7 +234,7 @@ async fn protocol_change_that_nobody_asked_for_is_a_bad_gateway() {
     }
     proxy
         .metrics_where("no open connection", |m| {
-            m.sum("connections_open", &[]) == 0.0
+            m.sum("countersign_connections_open", &[]) == 0.0
         })
         .await;
 }
@@ -300,7 +300,7 @@ async fn half_closed_and_vanished_callers_free_their_slots() {
     assert_eq!(answer.status, 200);
     proxy
         .metrics_where("no open connection", |m| {
-            m.sum("connections_open", &[]) == 0.0
+            m.sum("countersign_connections_open", &[]) == 0.0
         })
         .await;
     drop(held);
@@ -470,7 +470,7 @@ async fn flood_of_resets_or_endless_heads_ends_its_connection_and_no_other() {
     drop(other);
     proxy
         .metrics_where("no open connection", |metrics| {
-            metrics.sum("connections_open", &[]) == 0.0
+            metrics.sum("countersign_connections_open", &[]) == 0.0
         })
         .await;
 }
@@ -602,7 +602,7 @@ async fn tunnels_that_end_in_any_way_free_their_slot() {
     upstream.hang_up().await;
     proxy
         .metrics_where("no open connection", |metrics| {
-            metrics.sum("connections_open", &[]) == 0.0
+            metrics.sum("countersign_connections_open", &[]) == 0.0
         })
         .await;
     eventually("descriptors back", || {
@@ -641,7 +641,7 @@ async fn tunnel_whose_client_has_gone_ends_though_the_service_is_silent() {
     // A tunnel in which nobody speaks is no reason to end it.
     proxy
         .metrics_where("the quiet one alone", |metrics| {
-            metrics.sum("connections_open", &[]) == 1.0
+            metrics.sum("countersign_connections_open", &[]) == 1.0
         })
         .await;
     drop(quiet);

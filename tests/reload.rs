@@ -723,7 +723,7 @@ impl Scene {
     async fn open_connections(&self, count: f64) {
         self.proxy
             .metrics_where("the connections that are open", |metrics| {
-                metrics.sum("connections_open", &[]) == count
+                metrics.sum("countersign_connections_open", &[]) == count
             })
             .await;
     }

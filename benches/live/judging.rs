@@ -181,7 +181,13 @@ impl Bench {
         self.proxy.in_force(next).await;
         let (in_force, cpu_in_force) = (begun.elapsed(), cpu());
         // The other client's stays.
-        while self.proxy.metrics().await.sum("connections_open", &[]) > 1.0 {
+        while self
+            .proxy
+            .metrics()
+            .await
+            .sum("countersign_connections_open", &[])
+            > 1.0
+        {
             sleep(Duration::from_millis(20)).await;
         }
         Removal {

@@ -21,7 +21,7 @@ pub(crate) fn withdrawn(metrics: &Metrics, reason: &str) -> f64 {
 /// How many connections are open on a listener.
 pub(crate) fn open(metrics: &Metrics, listener: &str) -> f64 {
     let label = format!("listener=\"{listener}\"");
-    metrics.sum("connections_open", &[&label])
+    metrics.sum("countersign_connections_open", &[&label])
 }
 
 /// Waits until exactly so many connections are open on a listener.
