@@ -211,21 +211,14 @@ def change(browser, proxy, traffic):
 
 
 def pictures(browser):
-    for scheme, width, height, name in [
-        ("light", 1280, 1150, "light"),
-        ("dark", 1280, 1150, "dark"),
-        ("light", 390, 1500, "phone"),
-    ]:
-        browser.show(scheme, width, height)
+    for scheme in ["light", "dark"]:
+        browser.show(scheme, 1280)
         browser.open("/")
-        browser.picture(os.path.join(PICTURES, name + ".png"), height)
-    browser.show("light", 1280, 1150)
-    for section in ["refusals", "trust", "peers"]:
+        browser.picture(os.path.join(PICTURES, scheme + ".png"), 1150)
+    for scheme, width, name in [("light", 1280, "trust"), ("dark", 390, "phone")]:
+        browser.show(scheme, width)
         browser.open("/")
-        browser.section_picture(section, os.path.join(PICTURES, section + ".png"))
-    browser.show("dark", 390, 1150)
-    browser.open("/")
-    browser.section_picture("trust", os.path.join(PICTURES, "phone-trust.png"))
+        browser.section_picture("trust", os.path.join(PICTURES, name + ".png"))
 
 
 # ---- what is looked at, and with what
