@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::config::{Bind, Config};
 use crate::generation::{Begun, CurrentConfig, OpenSockets, Prepared, StartError};
@@ -142,16 +143,13 @@ pub async fn serve(
         following,
     } = generation::begin(prepared, &logs.access, logs.control, &life, &mut host).await?;
     let (commands, commanded) = mpsc::channel(16);
-    let (shutdown, admin_life) = watch::channel(false);
-    let admin = admin_socket.map(|socket| {
-        let state = AdminState {
-            readiness: Arc::clone(&readiness),
-            metrics: Arc::clone(&metrics),
-            refusals: Arc::clone(&refusals),
-            commands,
-        };
-        tokio::task::spawn_local(admin::serve(socket, state, admin_life))
-    });
+    let state = AdminState {
+        readiness: Arc::clone(&readiness),
+        metrics: Arc::clone(&metrics),
+        refusals: Arc::clone(&refusals),
+        commands,
+    };
+    let admin = AdminServer::begin(admin_socket, state);
     let addresses = Addresses {
         listeners: addresses,
         admin: admin_address,
@@ -161,49 +159,78 @@ pub async fn serve(
     readiness.ready();
     announce(&addresses, &config);
     take_place(&mut host).await;
-    let manager = host.manager.clone();
-    manager.ready(&current.line());
+    host.manager.ready(&current.line());
     let watchdog = std::mem::take(&mut host.watchdog);
-    let watching = tokio::task::spawn_local(watchdog.watch(manager.clone()));
+    let watching = tokio::task::spawn_local(watchdog.watch(host.manager.clone()));
     ready(&addresses);
 
     let open_sockets = following.open_sockets();
     let heir = tokio::select! {
         _ = stop.recv() => None,
         () = workers.failure() => None,
-        heir = estate.heir(&manager, &open_sockets) => Some(heir),
+        heir = estate.heir(&host.manager, &open_sockets) => Some(heir),
         () = refusals.summarise() => None,
         () = generation::watch_memory(&current, &metrics) => None,
-        () = tell_status(&manager, &current, &metrics) => None,
+        () = tell_status(&host.manager, &current, &metrics) => None,
         // It ends with what is said to it.
         () = following.run(commanded, reload) => None,
     };
     readiness.draining();
-    match heir {
-        Some(heir) => {
-            // From here on another process speaks for the service.
-            watching.abort();
-            heir.succeed(&manager, &host.files);
-            shutdown.send_replace(true);
-        }
-        None => manager.stopping(),
-    }
+    leave(heir, &host, &admin, &watching);
+    // Nobody can succeed who ends; and not before, or the socket's file would go.
     drop(estate);
     let ended = workers
         .drain(&control, &mut stop, current.get().server().drain_timeout)
         .await;
     refusals.tell_all_left_out();
-    shutdown.send_replace(true);
-    if let Some(admin) = admin
-        && let Err(cause) = admin.await
-    {
-        tracing::debug!(%cause, "the admin server did not end well");
-    }
+    admin.end().await;
     if let Some(cause) = workers.into_failure() {
         return Err(RunError::Worker(cause));
     }
     say_ended(ended);
     Ok(ended)
+}
+
+/// Says who the service is from now on, or that it ends.
+fn leave(heir: Option<Heir>, host: &Host, admin: &AdminServer, watching: &JoinHandle<()>) {
+    let Some(heir) = heir else {
+        return host.manager.stopping();
+    };
+    // From here on another process speaks for it.
+    watching.abort();
+    admin.shut();
+    heir.succeed(&host.manager, &host.files);
+}
+
+/// The admin server, if there is one, and the way to end it.
+struct AdminServer {
+    shutdown: watch::Sender<bool>,
+    server: Option<JoinHandle<Result<(), admin::AdminSocketError>>>,
+}
+
+impl AdminServer {
+    fn begin(socket: Option<AdminSocket>, state: AdminState) -> Self {
+        let (shutdown, life) = watch::channel(false);
+        let serve = |socket| tokio::task::spawn_local(admin::serve(socket, state, life));
+        Self {
+            shutdown,
+            server: socket.map(serve),
+        }
+    }
+
+    /// It accepts no more.
+    fn shut(&self) {
+        self.shutdown.send_replace(true);
+    }
+
+    async fn end(self) {
+        self.shut();
+        if let Some(server) = self.server
+            && let Err(cause) = server.await
+        {
+            tracing::debug!(%cause, "the admin server did not end well");
+        }
+    }
 }
 
 fn say_ended(ended: Ended) {
