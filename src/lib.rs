@@ -14,11 +14,14 @@
 //! 9. [`listener`] accepts within limits, completes handshakes in time, drains.
 //! 10. [`generation`] loads generations aside, publishes them, tells what came of it.
 //!
-//! This file is the only wiring: [`serve`] runs what [`generation::prepare`] has
-//! loaded to the end of the process. `cli` has the commands.
+//! This file is the wiring, with `admin_server` and `estate` for its two sides:
+//! [`serve`] runs what [`generation::prepare`] has loaded to the end of the process.
+//! `cli` has the commands.
 
+mod admin_server;
 pub mod cli;
 pub mod config;
+mod estate;
 pub mod generation;
 pub mod identity;
 #[cfg(feature = "inside")]
@@ -33,27 +36,22 @@ pub mod tls;
 pub mod upstream;
 
 use std::io;
-use std::os::fd::AsFd;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 
-use crate::config::{Bind, Config};
-use crate::generation::{Begun, CurrentConfig, Exporter, OpenSockets, Prepared, StartError};
+use crate::admin_server::{AdminServer, Told, open_admin};
+use crate::config::Config;
+use crate::estate::{Estate, take_place, tell_status};
+use crate::generation::{Begun, CurrentConfig, Exporter, Prepared, StartError};
 use crate::listener::{
     Address, Ended, Leave, Life, LifeControl, ListenerBindError, Workers, serve_until_drain,
 };
-use crate::process::{Heir, Host, InheritedError, Listening, ServiceManager, UpgradeSocket};
-use crate::telemetry::admin::{AdminAccess, AdminAddress, AdminCommand, Door};
-use crate::telemetry::page::Program;
+use crate::process::{Host, InheritedError};
+use crate::telemetry::admin::AdminAddress;
 use crate::telemetry::spans::Spans;
-use crate::telemetry::{
-    AccessLog, AdminSocket, AdminState, LogControl, Metrics, Readiness, Refusals, SocketFile,
-    admin, events,
-};
+use crate::telemetry::{AccessLog, LogControl, Readiness, admin, events};
 
 /// Why countersign could not run.
 #[derive(Debug, thiserror::Error)]
@@ -152,14 +150,14 @@ pub async fn serve(
         following,
     } = generation::begin(prepared, &access, logs.control, &life, &mut host).await?;
     let (commands, commanded) = mpsc::channel(16);
-    let (shutdown, admin_life) = watch::channel(false);
     let (drain_wish, mut asked_to_drain) = mpsc::channel(1);
-    let admin = admin_socket.map(|socket| {
-        let counted = (&metrics, &refusals);
-        let asked = (commands, drain_wish);
-        let state = admin_state(&config, &readiness, counted, (program, door), asked);
-        tokio::task::spawn_local(admin::serve(socket, state, admin_life))
-    });
+    let told = Told {
+        counted: (&metrics, &refusals),
+        asked: (program, door),
+        wishes: (commands, drain_wish),
+        confined: &host.confined,
+    };
+    let admin = AdminServer::begin(admin_socket, told.state(&config, &readiness));
     let addresses = Addresses {
         listeners: addresses,
         admin: admin_address,
@@ -169,10 +167,9 @@ pub async fn serve(
     readiness.ready();
     announce(&addresses, &config);
     take_place(&mut host).await;
-    let manager = host.manager.clone();
-    manager.ready(&current.line());
+    host.manager.ready(&current.line());
     let watchdog = std::mem::take(&mut host.watchdog);
-    let watching = tokio::task::spawn_local(watchdog.watch(manager.clone()));
+    let watching = tokio::task::spawn_local(watchdog.watch(host.manager.clone()));
     ready(&addresses);
 
     let open_sockets = following.open_sockets();
@@ -181,10 +178,10 @@ pub async fn serve(
         heir = tokio::select! {
             Some(()) = asked_to_drain.recv() => None,
             () = workers.failure() => None,
-            heir = estate.heir(&manager, &open_sockets) => Some(heir),
+            heir = estate.heir(&host.manager, &open_sockets) => Some(heir),
             () = refusals.summarise() => None,
             () = generation::watch_memory(&current, &metrics) => None,
-            () = tell_status(&manager, &current, &metrics) => None,
+            () = tell_status(&host.manager, &current, &metrics) => None,
             never = exporter.run(&current) => match never {},
             // It ends with what is said to it.
             () = following.run(commanded, reload) => None,
@@ -192,16 +189,10 @@ pub async fn serve(
     };
     let leaving = || leave(&readiness, &current.get());
     let left = serve_until_drain(serving, &mut stop, leaving).await;
-    match heir {
-        Some(heir) => {
-            // From here on another process speaks for the service.
-            watching.abort();
-            heir.succeed(&manager, &host.files);
-            shutdown.send_replace(true);
-        }
-        None => manager.stopping(),
+    if heir.is_some() {
+        admin.shut();
     }
-    drop(estate);
+    estate.leave_to(heir, &host, watching);
     let ended = drain(
         (&mut workers, &control),
         (&mut stop, left),
@@ -209,7 +200,7 @@ pub async fn serve(
     )
     .await;
     refusals.tell_all_left_out();
-    end_admin(admin, &shutdown).await;
+    admin.end().await;
     if let Some(cause) = workers.into_failure() {
         return Err(RunError::Worker(cause));
     }
@@ -246,16 +237,6 @@ async fn drain(
     ended
 }
 
-/// Has the admin server finish what is under way.
-async fn end_admin<T>(admin: Option<JoinHandle<T>>, life: &watch::Sender<bool>) {
-    life.send_replace(true);
-    if let Some(admin) = admin
-        && let Err(cause) = admin.await
-    {
-        tracing::debug!(%cause, "the admin server did not end well");
-    }
-}
-
 fn say_ended(ended: Ended) {
     match ended {
         Ended::Drained => tracing::info!(event = events::STOPPED, "everything was finished"),
@@ -266,160 +247,6 @@ fn say_ended(ended: Ended) {
                 "connections were cut before they were finished"
             );
         }
-    }
-}
-
-/// Has the predecessor, if there is one, let go of what this process serves now.
-async fn take_place(host: &mut Host) {
-    let Some(predecessor) = host.predecessor.take() else {
-        return;
-    };
-    let told = tokio::task::spawn_blocking(move || predecessor.served()).await;
-    host.files.own();
-    match told.map_err(io::Error::other).flatten() {
-        Ok(()) => tracing::info!(
-            event = events::TAKEN_OVER,
-            "the process that served until now finishes what is under way there"
-        ),
-        Err(cause) => tracing::warn!(
-            event = events::TAKEN_OVER,
-            %cause,
-            "the process that served until now does not answer; if it still runs, both accept: end it"
-        ),
-    }
-}
-
-/// What a successor can have.
-struct Estate {
-    upgrade: Option<UpgradeSocket>,
-    admin: Option<(Bind, Listening)>,
-    watchdog: Option<Duration>,
-}
-
-impl Estate {
-    fn new(config: &Config, host: &Host, admin: Option<&AdminSocket>) -> Result<Self, RunError> {
-        let path = config.server().upgrade_socket.as_ref();
-        let upgrade = path
-            .map(|path| UpgradeSocket::open(&path.value, &host.inherited, &host.files))
-            .transpose()
-            .map_err(RunError::Upgrade)?;
-        let bind = config.admin().map(|admin| admin.bind.value.clone());
-        let admin = bind.zip(admin).map(|(bind, socket)| {
-            let handle = Listening::of(socket.as_fd().try_clone_to_owned()?)?;
-            io::Result::Ok((bind, handle))
-        });
-        Ok(Self {
-            upgrade,
-            admin: admin.transpose()?,
-            watchdog: host.watchdog.time(),
-        })
-    }
-
-    /// Waits for who takes this process's place; for ever where nobody can.
-    async fn heir(&self, manager: &ServiceManager, open: &OpenSockets) -> Heir {
-        let Some(upgrade) = &self.upgrade else {
-            return std::future::pending().await;
-        };
-        let sockets = async || {
-            let mut all = open.handles().await?;
-            match &self.admin {
-                // It is among those that systemd has passed.
-                None | Some((Bind::Systemd(_), _)) => {}
-                Some((bind, handle)) => all.add_bound(ADMIN, bind, handle.try_clone()?),
-            }
-            Ok(all)
-        };
-        upgrade.heir(manager, self.watchdog, sockets).await
-    }
-}
-
-/// Tells the service manager how things stand, when they stand differently.
-async fn tell_status(manager: &ServiceManager, current: &CurrentConfig, metrics: &Metrics) {
-    if !manager.is_there() {
-        return std::future::pending().await;
-    }
-    let mut told = String::new();
-    loop {
-        let open = metrics.open_connections();
-        let status = format!("{open} connections; {}", current.line());
-        if status != told {
-            manager.status(&status);
-            told = status;
-        }
-        tokio::time::sleep(STATUS_EVERY).await;
-    }
-}
-
-/// How old the status may be that the service manager shows.
-const STATUS_EVERY: Duration = Duration::from_secs(5);
-
-/// The admin socket: one that is bound already, or a new one.
-fn open_admin(config: &Config, host: &Host) -> Result<Option<AdminSocket>, RunError> {
-    let Some(admin) = config.admin() else {
-        return Ok(None);
-    };
-    let bind = &admin.bind.value;
-    let address = match bind {
-        Bind::Systemd(name) => {
-            let passed = host
-                .inherited
-                .named(name)
-                .map_err(RunError::AdminInherited)?;
-            return Ok(Some(admin_on(passed, None)?));
-        }
-        Bind::Tcp(address) => AdminAddress::Tcp(*address),
-        Bind::Unix(path) => AdminAddress::Unix(path.clone()),
-    };
-    if let Some(passed) = host.inherited.of_predecessor(ADMIN, bind) {
-        let file = match &address {
-            AdminAddress::Unix(path) => Some(SocketFile::adopt(path)?),
-            AdminAddress::Tcp(_) => None,
-        };
-        return Ok(Some(admin_on(passed?, file)?.sharing(&host.files)));
-    }
-    Ok(Some(AdminSocket::bind(&address)?.sharing(&host.files)))
-}
-
-fn admin_on(socket: Listening, file: Option<SocketFile>) -> io::Result<AdminSocket> {
-    match socket {
-        Listening::Tcp(socket) => AdminSocket::of_tcp(socket),
-        Listening::Unix(socket) => AdminSocket::of_unix(socket, file),
-    }
-}
-
-/// What the admin socket is called among those that are passed on. No listener
-/// can be called so.
-const ADMIN: &str = "[admin]";
-
-/// What the admin server tells, and whom it asks.
-fn admin_state(
-    config: &Config,
-    readiness: &Arc<Readiness>,
-    (metrics, refusals): (&Arc<Metrics>, &Arc<Refusals>),
-    (program, door): (Rc<dyn Program>, Option<Rc<dyn Door>>),
-    (commands, drain): (mpsc::Sender<AdminCommand>, mpsc::Sender<()>),
-) -> AdminState {
-    AdminState {
-        readiness: Arc::clone(readiness),
-        metrics: Arc::clone(metrics),
-        refusals: Arc::clone(refusals),
-        commands,
-        program,
-        drain,
-        access: access(config),
-        door,
-        sections: Vec::new(),
-    }
-}
-
-/// Under which names, and for what the admin address may be asked.
-fn access(config: &Config) -> AdminAccess {
-    let Some(admin) = config.admin() else {
-        return AdminAccess::default();
-    };
-    AdminAccess {
-        hosts: admin.hosts.clone(),
-        allow_changes: admin.allow_changes,
     }
 }
 

@@ -204,7 +204,7 @@ impl Inherited {
 
     /// One more, of which a predecessor says this. Returns whether that is understood.
     pub(super) fn add_described(&mut self, words: &Value, socket: Listening) -> bool {
-        let word = |key: &str| words[key].as_str().map(str::to_owned);
+        let word = |key| words.get(key).and_then(Value::as_str).map(str::to_owned);
         match (word("systemd"), word("listener"), word("bind")) {
             (Some(name), None, None) => self.named.push((name, socket)),
             (None, Some(listener), Some(bind)) => self.bound.push(Bound {

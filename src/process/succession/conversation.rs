@@ -61,7 +61,8 @@ impl Welcome {
         lines.say(ASK)?;
         let (head, _) = lines.hear()?;
         let head = parsed(&head)?;
-        let count = head["sockets"].as_u64().filter(|count| *count <= MOST);
+        let number = |key| head.get(key).and_then(Value::as_u64);
+        let count = number("sockets").filter(|count| *count <= MOST);
         let mut sockets = Inherited::default();
         for _ in 0..count.ok_or_else(not_understood)? {
             lines.say("next")?;
@@ -73,8 +74,11 @@ impl Welcome {
             }
         }
         Ok(Self {
-            manager: head["manager"].as_str().map(str::to_owned),
-            watchdog: head["watchdog_us"].as_u64().map(Duration::from_micros),
+            manager: head
+                .get("manager")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            watchdog: number("watchdog_us").map(Duration::from_micros),
             sockets,
         })
     }

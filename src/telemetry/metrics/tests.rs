@@ -114,10 +114,7 @@ fn happen(metrics: &Metrics) -> [Present; 3] {
     rule.decided(Decision::Permitted);
     rule.decided(Decision::WouldAllow);
     metrics.route(0).rule("old").decided(Decision::WouldDeny);
-    metrics
-        .route(0)
-        .rule("none matched")
-        .decided(Decision::Denied);
+    route.rule("none matched").decided(Decision::Denied);
     metrics.no_route().request(404, None, Duration::ZERO);
     metrics.upstream(0).connection("opened");
     metrics.upstream(0).request("session");
