@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::RunError;
-use crate::admin_server::ADMIN;
+use crate::admin_server::{ADMIN, AdminServer};
 use crate::config::{Bind, Config};
 use crate::generation::{CurrentConfig, OpenSockets};
 use crate::process::{Heir, Host, Listening, ServiceManager, UpgradeSocket};
@@ -64,10 +64,16 @@ impl Estate {
     /// Says who the service is from now on, or that it ends; `watching` speaks for
     /// this process until then. Nobody can succeed who ends, and not before: the
     /// socket's file would go.
-    pub(crate) fn leave_to(self, heir: Option<Heir>, host: &Host, watching: JoinHandle<()>) {
+    pub(crate) fn leave_to(
+        self,
+        heir: Option<Heir>,
+        host: &Host,
+        (watching, admin): (JoinHandle<()>, &AdminServer),
+    ) {
         match heir {
             Some(heir) => {
                 watching.abort();
+                admin.shut();
                 heir.succeed(&host.manager, &host.files);
             }
             None => host.manager.stopping(),
@@ -75,8 +81,17 @@ impl Estate {
     }
 }
 
+/// Takes the place that this process is to have: from now on it speaks for the
+/// service. Returns the task that says so again and again.
+pub(crate) async fn stand_in(host: &mut Host, current: &CurrentConfig) -> JoinHandle<()> {
+    take_place(host).await;
+    host.manager.ready(&current.line());
+    let watchdog = std::mem::take(&mut host.watchdog);
+    tokio::task::spawn_local(watchdog.watch(host.manager.clone()))
+}
+
 /// Has the predecessor, if there is one, let go of what this process serves now.
-pub(crate) async fn take_place(host: &mut Host) {
+async fn take_place(host: &mut Host) {
     let Some(predecessor) = host.predecessor.take() else {
         return;
     };

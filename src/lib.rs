@@ -43,7 +43,7 @@ use tokio::sync::mpsc;
 
 use crate::admin_server::{AdminServer, Told, open_admin};
 use crate::config::Config;
-use crate::estate::{Estate, take_place, tell_status};
+use crate::estate::{Estate, stand_in, tell_status};
 use crate::generation::{Begun, CurrentConfig, Exporter, Prepared, StartError};
 use crate::listener::{
     Address, Ended, Leave, Life, LifeControl, ListenerBindError, Workers, serve_until_drain,
@@ -92,6 +92,12 @@ pub struct Addresses {
     pub listeners: Vec<(String, Address)>,
     /// The admin address.
     pub admin: Option<AdminAddress>,
+}
+
+impl Addresses {
+    fn of(listeners: Vec<(String, Address)>, admin: Option<AdminAddress>) -> Self {
+        Self { listeners, admin }
+    }
 }
 
 /// What whoever runs countersign wants of it meanwhile.
@@ -158,18 +164,12 @@ pub async fn serve(
         confined: &host.confined,
     };
     let admin = AdminServer::begin(admin_socket, told.state(&config, &readiness));
-    let addresses = Addresses {
-        listeners: addresses,
-        admin: admin_address,
-    };
+    let addresses = Addresses::of(addresses, admin_address);
     // The admin server has its turn, and says where it is before "started" is said.
     tokio::task::yield_now().await;
     readiness.ready();
     announce(&addresses, &config);
-    take_place(&mut host).await;
-    host.manager.ready(&current.line());
-    let watchdog = std::mem::take(&mut host.watchdog);
-    let watching = tokio::task::spawn_local(watchdog.watch(host.manager.clone()));
+    let watching = stand_in(&mut host, &current).await;
     ready(&addresses);
 
     let open_sockets = following.open_sockets();
@@ -189,21 +189,13 @@ pub async fn serve(
     };
     let leaving = || leave(&readiness, &current.get());
     let left = serve_until_drain(serving, &mut stop, leaving).await;
-    if heir.is_some() {
-        admin.shut();
-    }
-    estate.leave_to(heir, &host, watching);
-    let ended = drain(
-        (&mut workers, &control),
-        (&mut stop, left),
-        (&current, &mut exporter),
-    )
-    .await;
+    estate.leave_to(heir, &host, (watching, &admin));
+    let spans = (&current, &mut exporter);
+    let ended = drain((&mut workers, &control), (&mut stop, left), spans).await;
     refusals.tell_all_left_out();
     admin.end().await;
-    if let Some(cause) = workers.into_failure() {
-        return Err(RunError::Worker(cause));
-    }
+    let failure = workers.into_failure();
+    failure.map_or(Ok(()), |cause| Err(RunError::Worker(cause)))?;
     say_ended(ended);
     Ok(ended)
 }

@@ -29,7 +29,13 @@ struct Inner {
 }
 
 impl AdminDoor {
-    pub(super) fn new(in_force: &Rc<RefCell<InForce>>, refusals: &Arc<Refusals>) -> Self {
+    /// The door of an admin address that speaks TLS; `None`: it does not.
+    pub(super) fn of(in_force: &Rc<RefCell<InForce>>, refusals: &Arc<Refusals>) -> Option<Self> {
+        let speaks_tls = in_force.borrow().loaded.material().admin.is_some();
+        speaks_tls.then(|| Self::new(in_force, refusals))
+    }
+
+    fn new(in_force: &Rc<RefCell<InForce>>, refusals: &Arc<Refusals>) -> Self {
         Self(Rc::new(Inner {
             in_force: Rc::clone(in_force),
             refusals: Arc::clone(refusals),

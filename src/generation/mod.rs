@@ -173,15 +173,11 @@ pub(crate) async fn begin(
         in_force: Rc::clone(&answers.in_force),
         peers: Arc::clone(&answers.peers),
     });
-    let speaks_tls = {
-        let in_force = answers.in_force.borrow();
-        in_force.loaded.material().admin.is_some()
-    };
-    let door = AdminDoor::new(&answers.in_force, &refusals);
+    let door = AdminDoor::of(&answers.in_force, &refusals);
     let current = CurrentConfig(Rc::clone(&answers.in_force));
     Ok(Begun {
         program,
-        door: speaks_tls.then(|| Rc::new(door) as _),
+        door: door.map(|door| Rc::new(door) as _),
         current,
         workers,
         addresses,
