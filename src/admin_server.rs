@@ -115,10 +115,10 @@ pub(crate) fn open_admin(config: &Config, host: &Host) -> Result<Option<AdminSoc
     };
     if let Some(passed) = host.inherited.of_predecessor(ADMIN, bind) {
         let file = match &address {
-            AdminAddress::Unix(path) => Some(SocketFile::adopt(path)?),
+            AdminAddress::Unix(path) => Some(SocketFile::adopt(path, &host.files)?),
             AdminAddress::Tcp(_) => None,
         };
-        return Ok(Some(admin_on(passed?, file)?.sharing(&host.files)));
+        return Ok(Some(admin_on(passed?, file)?));
     }
     Ok(Some(AdminSocket::bind(&address)?.sharing(&host.files)))
 }

@@ -12,7 +12,7 @@ use super::{Bind, Config};
 /// * Files are replaced: by a rename, or by a link that leads elsewhere. So it is
 ///   the folder of a file that is within reach, and where a link leads out of
 ///   that folder, the one above the folder that it leads to (`releases/8` will be
-///   `releases/9`).
+///   `releases/9`); so too where the link is a folder on the way.
 /// * A folder may be made anew. So it is the one above it that is within reach.
 /// * What lies directly below the root is never a reason for the whole of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -67,6 +67,7 @@ impl Reach {
 
     /// A file or a folder that was looked at.
     fn add_read(&mut self, path: &Path) {
+        self.add_links(path);
         let literal = folder_of(path);
         let Ok(target) = path.canonicalize() else {
             // It is not there, and may come to be.
@@ -103,7 +104,23 @@ impl Reach {
         self.readable.insert(above.unwrap_or(folder).to_owned());
     }
 
+    /// Where a folder on the way to a path is a link, the one above the folder that
+    /// it leads to: it may lead to the next one later.
+    fn add_links(&mut self, path: &Path) {
+        let Ok(path) = std::path::absolute(path) else {
+            return;
+        };
+        let is_link = |way: &&Path| way.symlink_metadata().is_ok_and(|it| it.is_symlink());
+        for link in path.ancestors().skip(1).filter(is_link) {
+            let target = link.canonicalize().ok();
+            let above = target.as_deref().and_then(Path::parent);
+            let above = above.filter(|above| depth(above) >= 2);
+            self.readable.extend(above.map(Path::to_owned));
+        }
+    }
+
     fn add_whole(&mut self, folder: &Path) {
+        self.add_links(folder);
         if let Ok(folder) = folder.canonicalize() {
             let above = folder.parent().filter(|above| depth(above) >= 2);
             self.readable.insert(above.unwrap_or(&folder).to_owned());
@@ -184,6 +201,23 @@ mod tests {
         let reach = reach_of(&[&current.join("a.pem")]);
         assert!(reach.may_read(&releases.join("9/a.pem")));
         assert!(!reach.may_read(&folder.path().join("x.pem")));
+    }
+
+    #[test]
+    fn folder_on_the_way_may_lead_to_the_next_release() {
+        let folder = tempfile::tempdir().unwrap();
+        let releases = folder.path().join("app/releases");
+        for release in ["8", "9"] {
+            fs::create_dir_all(releases.join(release).join("trust")).unwrap();
+            fs::write(releases.join(release).join("a.pem"), "").unwrap();
+        }
+        let current = folder.path().join("app/current");
+        symlink("releases/8", &current).unwrap();
+        for path in [current.join("a.pem"), current.join("trust")] {
+            let reach = reach_of(&[&path]);
+            assert!(reach.may_read(&releases.join("9/a.pem")));
+            assert!(!reach.may_read(&folder.path().join("x.pem")));
+        }
     }
 
     #[test]

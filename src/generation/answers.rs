@@ -36,12 +36,19 @@ impl Answers {
     /// Goes on until nobody can ask any more.
     pub(super) async fn run(self, mut commands: mpsc::Receiver<AdminCommand>) {
         let answers = Rc::new(self);
-        while let Some(AdminCommand { request, answer }) = commands.recv().await {
+        while let Some(command) = commands.recv().await {
+            let AdminCommand {
+                request,
+                answer,
+                place,
+            } = command;
             let answers = Rc::clone(&answers);
             // One that waits for a reload does not hold up the others.
             tokio::task::spawn_local(async move {
                 // Who asked may have gone.
                 answer.send(answers.answer(request).await).ok();
+                // Only now, though who asked may have gone long ago.
+                drop(place);
             });
         }
     }

@@ -124,11 +124,13 @@ impl Spell {
             Stage::Over => Stage::Over,
             Stage::Busy | Stage::Quiet(_) => now,
         };
-        self.stage.set(next);
+        let was_over = self.stage.replace(next) == Stage::Over;
         if next == Stage::Over
-            && let Some(task) = self.waker.take()
+            && !was_over
+            && let Some(task) = &*self.waker.borrow()
         {
-            task.wake();
+            // Kept: a request may come first, and it is told so again later.
+            task.wake_by_ref();
         }
         true
     }

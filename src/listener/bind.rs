@@ -86,7 +86,7 @@ impl Socket {
         }
         if let Some(socket) = inherited.of_predecessor(listener, bind) {
             let file = match bind {
-                Bind::Unix(path) => Some(SocketFile::adopt(path).map_err(system)?.shares(files)),
+                Bind::Unix(path) => Some(SocketFile::adopt(path, files).map_err(system)?),
                 Bind::Tcp(_) | Bind::Systemd(_) => None,
             };
             return socket.and_then(|one| take_over(one, file)).map_err(system);

@@ -30,6 +30,8 @@ where
     spell: Rc<Spell>,
     awake: &'a Awake,
     builder: B,
+    /// Whether it was asked to finish.
+    leaves: bool,
 }
 
 #[expect(
@@ -74,12 +76,14 @@ impl<'a, S: Answers, B: Fn() -> http1::Builder + Unpin> Resting<'a, S, B> {
             spell: Spell::new(activity),
             awake,
             builder,
+            leaves: false,
         }
     }
 
     /// Asks it to finish what is under way and to take nothing more.
     pub(super) fn graceful_shutdown(mut self: Pin<&mut Self>) {
         self.wake();
+        self.leaves = true;
         if let State::Awake(connection) = &mut self.state {
             Pin::new(&mut **connection).graceful_shutdown();
         }
@@ -132,7 +136,9 @@ impl<S: Answers, B: Fn() -> http1::Builder + Unpin> Future for Resting<'_, S, B>
                     this.awake.join(&this.spell, cx.waker());
                 }
                 State::Awake(connection) => match Pin::new(&mut **connection).poll(cx) {
-                    Poll::Pending if this.spell.is_over() => this.rest(),
+                    // The library remembers that it was asked to finish; another one
+                    // of the same stream would not.
+                    Poll::Pending if this.spell.is_over() && !this.leaves => this.rest(),
                     outcome => return outcome,
                 },
                 State::Over => return Poll::Ready(Ok(())),

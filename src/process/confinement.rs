@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
@@ -188,9 +188,22 @@ fn rules(reach: &Reach) -> Result<RulesetCreated, RulesetError> {
     let ruleset = ruleset.create()?;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let system = SYSTEM.iter().map(Path::new);
-    let ruleset = allow(ruleset, system.chain(reach.readable()), read)?;
+    let names = folders_of_names();
+    let names = names.iter().map(PathBuf::as_path);
+    let ruleset = allow(ruleset, system.chain(names).chain(reach.readable()), read)?;
     let sockets = AccessFs::MakeSock | AccessFs::RemoveFile;
     allow(ruleset, reach.socket_folders(), sockets)
+}
+
+/// The folders that the files by which names are found lead to: on some systems
+/// these are links to wherever the network's own service writes.
+fn folders_of_names() -> Vec<PathBuf> {
+    let files = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
+    let targets = files
+        .iter()
+        .filter_map(|file| Path::new(file).canonicalize().ok());
+    let folders = targets.filter_map(|target| target.parent().map(Path::to_owned));
+    folders.filter(|folder| folder.parent().is_some()).collect()
 }
 
 fn allow<'p>(

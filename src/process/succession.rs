@@ -102,16 +102,19 @@ impl UpgradeSocket {
         let bind = Bind::Unix(path.to_owned());
         let (listening, file) = match inherited.of_predecessor(UPGRADE, &bind) {
             Some(passed) => match passed? {
-                Listening::Unix(socket) => (socket, SocketFile::adopt(path)?),
+                Listening::Unix(socket) => (socket, SocketFile::adopt(path, files)?),
                 Listening::Tcp(_) => return Err(io::Error::other("it is no unix socket")),
             },
-            None => bound(path)?,
+            None => {
+                let (listening, file) = bound(path)?;
+                (listening, file.shares(files))
+            }
         };
         listening.set_nonblocking(true)?;
         Ok(Self {
             listening: tokio::net::UnixListener::from_std(listening)?,
             bind,
-            _file: file.shares(files),
+            _file: file,
         })
     }
 

@@ -79,13 +79,13 @@ impl SocketFile {
     }
 
     /// The file of a socket that somebody else has bound, and which is served
-    /// from now on.
+    /// from now on; its fate is that of all of these.
     ///
     /// # Errors
     ///
     /// There is no such file.
-    pub fn adopt(path: &Path) -> io::Result<Self> {
-        Self::of(path)
+    pub fn adopt(path: &Path, fate: &SocketFiles) -> io::Result<Self> {
+        Ok(Self::of(path)?.shares(fate))
     }
 
     /// The same, whose fate is that of all of these.
@@ -204,12 +204,12 @@ mod tests {
         files.keep();
         drop(file.shares(&files));
         assert!(path.exists());
-        let adopted = SocketFile::adopt(&path).unwrap().shares(&files);
+        let adopted = SocketFile::adopt(&path, &files).unwrap();
         files.own();
         drop(adopted);
         assert!(!path.exists());
         drop(listening);
-        assert!(SocketFile::adopt(&path).is_err());
+        assert!(SocketFile::adopt(&path, &files).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::header::{HeaderName, ORIGIN};
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Body;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 /// What somebody on the admin address asks of the program.
@@ -40,6 +40,9 @@ pub struct AdminCommand {
     pub request: AdminRequest,
     /// Where the answer goes. Dropped, it is answered 503.
     pub answer: oneshot::Sender<AdminAnswer>,
+    /// Its place among the few that are under way at one time; to be held until it
+    /// is done, whether or not somebody still waits.
+    pub place: OwnedSemaphorePermit,
 }
 
 /// What is answered.
@@ -150,11 +153,15 @@ impl Desk {
 
     /// Hands a request in and waits for the answer, for [`ANSWER_TIMEOUT`].
     pub(super) async fn ask(&self, request: AdminRequest) -> Result<AdminAnswer, Unanswered> {
-        let Ok(_place) = self.places.try_acquire() else {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(Unanswered::Busy);
         };
         let (answer, answered) = oneshot::channel();
-        let command = AdminCommand { request, answer };
+        let command = AdminCommand {
+            request,
+            answer,
+            place,
+        };
         let exchange = async {
             let taken = self.commands.send(command).await;
             taken.map_err(|_| Unanswered::Gone)?;

@@ -50,9 +50,9 @@ impl Process {
     /// the 14th and the 15th field are the time in user and in system mode.
     fn read_stat(&mut self, stat: &str) {
         let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        let mut times = after_name.split(' ').skip(11).map(str::parse::<u32>);
+        let mut times = after_name.split(' ').skip(11).map(str::parse::<f64>);
         if let (Some(Ok(user)), Some(Ok(system))) = (times.next(), times.next()) {
-            self.cpu_seconds = Some((f64::from(user) + f64::from(system)) / TICKS_PER_SECOND);
+            self.cpu_seconds = Some((user + system) / TICKS_PER_SECOND);
         }
     }
 

@@ -142,10 +142,14 @@ fn requests_that_wait_for_the_program_leave_room_for_health_and_for_those_after_
         assert!(body(&answer).starts_with("too many"), "{answer}");
         assert_eq!(status(&admin.ask("GET /healthz").await), "200");
 
-        // Whoever goes away makes room for another.
+        // Whoever goes away makes no room for another: what they asked for is
+        // under way all the same, until the program is done with it.
         let mut gone = commands.pop().expect("a command");
         drop(waiting.pop());
         gone.answer.closed().await;
+        let answer = admin.ask("GET /trust").await;
+        assert!(body(&answer).starts_with("too many"), "{answer}");
+        drop(gone);
         let (_, answer) = admin
             .ask_program("GET /trust", said(StatusCode::OK, "{}"))
             .await;
