@@ -207,7 +207,14 @@ async fn interval_of_polling_is_what_the_config_says() {
 
 /// What nobody hears of: the system does not tell, and nobody polls.
 async fn unheard(thing: Thing) -> Scene {
-    Scene::new(thing, Way::OtherName, NO_POLLING).await
+    let scene = Scene::new(thing, Way::OtherName, NO_POLLING).await;
+    // The looks with which it begins are over: one at once, and one for what had
+    // changed before its folders were watched. An answer says that all before it is.
+    for _ in 0..2 {
+        let (_, answer) = scene.proxy.reload().await;
+        assert_eq!(answer["outcome"], "unchanged", "{thing:?}: {answer}");
+    }
+    scene
 }
 
 #[tokio::test]
