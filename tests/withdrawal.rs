@@ -60,7 +60,7 @@ async fn peer_whose_certificate_expires_is_refused_everywhere() {
     let pki = Pki::new();
     let scene = Scene::start(&pki, |setup| setup).await;
     let leaf = pki.root().leaf().client().uri(CLIENT_URI);
-    let leaves = leaf.expiring_in(Duration::from_secs(5)).issue();
+    let leaves = leaf.expiring_in(Duration::from_secs(8)).issue();
     let expected = Expected {
         alert: AlertDescription::CertificateExpired,
         reason: "expired",
