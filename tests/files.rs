@@ -195,13 +195,19 @@ async fn without_notifications_of_the_system_the_log_says_so_and_polling_finds_c
 async fn interval_of_polling_is_what_the_config_says() {
     let more = "server.poll_interval = '100ms'";
     let mut scene = Scene::new(Thing::Bundle, Way::OtherName, more).await;
+    let mut shortest = Duration::MAX;
     for version in [1, 2, 3] {
         let since = Instant::now();
         scene.change(version);
-        // Less than the default, though the machine be busy.
         let took = scene.comes_into_force(version, since).await;
-        assert!(took < Duration::from_millis(1500), "{took:?}");
+        // By default each look follows the last one, in which the change before
+        // was found, after 1.6 s; of the first, nobody knows when it was.
+        if version > 1 {
+            shortest = shortest.min(took);
+        }
     }
+    // The machine may be busy in one of them, and hardly in both.
+    assert!(shortest < Duration::from_millis(1200), "{shortest:?}");
     each_was_one_generation(&scene, 3).await;
 }
 

@@ -353,7 +353,7 @@ async fn websocket_is_cut_when_the_certificate_of_its_client_expires() {
         .leaf()
         .client()
         .uri("spiffe://clients.test/brief");
-    let leaf = leaf.expiring_in(Duration::from_secs(3)).issue();
+    let leaf = leaf.expiring_in(Duration::from_secs(6)).issue();
     let client = Client::new(&pki).presenting(&leaf);
     let mut raw = client.raw(proxy.public()).await;
     raw.write("GET /chat HTTP/1.1\r\nHost: proxy.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")

@@ -143,7 +143,7 @@ async fn session_ends_with_the_certificate_it_rests_on() {
     let proxy = Setup::new(&pki, &upstream).start().await;
     for version in [&TLS12, &TLS13] {
         let leaf = pki.root().leaf().client().uri(CLIENT_URI);
-        let brief = leaf.expiring_in(Duration::from_secs(3)).issue();
+        let brief = leaf.expiring_in(Duration::from_secs(6)).issue();
         let client = Client::new(&pki).presenting(&brief).version(version);
         let client = client.resuming();
         assert_eq!(visit(&client, &proxy, "public").await, Ok(false));
