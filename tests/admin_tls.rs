@@ -70,6 +70,21 @@ async fn plaintext_gets_nothing_where_tls_is_spoken() {
 }
 
 #[tokio::test]
+async fn check_says_who_may_ask() {
+    let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
+    let setup = demanding(&pki, &upstream, &Authority::root("Operators"));
+    let told = setup.run("check").await;
+    told.expect_code(0);
+    let admin = told.stdout.lines().find(|line| line.contains("admin: "));
+    let words = "TLS, client certificates required, checked against trust operators";
+    assert!(admin.unwrap().contains(words), "{told:#?}");
+    let told = Setup::new(&pki, &upstream).run("check").await;
+    let admin = told.stdout.lines().find(|line| line.contains("admin: "));
+    let words = "plaintext, open to whoever reaches it";
+    assert!(admin.unwrap().contains(words), "{told:#?}");
+}
+
+#[tokio::test]
 async fn what_is_demanded_and_presented_follows_the_files() {
     let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
     let [first, second] = ["First", "Second"].map(Authority::root);

@@ -408,3 +408,15 @@ async fn worker_that_cannot_start_ends_the_process_before_it_is_ready() {
         .expect_words(&["nothing was started"]);
     assert!(!finished.stderr.contains("server.started"), "{finished:#?}");
 }
+
+#[tokio::test]
+async fn process_may_open_as_many_files_as_the_system_lets_it() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let setup = Setup::new(&pki, &upstream).after_shell("ulimit -Sn 200 && ulimit -Hn 3000");
+    let proxy = setup.start().await;
+    let limits = format!("/proc/{}/limits", proxy.id());
+    let limits = std::fs::read_to_string(limits).unwrap();
+    let open = limits.lines().find(|line| line.contains("open files"));
+    let words: Vec<_> = open.unwrap().split_whitespace().collect();
+    assert_eq!(words[3..5], ["3000", "3000"], "{limits}");
+}

@@ -35,10 +35,14 @@ fn report(path: &Path, prepared: &Prepared) -> String {
         text.push('\n');
     };
     if let Some(admin) = config.admin() {
-        line(format!(
-            "admin: {}, plaintext, open to whoever reaches it",
-            admin.bind.value
-        ));
+        let who = match &admin.tls {
+            None => "plaintext, open to whoever reaches it".to_owned(),
+            Some(tls) => {
+                let policy = describe_policy(config, (&tls.server, tls.server.own_policy()));
+                format!("TLS, client certificates {policy}")
+            }
+        };
+        line(format!("admin: {}, {who}", admin.bind.value));
     }
     for listener in config.listeners() {
         line(describe_listener(config, listener));

@@ -15,6 +15,7 @@
 //! sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3), landlock(7), seccomp(2).
 
 mod confinement;
+mod descriptors;
 mod inherited;
 mod service_manager;
 mod succession;
@@ -22,6 +23,7 @@ mod system_calls;
 mod watchdog;
 
 pub use confinement::{Confined, Part, State};
+pub use descriptors::raise_descriptors;
 pub use inherited::{Inherited, InheritedError, Listening};
 pub use service_manager::ServiceManager;
 pub use succession::{Heir, Predecessor, TakeOverError, UpgradeSocket};
