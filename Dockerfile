@@ -9,6 +9,10 @@
 # made already can take the place of: --build-context build=FOLDER.
 ARG BUILD_IMAGE=docker.io/library/rust:1-bookworm
 ARG RUN_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+# What the labels say.
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=unknown
 
 FROM ${BUILD_IMAGE} AS source
 WORKDIR /src
@@ -35,9 +39,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 # What follows is said twice, since the two images have nothing below them in common.
 FROM scratch AS static
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-ARG CREATED=unknown
+ARG VERSION
+ARG REVISION
+ARG CREATED
 LABEL org.opencontainers.image.title="countersign" \
       org.opencontainers.image.description="A reverse proxy that terminates mutual TLS and tells the service who is calling" \
       org.opencontainers.image.licenses="Apache-2.0" \
@@ -57,9 +61,9 @@ CMD ["run", "--config", "/etc/countersign/countersign.toml"]
 
 FROM ${RUN_IMAGE} AS distroless
 ARG RUN_IMAGE
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-ARG CREATED=unknown
+ARG VERSION
+ARG REVISION
+ARG CREATED
 LABEL org.opencontainers.image.title="countersign" \
       org.opencontainers.image.description="A reverse proxy that terminates mutual TLS and tells the service who is calling" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -4,6 +4,7 @@ usage: python3 .ci/manifests.py lint FILE
        python3 .ci/manifests.py agree FILE FILE         whether two run countersign alike
        python3 .ci/manifests.py config FILE             prints the countersign.toml in it
        python3 .ci/manifests.py volumes FILE            prints each volume: NAME KIND SOURCE
+       python3 .ci/manifests.py probes FILE             prints the command of each probe of countersign
        python3 .ci/manifests.py play FILE FOLDER        prints a pod for `podman kube play`
 
 `lint` prints each fault and ends with 1 if there is one, `agree` each difference. `play` takes the first replica of the
@@ -70,6 +71,7 @@ def lint(manifests):
     selected(manifests)
     replicas(manifests)
     network(manifests)
+    asked(manifests)
     issued(manifests)
     return manifests.faults
 
@@ -105,7 +107,7 @@ def container(manifests):
     expect("lifecycle" not in one, "countersign needs no hook: drain_delay does what a preStop would")
     expect("cpu" in one["resources"]["requests"], "countersign asks for no CPU, which the autoscaler goes by")
     for mount in one["volumeMounts"]:
-        expect("subPath" not in mount, f"{mount['name']} is mounted with a subPath, which is never renewed")
+        expect(not {"subPath", "subPathExpr"} & set(mount), f"{mount['name']} is mounted with a subPath, which is never renewed")
         expect(mount.get("readOnly") is True, f"{mount['name']} may be written")
 
 
@@ -117,6 +119,8 @@ def in_time(manifests):
         # The application ends first, after its own pause.
         pause = one.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
         needed += pause if one["name"] != "countersign" else 0
+        # And takes its time for it, which no manifest says.
+        needed += 15 if one["name"] != "countersign" else 0
     grace = manifests.pod()["terminationGracePeriodSeconds"]
     manifests.expect(grace > needed, f"the pod is killed after {grace} s, and needs {needed} s")
     if is_gateway(manifests):
@@ -158,6 +162,8 @@ def selected(manifests):
         selects(service["spec"]["selector"], f"Service {service['metadata']['name']}")
         for port in service["spec"]["ports"]:
             manifests.expect(port["targetPort"] in known, f"no container has the port {port['targetPort']}")
+    for spread in manifests.pod().get("topologySpreadConstraints", []):
+        selects(spread["labelSelector"]["matchLabels"], "a topologySpreadConstraint")
     for budget in manifests.of("PodDisruptionBudget"):
         selects(budget["spec"]["selector"]["matchLabels"], "the PodDisruptionBudget")
     for policy in manifests.of("NetworkPolicy"):
@@ -172,6 +178,9 @@ def selected(manifests):
         for endpoint in monitor["spec"]["endpoints"]:
             there = any(port["name"] == endpoint["port"] for one in found for port in one["spec"]["ports"])
             manifests.expect(there, f"the ServiceMonitor asks for the port {endpoint['port']}")
+        # Which deploy/observability/alerts.yaml ask for; without the label it is the name of the Service.
+        jobs = {one["metadata"]["labels"].get(monitor["spec"].get("jobLabel")) for one in found}
+        manifests.expect(jobs == {"countersign"}, f"the ServiceMonitor gives the job {jobs}, and the alerts ask for countersign")
 
 
 def replicas(manifests):
@@ -180,7 +189,8 @@ def replicas(manifests):
     scalers = manifests.of("HorizontalPodAutoscaler")
     for scaler in scalers:
         target = scaler["spec"]["scaleTargetRef"]
-        manifests.expect(target["name"] == deployment["metadata"]["name"], "the autoscaler scales something else")
+        same = (target["kind"], target["name"]) == ("Deployment", deployment["metadata"]["name"])
+        manifests.expect(same, "the autoscaler scales something else")
         manifests.expect(scaler["spec"]["minReplicas"] >= 2, "the autoscaler leaves one replica")
         manifests.expect("replicas" not in deployment["spec"], "the Deployment and the autoscaler both say how many")
     manifests.expect(scalers or deployment["spec"].get("replicas", 1) >= 2, "there is one replica")
@@ -191,6 +201,8 @@ def replicas(manifests):
     if is_gateway(manifests):
         spread = {one["topologyKey"] for one in manifests.pod().get("topologySpreadConstraints", [])}
         manifests.expect(spread >= {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}, "replicas are not spread")
+        workers, asked_for = config["server"].get("workers"), processors(manifests.countersign()["resources"]["requests"]["cpu"])
+        manifests.expect(workers == asked_for, f"{workers} workers, and {asked_for} processors are asked for: the autoscaler goes by these")
 
 
 def network(manifests):
@@ -201,14 +213,57 @@ def network(manifests):
     manifests.expect(policies, "there is no NetworkPolicy")
     for policy in policies:
         for rule in policy["spec"]["ingress"]:
-            opened = {port["port"] for port in rule["ports"]}
-            manifests.expect(int(admin) not in opened or rule.get("from"), "everybody reaches the admin port")
+            manifests.expect("ports" in rule, f"NetworkPolicy {policy['metadata']['name']} opens every port")
+            opens = any(first <= int(admin) <= last for first, last in map(span(manifests), rule.get("ports", [])))
+            manifests.expect(not opens or rule.get("from"), "everybody reaches the admin port")
+        if "Egress" in policy["spec"]["policyTypes"]:
+            rules = [port for rule in policy["spec"].get("egress", []) for port in rule.get("ports", [])]
+            wanted = {("UDP", 53), ("TCP", 53)}
+            for upstream in config["upstreams"].values():
+                wanted |= {("TCP", int(end.rpartition(":")[2])) for end in upstream["endpoints"] if "//127." not in end}
+            missing = wanted - {(port["protocol"], port["port"]) for port in rules}
+            manifests.expect(not missing, f"NetworkPolicy {policy['metadata']['name']} lets nothing out to {sorted(missing)}")
     for service in manifests.of("Service"):
         if service["metadata"]["labels"].get("app.kubernetes.io/component") != "metrics":
             ports = {port["targetPort"] for port in service["spec"]["ports"]}
             manifests.expect(not ports & {"admin", int(admin)}, "the Service that callers use has the admin port")
     if not is_gateway(manifests):
         manifests.expect(host == "127.0.0.1", "the admin address of a sidecar is not on loopback")
+
+
+def asked(manifests):
+    """Probes ask where the admin address is, and Services lead to where the listeners are."""
+    config, one, expect = tomllib.loads(manifests.config_text()), manifests.countersign(), manifests.expect
+    host, _, admin = config["admin"]["bind"].rpartition(":")
+    secured = "tls" in config["admin"]
+    for name, path in (("startupProbe", "/readyz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/healthz")):
+        probe = one[name]
+        if "httpGet" in probe:
+            get = probe["httpGet"]
+            expect(span(manifests)(get)[0] == int(admin) and get["path"] == path, f"{name} does not ask the admin address")
+            expect(not host.startswith("127."), f"{name} asks from without, and the admin address is on loopback")
+            expect((get.get("scheme") == "HTTPS") == secured, f"{name} and the admin address disagree about TLS")
+        elif secured:
+            expect("--config" in probe["exec"]["command"], f"{name} and the admin address disagree about TLS")
+        else:
+            expect(probe["exec"]["command"][-1] == f"http://127.0.0.1:{admin}{path}", f"{name} does not ask the admin address")
+    listening = {int(listener["bind"].rpartition(":")[2]) for listener in config["listeners"].values()}
+    for service in manifests.of("Service"):
+        for port in service["spec"]["ports"]:
+            to = span(manifests)({"port": port["targetPort"]})[0]
+            expect(to in listening | {int(admin)}, f"Service {service['metadata']['name']} leads to {to}, where nothing listens")
+            expect("appProtocol" not in port, "an appProtocol has some clouds ask for health without a certificate")
+
+
+def span(manifests):
+    """From the port of a rule or probe, by number or by name, to the first and the last that it means."""
+    named = {port["name"]: port["containerPort"] for one in manifests.containers() for port in one.get("ports", [])}
+
+    def of(port):
+        first = named.get(port["port"], port["port"])
+        return first, port.get("endPort", first)
+
+    return of
 
 
 def issued(manifests):
@@ -250,6 +305,10 @@ def is_gateway(manifests):
 def seconds(duration):
     number, unit = re.fullmatch(r"(\d+)(ms|s|m|h)", duration).groups()
     return int(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[unit]
+
+
+def processors(quantity):
+    return int(quantity[:-1]) / 1000 if str(quantity).endswith("m") else float(quantity)
 
 
 def mebibytes(size):
@@ -297,6 +356,9 @@ def main():
     elif command == "volumes":
         for volume in manifests.volumes().values():
             print(volume["name"], *source(volume))
+    elif command == "probes":
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            print(*manifests.countersign()[probe]["exec"]["command"])
     elif command == "play":
         print(yaml.safe_dump(play(manifests, sys.argv[3]), sort_keys=False))
 

@@ -23,12 +23,50 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end -}}
 
+{{- /* Not empty where the admin address speaks TLS: what stands in [admin.tls]. */ -}}
+{{- define "countersign.secured" -}}
+{{- regexFind "(?m)^\\[admin\\.tls\\][^\\n]*(\\n[^\\[\\n][^\\n]*|\\n)*" .Values.config -}}
+{{- end -}}
+
+{{- /* Values that would be rendered, and would not run. */ -}}
+{{- define "countersign.fits" -}}
+{{- $admin := regexFind "(?ms)^\\[admin\\].*?^bind *= *\"[^\"]*\"" .Values.config | regexFind "\"[^\"]*\"$" | trimAll "\"" -}}
+{{- $port := printf ":%d" (int .Values.ports.admin) -}}
+{{- if not (hasSuffix $port $admin) -}}
+{{- fail (printf "the config has to have [admin] with a bind at the port ports.admin, %d: the probes ask there; it has %q" (int .Values.ports.admin) $admin) -}}
+{{- end -}}
+{{- $outside := or (eq .Values.probes "http") .Values.serviceMonitor.enabled -}}
+{{- if and $outside (regexMatch "^(127\\.|\\[::1\\])" $admin) -}}
+{{- fail (printf "admin.bind is %s, where nobody outside of the container reaches it: probes: exec, and no serviceMonitor" $admin) -}}
+{{- end -}}
+{{- $secured := include "countersign.secured" . -}}
+{{- if and $secured (eq .Values.probes "exec") -}}
+{{- fail "the command of the probes does not speak TLS, and the config has [admin.tls]" -}}
+{{- end -}}
+{{- if regexMatch "client_auth *= *\"require\"" $secured -}}
+{{- fail "the kubelet has no certificate to show, and [admin.tls] requires one" -}}
+{{- end -}}
+{{- range $folder, $name := .Values.secrets -}}
+{{- if hasKey $.Values.configMaps $folder -}}
+{{- fail (printf "configMaps.%s and secrets.%s would be one folder" $folder $folder) -}}
+{{- end -}}
+{{- end -}}
+{{- range $key := list "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
+{{- if hasKey $.Values.podLabels $key -}}
+{{- fail (printf "podLabels: %s is what the Deployment knows its pods by" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* A probe of one path of the admin address: .root, .path */ -}}
 {{- define "countersign.probe" -}}
 {{- if eq .root.Values.probes "http" -}}
 httpGet:
   path: {{ .path }}
   port: admin
+  {{- if include "countersign.secured" .root }}
+  scheme: HTTPS
+  {{- end }}
 {{- else -}}
 exec:
   command: ["/usr/local/bin/countersign", "healthcheck", "--url", "http://127.0.0.1:{{ .root.Values.ports.admin }}{{ .path }}"]
