@@ -136,12 +136,24 @@ async fn healthcheck_asks_with_what_its_config_says_and_is_refused_without() {
     refused
         .expect_code(1)
         .expect_words(&["CertificateRequired"]);
-    // Somebody else's server is not believed, whoever has issued its certificate.
+    // A certificate that was renewed on disk, and is not in force yet, is no reason to
+    // end a process that serves; one who is asked for more has to be whom it takes it for.
     let other = pki.proxy();
     std::fs::write(proxy.path("other.pem"), other.chain_pem()).unwrap();
+    std::fs::write(proxy.path("other.key"), other.key_pem()).unwrap();
     let elsewhere = config.replace("proxy.pem", "other.pem");
+    let elsewhere = elsewhere.replace("proxy.key", "other.key");
     std::fs::write(proxy.path("elsewhere.toml"), elsewhere).unwrap();
-    asked("elsewhere.toml").await.expect_code(1);
+    asked("elsewhere.toml").await.expect_code(0);
+    let path = proxy.path("elsewhere.toml").display().to_string();
+    let preview = ["trust", "preview", "--config", &path];
+    let refused = crate::support::command::countersign(&preview).await;
+    refused
+        .expect_code(1)
+        .expect_words(&["ApplicationVerificationFailure"]);
+    let live = ["healthcheck", "--live", "--config", &path];
+    let told = crate::support::command::countersign(&live).await;
+    told.expect_code(0);
     let url = ["healthcheck", "--url", "https://127.0.0.1:9901"];
     let told = crate::support::command::countersign(&url).await;
     told.expect_code(2).expect_words(&["--config"]);

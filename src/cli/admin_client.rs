@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::admin_tls::Secured;
+use super::admin_tls::{Believed, Secured};
 use crate::config::{Bind, Config};
 use crate::telemetry::admin::AdminAddress;
 
@@ -109,7 +109,7 @@ pub(super) enum AskError {
 
 impl Target {
     /// Asks the admin address of a config, or says why that cannot be done.
-    pub(super) fn of(config: &Config, path: &str) -> Result<Self, String> {
+    pub(super) fn of(config: &Config, path: &str, believed: Believed) -> Result<Self, String> {
         let file = config.path().display();
         let address = match config.admin().map(|admin| &admin.bind.value) {
             Some(Bind::Tcp(address)) if address.port() == 0 => {
@@ -135,13 +135,13 @@ impl Target {
             path: path.to_owned(),
             tls: None,
         };
-        target.secured_as(config)
+        target.secured_as(config, believed)
     }
 
     /// The same, asked as the admin address of a config is, with TLS or without.
-    pub(super) fn secured_as(self, config: &Config) -> Result<Self, String> {
+    pub(super) fn secured_as(self, config: &Config, believed: Believed) -> Result<Self, String> {
         let tls = config.admin().and_then(|admin| admin.tls.as_ref());
-        let tls = tls.map(Secured::of).transpose();
+        let tls = tls.map(|tls| Secured::of(tls, believed)).transpose();
         let file = config.path().display();
         Ok(Self {
             tls: tls.map_err(|cause| format!("{file}: admin.tls: {cause}"))?,

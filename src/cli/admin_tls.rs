@@ -17,6 +17,17 @@ use socket2::Socket;
 
 use crate::config::{AdminTls, OwnCertificate};
 
+/// Which servers are believed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Believed {
+    /// Those whose certificate stands in the config.
+    Named,
+    /// Whoever answers. A probe tells nobody a secret, and has to reach a process
+    /// that serves well with the certificate of before, since a file that is new
+    /// was refused.
+    Anybody,
+}
+
 /// What is presented and expected.
 #[derive(Clone)]
 pub(super) struct Secured(Arc<ClientConfig>);
@@ -37,16 +48,16 @@ impl Eq for Secured {}
 
 impl Secured {
     /// As a config says: the server must have one of the certificates that stand
-    /// there, and is shown the one for commands.
+    /// there, unless anybody is believed, and is shown the one for commands.
     ///
     /// # Errors
     ///
     /// A sentence: which file cannot be read.
-    pub(super) fn of(tls: &AdminTls) -> Result<Self, String> {
-        let mut leaves = Vec::new();
-        for own in &tls.server.certificates {
-            leaves.extend(chain(own)?.into_iter().next());
-        }
+    pub(super) fn of(tls: &AdminTls, believed: Believed) -> Result<Self, String> {
+        let leaves = match believed {
+            Believed::Named => Some(leaves(tls)?),
+            Believed::Anybody => None,
+        };
         let builder = ClientConfig::builder();
         let algorithms = builder.crypto_provider().signature_verification_algorithms;
         let expected = Expected { leaves, algorithms };
@@ -77,6 +88,14 @@ impl Secured {
     }
 }
 
+fn leaves(tls: &AdminTls) -> Result<Vec<CertificateDer<'static>>, String> {
+    let mut leaves = Vec::new();
+    for own in &tls.server.certificates {
+        leaves.extend(chain(own)?.into_iter().next());
+    }
+    Ok(leaves)
+}
+
 fn chain(own: &OwnCertificate) -> Result<Vec<CertificateDer<'static>>, String> {
     let path = &own.chain.value;
     let said = |cause| format!("{} cannot be read: {cause}", path.display());
@@ -84,11 +103,12 @@ fn chain(own: &OwnCertificate) -> Result<Vec<CertificateDer<'static>>, String> {
     all.collect::<Result<_, _>>().map_err(said)
 }
 
-/// Accepts the certificates that the config names, and no others: who has their
-/// key is who is meant, whatever names they carry.
+/// Accepts the certificates that the config names, and no others, unless anybody is
+/// believed: who has their key is who is meant, whatever names they carry.
 #[derive(Debug)]
 struct Expected {
-    leaves: Vec<CertificateDer<'static>>,
+    /// `None`: any.
+    leaves: Option<Vec<CertificateDer<'static>>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -101,7 +121,8 @@ impl ServerCertVerifier for Expected {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.leaves.contains(leaf) {
+        let named = self.leaves.as_ref().map(|all| all.contains(leaf));
+        if named.unwrap_or(true) {
             Ok(ServerCertVerified::assertion())
         } else {
             let cause = CertificateError::ApplicationVerificationFailure;

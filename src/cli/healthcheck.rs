@@ -46,6 +46,9 @@ fn beginning_of_answer(target: &Target) -> io::Result<Vec<u8>> {
 /// What is asked when no path is given.
 pub(super) const READINESS: &str = "/readyz";
 
+/// What is asked in place of it where life is enough.
+pub(super) const LIVENESS: &str = "/healthz";
+
 /// From the first packet to the answer: well within the interval of any probe.
 const TIMEOUT: Duration = Duration::from_secs(3);
 

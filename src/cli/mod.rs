@@ -11,7 +11,8 @@ use clap_complete::Shell;
 
 use crate::config::{self, Files};
 use admin_client::Target;
-use healthcheck::{READINESS, healthcheck};
+use admin_tls::Believed;
+use healthcheck::{LIVENESS, READINESS, healthcheck};
 use trust::Form;
 
 mod admin_client;
@@ -105,7 +106,7 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// Ask the admin address whether countersign is ready; exit code 0 or 1.
+    /// Ask the admin address whether countersign is ready, or alive; exit code 0 or 1.
     #[command(group = ArgGroup::new("target").required(true))]
     Healthcheck {
         /// The config file whose admin address is asked.
@@ -114,6 +115,10 @@ enum Command {
         /// What to ask, such as http://127.0.0.1:9901/readyz or unix:/run/admin.sock.
         #[arg(long, group = "target")]
         url: Option<String>,
+        /// Ask whether it is alive (/healthz) where no path says what to ask: it
+        /// is while it drains, and while no service can be reached.
+        #[arg(long)]
+        live: bool,
     },
     /// Say what would become of a request, and why: the handshake, the route,
     /// the rule, and the very fields that the upstream would get; or where it
@@ -183,7 +188,10 @@ fn dispatch(command: Command) -> Exit {
         },
         Command::Check { config } => check::check(&config),
         Command::Demo { once, dir } => demo::demo(once, dir.as_deref()),
-        Command::Healthcheck { config, url } => ask(config.as_deref(), url.as_deref()),
+        Command::Healthcheck { config, url, live } => {
+            let path = if live { LIVENESS } else { READINESS };
+            ask(config.as_deref(), url.as_deref(), path)
+        }
         Command::Explain(question) => explain::explain(&question),
         Command::Trust { command } => match command {
             TrustCommand::Preview {
@@ -227,10 +235,12 @@ fn complain(what: impl std::fmt::Display) {
     writeln!(std::io::stderr().lock(), "{what}").ok();
 }
 
-fn ask(config: Option<&Path>, url: Option<&str>) -> Exit {
+fn ask(config: Option<&Path>, url: Option<&str>, path: &str) -> Exit {
     let target = match (config, url) {
-        (_, Some(url)) => Target::from_url(url, READINESS).map_err(|e| e.to_string()),
-        (Some(path), None) => target_of(path),
+        (_, Some(url)) => Target::from_url(url, path).map_err(|e| e.to_string()),
+        (Some(config), None) => {
+            read(config).and_then(|config| Target::of(&config, path, Believed::Anybody))
+        }
         (None, None) => Err("give --config or --url".to_owned()),
     };
     let target = match target {
@@ -265,10 +275,6 @@ fn with_causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-fn target_of(path: &Path) -> Result<Target, String> {
-    Target::of(&read(path)?, READINESS)
-}
-
 /// Asks for `path` at this admin address, or else at that of the config.
 fn target_of_admin(
     config: Option<&Path>,
@@ -277,7 +283,7 @@ fn target_of_admin(
 ) -> Result<Target, String> {
     match (admin, config) {
         (Some(address), _) => admin_target(address, path),
-        (None, Some(config)) => Target::of(&read(config)?, path)
+        (None, Some(config)) => Target::of(&read(config)?, path, Believed::Named)
             .map_err(|cause| format!("{cause}, or say with --admin where to ask")),
         (None, None) => Err("give --config or --admin".to_owned()),
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::admin_client::{Target, get};
+use super::admin_tls::Believed;
 use super::{Exit, admin_target, complain, print, with_causes};
 use crate::config::Config;
 use crate::generation::prepare;
@@ -75,8 +76,8 @@ fn outcome(preview: &Preview) -> Exit {
 /// Where to ask for what is in force, and for who is known.
 fn targets(config: &Config, admin: Option<&str>) -> Result<(Target, Target), String> {
     let trust = match admin {
-        Some(address) => admin_target(address, TRUST)?.secured_as(config),
-        None => Target::of(config, TRUST)
+        Some(address) => admin_target(address, TRUST)?.secured_as(config, Believed::Named),
+        None => Target::of(config, TRUST, Believed::Named)
             .map_err(|cause| format!("{cause}, or say with --admin where to ask")),
     }?;
     let peers = Target {

@@ -66,7 +66,7 @@ pub(super) const ADMIN_TLS: Table = Table {
             path: "admin.tls.client_auth",
             value: "`\"none\"` or `\"require\"`",
             default: Required,
-            summary: "Whether whoever asks must have a certificate, health and readiness included: probes then run `countersign healthcheck --config FILE`.",
+            summary: "Whether whoever asks must have a certificate, health and readiness included: probes then run `countersign healthcheck --config FILE`, with `--live` for liveness.",
             protects: "With `\"require\"` only whom the bundle trusts reads what countersign tells of its callers, and has anything reloaded.",
             without: "nobody could tell whether everybody may ask",
             see: &["admin.tls.trust", "admin.tls.client", "admin.allow_changes"],

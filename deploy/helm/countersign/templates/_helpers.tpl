@@ -74,7 +74,7 @@ exec:
 timeoutSeconds: 2
 {{- end -}}
 
-{{- /* The container. Charts of applications may have it in their own pods, with `restartPolicy: Always` and "countersign.volumes". */ -}}
+{{- /* The container. */ -}}
 {{- define "countersign.container" -}}
 name: countersign
 image: {{ include "countersign.image" . }}
