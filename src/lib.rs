@@ -176,7 +176,6 @@ pub async fn serve(
     let mut heir = None;
     let serving = async {
         heir = tokio::select! {
-            Some(()) = asked_to_drain.recv() => None,
             () = workers.failure() => None,
             heir = estate.heir(&host.manager, &open_sockets) => Some(heir),
             () = refusals.summarise() => None,
@@ -188,7 +187,7 @@ pub async fn serve(
         };
     };
     let leaving = || leave(&readiness, &current.get());
-    let left = serve_until_drain(serving, &mut stop, leaving).await;
+    let left = serve_until_drain(serving, (&mut stop, &mut asked_to_drain), leaving).await;
     estate.leave_to(heir, &host, (watching, &admin));
     let spans = (&current, &mut exporter);
     let ended = drain((&mut workers, &control), (&mut stop, left), spans).await;

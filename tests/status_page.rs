@@ -315,6 +315,29 @@ async fn drain_from_the_page_finishes_what_is_under_way_and_ends() {
 }
 
 #[tokio::test]
+async fn drain_from_the_page_waits_out_the_drain_delay_however_often_it_is_asked_for() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let mut proxy = Setup::new(&pki, &upstream)
+        .with("admin.allow_changes = true")
+        .with("server.drain_timeout = '1m'\nserver.drain_delay = '3s'")
+        .start()
+        .await;
+    let form = format!("token={}&do=drain", token(&proxy).await);
+    for _ in 0..3 {
+        let done = submit(&proxy, &form, |fields| fields).await;
+        assert_eq!(done.values("location"), ["/?done=draining"], "{done:?}");
+    }
+    proxy
+        .log_line("server.stopping", |line| line["drain_delay_ms"] == 3_000)
+        .await;
+    assert_eq!(proxy.ask_admin("/readyz").await.0, 503);
+    let client = Client::new(&pki).presenting(&pki.client());
+    let answer = client.get(proxy.public(), "/").await;
+    assert_eq!(answer.unwrap().status, 200);
+    assert_eq!(proxy.exit_code().await, Some(0));
+}
+
+#[tokio::test]
 async fn changes_are_not_allowed_where_others_can_reach_the_page() {
     let (pki, upstream) = (Pki::new(), Upstream::unreachable().await);
     let open = "admin = { bind = '0.0.0.0:9901', allow_changes = true }";
