@@ -56,6 +56,7 @@ mod message_layer;
 mod mistakes;
 mod names;
 mod observability;
+mod open_secrets;
 mod outcomes;
 mod pool_limits;
 mod pool_per;
