@@ -40,6 +40,7 @@ mod grpc;
 mod h2_attacks;
 mod h2_messages;
 mod h2_websockets;
+mod handing_over;
 mod handshake;
 mod header_rules;
 mod health;

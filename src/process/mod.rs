@@ -24,7 +24,7 @@ mod watchdog;
 pub use confinement::{Confined, Part, State};
 pub use inherited::{Inherited, InheritedError, Listening};
 pub use service_manager::ServiceManager;
-pub use succession::{Heir, Predecessor, TakeOverError, UpgradeSocket};
+pub use succession::{Heir, Predecessor, TakeOverError, UpgradeSocket, Verdict};
 pub use watchdog::{Pulse, Watchdog};
 
 use std::path::Path;
