@@ -95,7 +95,8 @@ impl Welcome {
 
     /// Hears it from a predecessor.
     pub(super) fn hear(lines: &mut Lines) -> io::Result<Self> {
-        lines.say(ASK)?;
+        // Who refuses may have said so already, and hears nothing any more.
+        lines.say(ASK).ok();
         lines.wait_for(WELCOMED_WITHIN)?;
         let (head, _) = lines.hear()?;
         if let Some(reason) = refusal(&head) {

@@ -85,6 +85,14 @@ fn successor_that_is_ready_too_late_is_told_why_it_does_not_serve() {
 }
 
 #[test]
+fn refusal_is_heard_also_where_it_was_said_before_anything_was_asked() {
+    let (old, mut new) = pair();
+    conversation::refuse(old, io::Error::other("for a reason"));
+    let cause = Welcome::hear(&mut new).unwrap_err();
+    assert_eq!(cause.to_string(), "for a reason");
+}
+
+#[test]
 fn predecessor_that_is_gone_is_told_from_one_that_goes_on_and_one_that_lets_go() {
     for (says, goes_on, lets_go) in [
         (None, false, false),
