@@ -11,7 +11,7 @@ use crate::RunError;
 use crate::admin_server::{ADMIN, AdminServer};
 use crate::config::{Bind, Config};
 use crate::generation::{CurrentConfig, OpenSockets};
-use crate::process::{Heir, Host, Listening, ServiceManager, UpgradeSocket};
+use crate::process::{Heir, Host, Listening, ServiceManager, UpgradeSocket, Verdict};
 use crate::telemetry::{AdminSocket, Metrics, events};
 
 /// What a successor can have.
@@ -45,7 +45,7 @@ impl Estate {
     }
 
     /// Waits for who takes this process's place; for ever where nobody can.
-    pub(crate) async fn heir(&self, manager: &ServiceManager, open: &OpenSockets) -> Heir {
+    pub(crate) async fn heir(&self, host: &Host, open: &OpenSockets) -> Heir {
         let Some(upgrade) = &self.upgrade else {
             return std::future::pending().await;
         };
@@ -58,18 +58,24 @@ impl Estate {
             }
             Ok(all)
         };
-        upgrade.heir(manager, self.watchdog, sockets).await
+        let told = (&host.manager, &host.files);
+        upgrade.heir(told, self.watchdog, sockets).await
     }
 
     /// Says who the service is from now on, or that it ends; `watching` speaks for
     /// this process until then. Nobody can succeed who ends, and not before: the
     /// socket's file would go.
+    ///
+    /// # Errors
+    ///
+    /// This process has not become the service at all; nobody is told anything.
     pub(crate) fn leave_to(
         self,
         heir: Option<Heir>,
         host: &Host,
-        (watching, admin): (JoinHandle<()>, &AdminServer),
-    ) {
+        (watching, admin): (Standing, &AdminServer),
+    ) -> Result<(), RunError> {
+        let watching = watching?;
         match heir {
             Some(heir) => {
                 watching.abort();
@@ -78,36 +84,62 @@ impl Estate {
             }
             None => host.manager.stopping(),
         }
+        Ok(())
     }
 }
 
+/// What says again and again that this process is the service; or why it is not.
+pub(crate) type Standing = Result<JoinHandle<()>, RunError>;
+
 /// Takes the place that this process is to have: from now on it speaks for the
-/// service. Returns the task that says so again and again.
-pub(crate) async fn stand_in(host: &mut Host, current: &CurrentConfig) -> JoinHandle<()> {
-    take_place(host).await;
+/// service. `ready` is called then.
+///
+/// # Errors
+///
+/// [`RunError::NotTheHeir`]: this process must end.
+pub(crate) async fn stand_in(
+    host: &mut Host,
+    current: &CurrentConfig,
+    ready: impl FnOnce(),
+) -> Standing {
+    take_place(host).await?;
     host.manager.ready(&current.line());
+    ready();
     let watchdog = std::mem::take(&mut host.watchdog);
-    tokio::task::spawn_local(watchdog.watch(host.manager.clone()))
+    Ok(tokio::task::spawn_local(
+        watchdog.watch(host.manager.clone()),
+    ))
+}
+
+/// Returns if this process must end; otherwise never.
+pub(crate) async fn is_not_the_heir(standing: &Standing) {
+    if standing.is_ok() {
+        std::future::pending().await
+    }
 }
 
 /// Has the predecessor, if there is one, let go of what this process serves now.
-async fn take_place(host: &mut Host) {
+async fn take_place(host: &mut Host) -> Result<(), RunError> {
     let Some(predecessor) = host.predecessor.take() else {
-        return;
+        return Ok(());
     };
     let told = tokio::task::spawn_blocking(move || predecessor.served()).await;
-    host.files.own();
-    match told.map_err(io::Error::other).flatten() {
-        Ok(()) => tracing::info!(
+    let verdict = told.unwrap_or_else(|cause| Verdict::Silent(io::Error::other(cause)));
+    match verdict {
+        // Its files stay its own.
+        Verdict::GoesOn(cause) => return Err(RunError::NotTheHeir(cause)),
+        Verdict::LetGo => tracing::info!(
             event = events::TAKEN_OVER,
             "the process that served until now finishes what is under way there"
         ),
-        Err(cause) => tracing::warn!(
+        Verdict::Silent(cause) => tracing::warn!(
             event = events::TAKEN_OVER,
             %cause,
-            "the process that served until now does not answer; if it still runs, both accept: end it"
+            "the process that served until now does not answer: it ends, or was ended; if it should still accept, end it"
         ),
     }
+    host.files.own();
+    Ok(())
 }
 
 /// Tells the service manager how things stand, when they stand differently.

@@ -43,7 +43,7 @@ use tokio::sync::mpsc;
 
 use crate::admin_server::{AdminServer, Told, open_admin};
 use crate::config::Config;
-use crate::estate::{Estate, stand_in, tell_status};
+use crate::estate::{Estate, is_not_the_heir, stand_in, tell_status};
 use crate::generation::{Begun, CurrentConfig, Exporter, Prepared, StartError};
 use crate::listener::{
     Address, Ended, Leave, Life, LifeControl, ListenerBindError, Workers, serve_until_drain,
@@ -65,6 +65,11 @@ pub enum RunError {
     /// What systemd passes is not what `admin.bind` asks for.
     #[error("admin.bind: {0}")]
     AdminInherited(#[source] InheritedError),
+    /// The process whose place it was to take goes on alone.
+    #[error(
+        "the process that served until now goes on alone: {0}\n  this one has finished what it had accepted, and ends"
+    )]
+    NotTheHeir(String),
     /// The socket for successors cannot be served.
     #[error("server.upgrade_socket cannot be served: {0}")]
     Upgrade(#[source] io::Error),
@@ -128,8 +133,8 @@ pub struct Logs {
 ///
 /// # Errors
 ///
-/// [`RunError`]: before `ready` was called, except for [`RunError::Worker`],
-/// which is returned after a drain.
+/// [`RunError`]: before `ready` was called, except for [`RunError::Worker`].
+/// That one and [`RunError::NotTheHeir`] are returned after a drain.
 pub async fn serve(
     prepared: Prepared,
     logs: Logs,
@@ -169,16 +174,15 @@ pub async fn serve(
     tokio::task::yield_now().await;
     readiness.ready();
     announce(&addresses, &config);
-    let watching = stand_in(&mut host, &current).await;
-    ready(&addresses);
+    let watching = stand_in(&mut host, &current, || ready(&addresses)).await;
 
     let open_sockets = following.open_sockets();
     let mut heir = None;
     let serving = async {
         heir = tokio::select! {
-            Some(()) = asked_to_drain.recv() => None,
+            () = is_not_the_heir(&watching) => None,
             () = workers.failure() => None,
-            heir = estate.heir(&host.manager, &open_sockets) => Some(heir),
+            heir = estate.heir(&host, &open_sockets) => Some(heir),
             () = refusals.summarise() => None,
             () = generation::watch_memory(&current, &metrics) => None,
             () = tell_status(&host.manager, &current, &metrics) => None,
@@ -188,14 +192,15 @@ pub async fn serve(
         };
     };
     let leaving = || leave(&readiness, &current.get());
-    let left = serve_until_drain(serving, &mut stop, leaving).await;
-    estate.leave_to(heir, &host, (watching, &admin));
+    let left = serve_until_drain(serving, (&mut stop, &mut asked_to_drain), leaving).await;
+    let was_the_service = estate.leave_to(heir, &host, (watching, &admin));
     let spans = (&current, &mut exporter);
     let ended = drain((&mut workers, &control), (&mut stop, left), spans).await;
     refusals.tell_all_left_out();
     admin.end().await;
     let failure = workers.into_failure();
     failure.map_or(Ok(()), |cause| Err(RunError::Worker(cause)))?;
+    was_the_service?;
     say_ended(ended);
     Ok(ended)
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::support::client::{Client, get};
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, Setup};
@@ -115,6 +117,47 @@ async fn reload_that_needs_a_folder_out_of_reach_is_refused_and_says_what_to_do(
 }
 
 #[tokio::test]
+async fn reload_after_a_folder_was_exchanged_says_so_and_needs_the_folder_above() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let other = Pki::new();
+    let both = format!("{}{}", pki.root().pem(), other.root().pem());
+    for named in [false, true] {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let folder = elsewhere.path().join("trust");
+        let bundle = folder.join("clients.pem");
+        fs::create_dir(&folder).unwrap();
+        fs::write(&bundle, pki.root().pem()).unwrap();
+        let mut setup = Setup::new(&pki, &upstream)
+            .with(&format!("trust.clients.ca = ['{}']", bundle.display()));
+        if named {
+            let above = elsewhere.path().display();
+            setup = setup.with(&format!("server.confinement.also_readable = ['{above}']"));
+        }
+        let proxy = setup.start().await;
+        let next = elsewhere.path().join("next");
+        fs::create_dir(&next).unwrap();
+        fs::write(next.join("clients.pem"), &both).unwrap();
+        fs::rename(&folder, elsewhere.path().join("former")).unwrap();
+        fs::rename(&next, &folder).unwrap();
+        proxy.hang_up();
+        if named {
+            proxy
+                .log_line("generation.published", |line| line["generation"] == 2)
+                .await;
+        } else {
+            let fits = |line: &Value| line["cause"].as_str().unwrap().contains("had this name");
+            let line = proxy.log_line("reload.failed", fits).await;
+            let cause = line["cause"].as_str().unwrap();
+            assert!(cause.contains(&*bundle.to_string_lossy()), "{cause}");
+            assert!(cause.contains("restart countersign"), "{cause}");
+            assert!(cause.contains("also_readable"), "{cause}");
+        }
+        let client = Client::new(&pki).presenting(&pki.client());
+        assert_eq!(client.get(proxy.public(), "/").await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test]
 async fn unix_socket_that_a_reload_brings_is_made_in_a_known_folder_and_refused_elsewhere() {
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let elsewhere = tempfile::tempdir().unwrap();
@@ -143,6 +186,39 @@ async fn unix_socket_that_a_reload_brings_is_made_in_a_known_folder_and_refused_
         .await
         .unwrap();
     assert_eq!(session.send(get("/")).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn unix_socket_is_bound_anew_by_a_reload_in_a_folder_of_its_own_and_not_beside_files() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    for (name, works) in [("sockets/in.sock", true), ("in.sock", false)] {
+        let setup = Setup::new(&pki, &upstream).folder("sockets");
+        let without = setup.text_with("");
+        let setup = setup.with(&format!("listeners.inside.bind = 'unix:{name}'"));
+        let with = setup.text_with("");
+        let proxy = setup.start().await;
+        let config = proxy.path("countersign.toml");
+        let published = |number: u64| {
+            let is_it = move |line: &Value| line["generation"] == number;
+            proxy.log_line("generation.published", is_it)
+        };
+        fs::write(&config, without).unwrap();
+        proxy.hang_up();
+        published(2).await;
+        fs::write(&config, with).unwrap();
+        proxy.hang_up();
+        if works {
+            published(3).await;
+            let client = Client::plaintext(&pki);
+            let mut session = client.connect(proxy.path(name)).await.unwrap();
+            assert_eq!(session.send(get("/")).await.unwrap().status, 200);
+        } else {
+            let line = proxy.log_line("reload.failed", |_| true).await;
+            let cause = line["cause"].as_str().unwrap();
+            assert!(cause.contains("has left its file there"), "{cause}");
+            assert!(cause.contains("a folder of their own"), "{cause}");
+        }
+    }
 }
 
 #[tokio::test]

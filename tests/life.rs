@@ -335,14 +335,44 @@ async fn proxy_without_work_ends_with_code_0() {
 #[tokio::test]
 async fn unix_socket_is_served_and_taken_away_again() {
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
-    let setup = Setup::new(&pki, &upstream).with("listeners.public.bind = 'unix:public.sock'");
+    let setup = Setup::new(&pki, &upstream)
+        .folder("sockets")
+        .with("listeners.public.bind = 'unix:sockets/public.sock'");
+    let quiet = setup.run("check").await;
+    assert!(!quiet.expect_code(0).stdout.contains("warning"));
     let mut proxy = setup.start().await;
-    let socket = proxy.path("public.sock");
+    let socket = proxy.path("sockets/public.sock");
     let client = Client::new(&pki).presenting(&pki.client());
     assert_eq!(client.get(socket.clone(), "/").await.unwrap().status, 200);
     proxy.terminate();
     assert_eq!(proxy.exit_code().await, Some(0));
     assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn unix_socket_beside_files_stays_behind_and_is_said_to() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let setup = Setup::new(&pki, &upstream).with("listeners.public.bind = 'unix:public.sock'");
+    let words = "has more in it than sockets";
+    setup
+        .run("check")
+        .await
+        .expect_code(0)
+        .stdout
+        .find(words)
+        .unwrap();
+    let mut proxy = setup.start().await;
+    let is_it = |line: &serde_json::Value| line["message"].as_str().unwrap().contains(words);
+    proxy.log_line("config.unusual", is_it).await;
+    let socket = proxy.path("public.sock");
+    proxy.terminate();
+    assert_eq!(proxy.exit_code().await, Some(0));
+    assert!(socket.exists());
+    // And the next process takes its place.
+    let again = proxy.killed_and_started_again("").await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    assert_eq!(client.get(socket, "/").await.unwrap().status, 200);
+    drop(again);
 }
 
 #[tokio::test]

@@ -287,6 +287,27 @@ async fn bundle_that_is_held_back_is_shown_and_can_be_accepted_from_the_page() {
 }
 
 #[tokio::test]
+async fn listener_is_shown_where_it_is_reached_also_after_a_reload() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let setup = Setup::new(&pki, &upstream);
+    let changed = setup.text_with("listeners.first = { bind = '127.0.0.1:0' }");
+    let proxy = setup.start().await;
+    let shown = page(&proxy).await;
+    assert!(shown.contains(&proxy.public().to_string()), "{shown}");
+    assert!(!shown.contains("127.0.0.1:0<"), "{shown}");
+    std::fs::write(proxy.path("countersign.toml"), changed).unwrap();
+    proxy.hang_up();
+    let is_it = |line: &serde_json::Value| line["listener"] == "first";
+    proxy.log_line("listener.ready", is_it).await;
+    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
+    let first = proxy.listener("first").to_string();
+    while !page(&proxy).await.contains(&first) {
+        assert!(tokio::time::Instant::now() < deadline, "never shown");
+    }
+    assert!(page(&proxy).await.contains(&proxy.public().to_string()));
+}
+
+#[tokio::test]
 async fn drain_from_the_page_finishes_what_is_under_way_and_ends() {
     let (pki, gate) = (Pki::new(), Gate::closed());
     let held = gate.clone();
@@ -311,6 +332,29 @@ async fn drain_from_the_page_finishes_what_is_under_way_and_ends() {
     }
     gate.open();
     assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+    assert_eq!(proxy.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn drain_from_the_page_waits_out_the_drain_delay_however_often_it_is_asked_for() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let mut proxy = Setup::new(&pki, &upstream)
+        .with("admin.allow_changes = true")
+        .with("server.drain_timeout = '1m'\nserver.drain_delay = '3s'")
+        .start()
+        .await;
+    let form = format!("token={}&do=drain", token(&proxy).await);
+    for _ in 0..3 {
+        let done = submit(&proxy, &form, |fields| fields).await;
+        assert_eq!(done.values("location"), ["/?done=draining"], "{done:?}");
+    }
+    proxy
+        .log_line("server.stopping", |line| line["drain_delay_ms"] == 3_000)
+        .await;
+    assert_eq!(proxy.ask_admin("/readyz").await.0, 503);
+    let client = Client::new(&pki).presenting(&pki.client());
+    let answer = client.get(proxy.public(), "/").await;
+    assert_eq!(answer.unwrap().status, 200);
     assert_eq!(proxy.exit_code().await, Some(0));
 }
 

@@ -87,7 +87,7 @@ fn serve_prepared(prepared: Prepared, host: Host, report: bool) -> Exit {
     match outcome {
         Ok(Ended::Drained) => Exit::Ok,
         Ok(Ended::Cut(_)) => Exit::Cut,
-        Err(cause @ RunError::Worker(_)) => {
+        Err(cause @ (RunError::Worker(_) | RunError::NotTheHeir(_))) => {
             complain(cause);
             Exit::Failure
         }

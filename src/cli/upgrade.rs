@@ -11,9 +11,9 @@ use std::time::Duration;
 use super::{Exit, complain, print, read};
 use crate::process::TakeOverError;
 
-/// How long a successor may take until it serves: longer than its predecessor
-/// waits for it.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a successor may take until it serves: longer than it waits for its
+/// predecessor's first word, and that one then for it.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a successor says when it serves, before the number of its process.
 const SERVES: &str = "serves ";

@@ -1,9 +1,12 @@
 //! Which part of the file system a config needs.
 
+mod held;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Bind, Config};
+use held::Held;
 
 /// The folders that a process with this config works in, links resolved.
 ///
@@ -15,10 +18,14 @@ use super::{Bind, Config};
 ///   `releases/9`); so too where the link is a folder on the way.
 /// * A folder may be made anew. So it is the one above it that is within reach.
 /// * What lies directly below the root is never a reason for the whole of it.
+/// * Who may remove a socket from a folder may remove everything from it. So nothing
+///   is removed where there is more than sockets.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Reach {
-    readable: BTreeSet<PathBuf>,
-    sockets: BTreeSet<PathBuf>,
+    readable: Held,
+    sockets: Held,
+    /// Those of the sockets' folders that have more in them.
+    shared: BTreeSet<PathBuf>,
 }
 
 impl Reach {
@@ -26,43 +33,89 @@ impl Reach {
     /// loaded. Asks the file system.
     pub fn of<'p>(config: &'p Config, looked_at: impl IntoIterator<Item = &'p Path>) -> Self {
         let mut reach = Self::default();
-        for path in looked_at.into_iter().chain([config.path()]) {
+        let looked_at: Vec<_> = looked_at.into_iter().chain([config.path()]).collect();
+        for path in &looked_at {
             reach.add_read(path);
         }
         for folder in &config.server().confinement.also_readable {
             reach.add_whole(&folder.value);
         }
         for path in sockets(config) {
-            reach.sockets.extend(folder_of(path));
+            if let Some(folder) = folder_of(path) {
+                reach.sockets.insert(folder);
+            }
         }
+        let shared = reach
+            .sockets
+            .paths()
+            .filter(|folder| reach.has_more(folder, &looked_at));
+        reach.shared = shared.map(Path::to_owned).collect();
         reach
+    }
+
+    /// Whether `config` has unix sockets at all.
+    pub fn has_sockets(config: &Config) -> bool {
+        sockets(config).next().is_some()
     }
 
     /// What can be read: folders with all that is in them, and single files.
     pub fn readable(&self) -> impl Iterator<Item = &Path> {
-        self.readable.iter().map(PathBuf::as_path)
+        self.readable.paths()
     }
 
     /// The folders that unix sockets are made in.
     pub fn socket_folders(&self) -> impl Iterator<Item = &Path> {
-        self.sockets.iter().map(PathBuf::as_path)
+        self.sockets.paths()
+    }
+
+    /// Those of them in which there is nothing else, so that files are removed there.
+    pub fn folders_of_sockets_alone(&self) -> impl Iterator<Item = &Path> {
+        let all = self.sockets.paths();
+        all.filter(|folder| !self.shared.contains(*folder))
+    }
+
+    /// The unix sockets of `config` that stand in folders with more than sockets, each
+    /// with its folder.
+    pub fn sockets_beside_files<'c>(
+        &self,
+        config: &'c Config,
+    ) -> impl Iterator<Item = (&'c Path, PathBuf)> {
+        let placed = sockets(config).filter_map(|path| Some((path, folder_of(path)?)));
+        placed.filter(|(_, folder)| self.shared.contains(folder))
     }
 
     /// Whether a path can be read, as far as it is for this to say.
     pub fn may_read(&self, path: &Path) -> bool {
-        let whole = path.canonicalize();
-        let whole = whole.as_deref().unwrap_or(path);
-        self.readable.iter().any(|known| whole.starts_with(known))
+        self.readable.holds(&whole(path))
+    }
+
+    /// The folder on the way to a path that was within reach, and that another has
+    /// taken the place of since, or come to be at all.
+    pub fn exchanged(&self, path: &Path) -> Option<PathBuf> {
+        self.readable.exchanged(&whole(path)).map(Path::to_owned)
     }
 
     /// The unix sockets of `config` that could not be made.
     pub fn out_of_reach(&self, config: &Config) -> Vec<PathBuf> {
         let can_be_made = |path: &&Path| {
             let folder = folder_of(path);
-            folder.is_some_and(|folder| self.sockets.iter().any(|known| folder.starts_with(known)))
+            folder.is_some_and(|folder| self.sockets.holds(&folder))
         };
         let all = sockets(config).filter(|path| !can_be_made(path));
         all.map(Path::to_owned).collect()
+    }
+
+    /// Whether a folder has more in it than sockets: what was looked at, a link to it,
+    /// what else can be read; or it is directly below the root.
+    fn has_more(&self, folder: &Path, looked_at: &[&Path]) -> bool {
+        let is_in = |path: PathBuf| path.starts_with(folder);
+        let leads_in = |path: &&Path| {
+            whole(path).starts_with(folder) || std::path::absolute(path).is_ok_and(is_in)
+        };
+        let mut readable = self.readable.paths();
+        depth(folder) < 2
+            || looked_at.iter().any(leads_in)
+            || readable.any(|known| known.starts_with(folder))
     }
 
     /// A file or a folder that was looked at.
@@ -71,8 +124,9 @@ impl Reach {
         let literal = folder_of(path);
         let Ok(target) = path.canonicalize() else {
             // It is not there, and may come to be.
-            self.readable
-                .extend(literal.filter(|folder| !is_root(folder)));
+            if let Some(folder) = literal.filter(|folder| !is_root(folder)) {
+                self.readable.insert(folder);
+            }
             return;
         };
         if target.is_dir() {
@@ -115,7 +169,9 @@ impl Reach {
             let target = link.canonicalize().ok();
             let above = target.as_deref().and_then(Path::parent);
             let above = above.filter(|above| depth(above) >= 2);
-            self.readable.extend(above.map(Path::to_owned));
+            if let Some(above) = above {
+                self.readable.insert(above.to_owned());
+            }
         }
     }
 
@@ -138,6 +194,12 @@ fn sockets(config: &Config) -> impl Iterator<Item = &Path> {
     });
     let upgrade = config.server().upgrade_socket.as_ref();
     binds.chain(upgrade.map(|path| path.value.as_path()))
+}
+
+/// A path from the root on, without links as far as it leads anywhere.
+fn whole(path: &Path) -> PathBuf {
+    let found = path.canonicalize().or_else(|_| std::path::absolute(path));
+    found.unwrap_or_else(|_| path.to_owned())
 }
 
 /// The folder that a path stands in, from the root on and without links.
@@ -232,6 +294,37 @@ mod tests {
         let top = reach_of(&[Path::new("/etc")]);
         let all: Vec<_> = top.readable().collect();
         assert_eq!(all, [Path::new("/etc")]);
+    }
+
+    #[test]
+    fn folder_of_sockets_has_nothing_else_in_it() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let folder = |name: &str| {
+            let folder = root.join(name);
+            fs::create_dir_all(&folder).unwrap();
+            folder
+        };
+        let (keys, sockets) = (folder("keys"), folder("keys/sockets"));
+        let (linked, trust) = (folder("linked"), folder("here/trust"));
+        fs::write(keys.join("a.pem"), "").unwrap();
+        symlink(keys.join("a.pem"), linked.join("b.pem")).unwrap();
+        let looked_at = [keys.join("a.pem"), linked.join("b.pem"), trust.clone()];
+        let looked_at = looked_at.each_ref().map(PathBuf::as_path);
+        let reach = reach_of(&looked_at);
+        for shared in [
+            &keys,
+            &linked,
+            &trust,
+            &root,
+            Path::new("/run"),
+            Path::new("/"),
+        ] {
+            assert!(reach.has_more(shared, &looked_at), "{}", shared.display());
+        }
+        for alone in [&sockets, &folder("here/sockets")] {
+            assert!(!reach.has_more(alone, &looked_at), "{}", alone.display());
+        }
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Answers {
             }
             AdminRequest::Trust => {
                 let in_force = self.in_force.borrow();
-                let InForce { loaded, status } = &*in_force;
+                let InForce { loaded, status, .. } = &*in_force;
                 let mut answer = status.describe(loaded, &self.peers, SystemTime::now());
                 if let Some(answer) = answer.as_object_mut() {
                     answer.insert("confinement".to_owned(), describe_confined(&self.confined));

@@ -1,11 +1,11 @@
 //! Loads one generation, aside from the one that is in force.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::secrets::{self, Exposed};
-use crate::config::{self, Config, Files, Problems, Seen};
+use crate::config::{self, Config, Files, Problems, Reach, Seen};
 use crate::proxy::{self, Accepted, Quota, Records, Site};
 use crate::telemetry::{MetricNames, events};
 use crate::tls::{self, Material, RevocationListFacts, describe, unix_now};
@@ -21,6 +21,8 @@ pub struct Loaded {
     accepted: Vec<Option<Arc<Accepted>>>,
     quotas: Vec<Option<Arc<Quota>>>,
     exposed: Vec<Exposed>,
+    /// What is said of unix sockets in folders with files.
+    beside_files: Vec<String>,
 }
 
 impl Loaded {
@@ -104,6 +106,8 @@ impl Loaded {
         }));
         let exposed = self.exposed.iter();
         all.extend(exposed.map(|one| Warning::of(events::SECRET_EXPOSED, one.to_string())));
+        let beside_files = self.beside_files.iter().cloned();
+        all.extend(beside_files.map(|text| Warning::of(events::CONFIG_UNUSUAL, text)));
         let doubts = self.config.doubts().each().into_iter();
         let doubts = doubts.map(|text| text.replace("\n ", ";"));
         all.extend(doubts.map(|text| Warning::of(events::POLICY_UNUSUAL, text)));
@@ -326,12 +330,31 @@ fn load_through(
     let config = Arc::new(draft.finish(problems)?);
     let quotas = proxy::quotas(&config, former.map_or(&[][..], |former| &former.quotas));
     let exposed = secrets::exposed(&config, files);
+    let beside_files = beside_files(&config, files);
     Ok(Loaded {
         config,
         exposed,
+        beside_files,
         material: material.unwrap_or_default(),
         plans: plans.unwrap_or_default(),
         accepted: accepted.unwrap_or_default(),
         quotas,
     })
+}
+
+/// What comes of unix sockets that stand where there is more than sockets.
+fn beside_files(config: &Config, files: &Files) -> Vec<String> {
+    if !config.server().confinement.landlock || !Reach::has_sockets(config) {
+        return Vec::new();
+    }
+    let looked_at = files.looked_at();
+    let reach = Reach::of(config, looked_at.iter().map(PathBuf::as_path));
+    let all = reach.sockets_beside_files(config).map(|(path, folder)| {
+        format!(
+            "unix:{}: {} has more in it than sockets, so that nothing is removed there; the socket's file stays when it is closed, and a reload cannot bind it anew; give unix sockets a folder of their own, such as /run/countersign",
+            path.display(),
+            folder.display()
+        )
+    });
+    all.collect()
 }

@@ -152,6 +152,7 @@ pub(crate) async fn begin(
     let in_force = Rc::new(RefCell::new(InForce {
         loaded: Arc::new(loaded),
         status: Status::new(SystemTime::now()),
+        addresses: publishing.addresses()?,
     }));
     let (hint, hints) = mpsc::channel(1);
     let (requests, asked) = mpsc::channel(8);

@@ -8,6 +8,7 @@ use super::load::{LAST_PART, Loaded, Warning};
 use super::reload::InForce;
 use super::status::{Cause, Failure, Status};
 use crate::config::{ClientAuth, Config, Listener, ListenerTls, Protocol};
+use crate::listener::Address;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Uses;
 use crate::telemetry::page::{
@@ -27,7 +28,11 @@ pub(super) struct InForceProgram {
 impl Program for InForceProgram {
     fn overview(&self) -> Overview {
         let in_force = self.in_force.borrow();
-        let InForce { loaded, status } = &*in_force;
+        let InForce {
+            loaded,
+            status,
+            addresses,
+        } = &*in_force;
         let config = loaded.config();
         let known = self.peers.all();
         let connected: Vec<_> = known.iter().filter(|peer| peer.connections() > 0).collect();
@@ -37,7 +42,8 @@ impl Program for InForceProgram {
             listeners: config
                 .listeners()
                 .iter()
-                .map(|one| listener(one, config))
+                .enumerate()
+                .map(|(at, one)| listener((one, addresses.get(at)), config))
                 .collect(),
             ends: ends(loaded),
             upstreams: loaded.plans().iter().map(|plan| upstream(plan)).collect(),
@@ -84,7 +90,8 @@ fn warned(warning: Warning) -> Warned {
     }
 }
 
-fn listener(listener: &Listener, config: &Config) -> ListenerFacts {
+fn listener((listener, at): (&Listener, Option<&Address>), config: &Config) -> ListenerFacts {
+    let bind = &listener.bind.value;
     let demands = match (&listener.tls, &listener.redirect) {
         (Some(tls), _) => demands(tls, config),
         (None, Some(_)) => "plaintext, led to https".to_owned(),
@@ -92,7 +99,8 @@ fn listener(listener: &Listener, config: &Config) -> ListenerFacts {
     };
     ListenerFacts {
         name: listener.name.clone(),
-        address: listener.bind.value.to_string(),
+        // The config may leave the port to the system, and all of it to systemd.
+        address: at.map_or_else(|| bind.to_string(), Address::to_string),
         demands,
     }
 }

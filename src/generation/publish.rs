@@ -142,6 +142,16 @@ impl Publishing {
         }
     }
 
+    /// Where each listener of the generation in force is reached, in the order of
+    /// its config.
+    ///
+    /// # Errors
+    ///
+    /// The system does not say where one is bound.
+    pub(super) fn addresses(&self) -> io::Result<Vec<Address>> {
+        self.sockets.addresses()
+    }
+
     /// A handle on each open socket, for a successor.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use super::status::{Cause, Outcome, Status};
 use super::watch::{GATHER_AT_MOST, GATHER_QUIET, Watch, gather};
 use super::withhold::withheld;
 use crate::config::{Files, Reach, Seen};
+use crate::listener::Address;
 use crate::process::Inherited;
 use crate::telemetry::events;
 use crate::telemetry::metrics::ReloadOutcome;
@@ -52,6 +53,9 @@ pub(super) enum Request {
 pub(super) struct InForce {
     pub(super) loaded: Arc<Loaded>,
     pub(super) status: Status,
+    /// Where each listener is reached, in the order of the config; empty where the
+    /// system does not say.
+    pub(super) addresses: Vec<Address>,
 }
 
 /// Follows the files, and puts what they become in force.
@@ -280,6 +284,7 @@ impl Reloader {
         let published = self.publishing.publish(&publication).await;
         published.map_err(|cause| Cause::Problems(vec![cause]))?;
         let mut in_force = self.in_force.borrow_mut();
+        in_force.addresses = self.publishing.addresses().unwrap_or_default();
         in_force.loaded = publication.loaded;
         in_force.status.generation = generation;
         in_force.status.published = SystemTime::now();

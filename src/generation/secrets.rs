@@ -1,5 +1,7 @@
 //! Which files of secrets are open to everybody on this machine.
 
+use std::fs::Metadata;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -26,14 +28,16 @@ impl std::fmt::Display for Exposed {
     }
 }
 
-/// Those of the secrets that were read through `files`. The group's bits are the
-/// operator's: it is how a service is given files that are not its own.
+/// Those of the secrets of `config`, by their modes when they were read through
+/// `files`, and of those that are for other commands to read by their modes now.
+/// The group's bits are the operator's: it is how a service is given files that are
+/// not its own.
 pub(super) fn exposed(config: &Config, files: &Files) -> Vec<Exposed> {
     let mut found: Vec<Exposed> = secrets(config)
         .flat_map(|path| members(path, files).to_vec())
         .filter_map(|path| {
-            let mode = files.mode(&path).filter(|mode| mode & OTHERS != 0)?;
-            Some(Exposed { path, mode })
+            let mode = files.mode(&path).or_else(|| mode_now(&path))?;
+            (mode & OTHERS != 0).then_some(Exposed { path, mode })
         })
         .collect();
     // One file may serve several listeners.
@@ -71,6 +75,12 @@ fn secrets(config: &Config) -> impl Iterator<Item = &Path> {
     all.map(|located| located.value.as_path())
 }
 
+/// The permission bits of a file that nobody has read.
+fn mode_now(path: &Path) -> Option<u32> {
+    let found = path.metadata().ok().filter(Metadata::is_file)?;
+    Some(found.permissions().mode() & 0o7777)
+}
+
 /// The files of a path that may be a directory.
 fn members(path: &Path, files: &Files) -> Rc<[PathBuf]> {
     match files.listed(path) {
@@ -82,7 +92,6 @@ fn members(path: &Path, files: &Files) -> Rc<[PathBuf]> {
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
     use crate::config;
@@ -92,6 +101,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("tickets")).unwrap();
         let names = [
+            "admin.key",
+            "own.key",
             "server.key",
             "client.key",
             "password",
@@ -108,7 +119,8 @@ mod tests {
         let file = folder.path().join("config.toml");
         let draft = config::parse(CONFIG, &file);
         let files = Files::new();
-        for name in names {
+        // That one is for the commands that ask the admin address.
+        for name in names.into_iter().filter(|name| *name != "own.key") {
             files.read(&folder.path().join(name), 10).unwrap();
         }
         files.list(&folder.path().join("tickets")).unwrap();
@@ -122,6 +134,11 @@ mod tests {
 
     const CONFIG: &str = r#"
 server.session_ticket_keys = "tickets"
+[trust.t]
+ca = ["c"]
+[admin]
+bind = "127.0.0.1:1"
+tls = { certificates = [{ chain = "c", key = "admin.key" }], client_auth = "require", trust = "t", client = { chain = "c", key = "own.key" } }
 [listeners.a]
 bind = "127.0.0.1:0"
 tls = { certificates = [{ chain = "c", key = "server.key" }], client_auth = "none" }
@@ -148,9 +165,11 @@ outbound.credential = { source = "per_caller", file = "callers" }
             .map(|line| line.split(' ').next().unwrap())
             .collect();
         let all = [
+            "admin.key",
             "assertion.pem",
             "callers",
             "client.key",
+            "own.key",
             "password",
             "server.key",
             "tickets/1",
@@ -158,10 +177,10 @@ outbound.credential = { source = "per_caller", file = "callers" }
         ];
         assert_eq!(names, all);
         assert_eq!(
-            told[4],
+            told[6],
             "server.key holds a secret, and its mode 0644 opens it to every user of this machine; chmod o= server.key"
         );
-        assert_eq!(exposed_with(0o602).len(), 7);
+        assert_eq!(exposed_with(0o602).len(), 9);
     }
 
     #[test]

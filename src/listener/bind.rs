@@ -116,13 +116,24 @@ impl Socket {
     ///
     /// The system does not say.
     pub(super) fn address(&self) -> io::Result<Address> {
-        match self {
-            Self::Tcp(socket) => socket.local_addr().map(Address::Tcp),
-            Self::Unix(socket, _) => {
+        Address::of(&self.handle()?)
+    }
+}
+
+impl Address {
+    /// Where a socket is bound.
+    ///
+    /// # Errors
+    ///
+    /// The system does not say.
+    pub(super) fn of(socket: &Listening) -> io::Result<Self> {
+        match socket {
+            Listening::Tcp(socket) => socket.local_addr().map(Self::Tcp),
+            Listening::Unix(socket) => {
                 let address = socket.local_addr()?;
                 let path = address.as_pathname().map(Path::to_owned);
                 // One in the abstract namespace has no path.
-                Ok(Address::Unix(path.unwrap_or_else(|| "@".into())))
+                Ok(Self::Unix(path.unwrap_or_else(|| "@".into())))
             }
         }
     }

@@ -17,21 +17,24 @@ pub struct Leave {
     pub timeout: Duration,
 }
 
-/// Serves until `stop` says otherwise, and through the delay after that: those
-/// who send connections here learn only by and by that they are to send them
-/// elsewhere, and each one that comes meanwhile would be refused.
+/// Serves until `stop` or `wish` says otherwise, and through the delay after that:
+/// those who send connections here learn only by and by that they are to send them
+/// elsewhere, and each one that comes meanwhile would be refused. Of `wish` only the
+/// first word counts: it never cuts anything short.
 ///
 /// `leaving` is called once, at the end of the first part. Returns what is left
 /// of the timeout for the drain: nothing where the delay was ended by a second
 /// word. There is no delay where `serving` ends by itself.
 pub async fn serve_until_drain(
     serving: impl Future<Output = ()>,
-    stop: &mut mpsc::Receiver<()>,
+    (stop, wish): (&mut mpsc::Receiver<()>, &mut mpsc::Receiver<()>),
     leaving: impl FnOnce() -> Leave,
 ) -> Duration {
     let mut serving = pin!(serving);
     let told = tokio::select! {
         _ = stop.recv() => true,
+        // Nobody is left who could wish it: that is no word.
+        Some(()) = wish.recv() => true,
         () = &mut serving => false,
     };
     let Leave { delay, timeout } = leaving();
@@ -66,7 +69,33 @@ mod tests {
         for _ in 0..words {
             sender.send(()).await.unwrap();
         }
-        serve_until_drain(serving, &mut stop, || leave).await
+        let (_wisher, mut wish) = mpsc::channel(1);
+        serve_until_drain(serving, (&mut stop, &mut wish), || leave).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wish_begins_the_delay_and_a_second_one_does_not_end_it() {
+        let (_sender, mut stop) = mpsc::channel(1);
+        let (wisher, mut wish) = mpsc::channel(4);
+        for _ in 0..2 {
+            wisher.send(()).await.unwrap();
+        }
+        let begun = Instant::now();
+        let stops = (&mut stop, &mut wish);
+        let left = serve_until_drain(std::future::pending(), stops, || LEAVE).await;
+        assert_eq!(begun.elapsed().as_secs(), 5);
+        assert_eq!(left.as_secs_f64().round(), 25.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_who_could_wish_is_no_wish() {
+        let (sender, mut stop) = mpsc::channel::<()>(1);
+        let mut wish = mpsc::channel(1).1;
+        let stops = (&mut stop, &mut wish);
+        let serving = serve_until_drain(std::future::pending(), stops, || LEAVE);
+        let still = tokio::time::timeout(Duration::from_secs(60), serving).await;
+        assert!(still.is_err());
+        drop(sender);
     }
 
     #[tokio::test(start_paused = true)]

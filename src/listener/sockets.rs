@@ -92,6 +92,16 @@ impl Sockets {
         Ok(all)
     }
 
+    /// Where each listener is reached, in the order of the config that was adopted.
+    ///
+    /// # Errors
+    ///
+    /// The system does not say where one is bound.
+    pub fn addresses(&self) -> io::Result<Vec<Address>> {
+        let handles = self.open.iter().map(|open| &*open.handle);
+        handles.map(Address::of).collect()
+    }
+
     /// Finds for each listener of `config` its socket: the one that is open on
     /// its address, or a new one.
     ///

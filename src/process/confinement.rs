@@ -191,8 +191,10 @@ fn rules(reach: &Reach) -> Result<RulesetCreated, RulesetError> {
     let names = folders_of_names();
     let names = names.iter().map(PathBuf::as_path);
     let ruleset = allow(ruleset, system.chain(names).chain(reach.readable()), read)?;
-    let sockets = AccessFs::MakeSock | AccessFs::RemoveFile;
-    allow(ruleset, reach.socket_folders(), sockets)
+    let ruleset = allow(ruleset, reach.socket_folders(), AccessFs::MakeSock.into())?;
+    // There is no right to remove sockets alone.
+    let remove = AccessFs::RemoveFile.into();
+    allow(ruleset, reach.folders_of_sockets_alone(), remove)
 }
 
 /// The folders that the files by which names are found lead to: on some systems
@@ -294,9 +296,25 @@ endpoints = ["http://127.0.0.1"]
             assert!(is_forbidden(fs::write(root.join("here/new"), "")));
             assert!(is_forbidden(fs::remove_file(root.join("here/trust.pem"))));
             UnixListener::bind(root.join("sockets/admin.sock")).unwrap();
+            fs::remove_file(root.join("sockets/admin.sock")).unwrap();
             assert!(is_forbidden(UnixListener::bind(root.join("here/a.sock"))));
             let program = std::process::Command::new("/bin/true").status();
             assert!(is_forbidden(program));
+        });
+    }
+
+    #[test]
+    fn confined_process_removes_nothing_where_there_is_more_than_sockets() {
+        let folder = folder();
+        let root = folder.path().to_owned();
+        let beside = "[listeners.b]\nbind = \"unix:b.sock\"\n";
+        confined(folder.path(), beside, move |state| {
+            assert_eq!(state, State::InForce);
+            let socket = root.join("here/b.sock");
+            UnixListener::bind(&socket).unwrap();
+            for name in ["here/b.sock", "here/trust.pem"] {
+                assert!(is_forbidden(fs::remove_file(root.join(name))), "{name}");
+            }
         });
     }
 

@@ -26,14 +26,14 @@ pub use confinement::{Confined, Part, State};
 pub use descriptors::raise_descriptors;
 pub use inherited::{Inherited, InheritedError, Listening};
 pub use service_manager::ServiceManager;
-pub use succession::{Heir, Predecessor, TakeOverError, UpgradeSocket};
+pub use succession::{Heir, Predecessor, TakeOverError, UpgradeSocket, Verdict};
 pub use watchdog::{Pulse, Watchdog};
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Config, Reach};
-use crate::telemetry::SocketFiles;
+use crate::config::{Bind, Config, Reach};
+use crate::telemetry::{SocketFile, SocketFiles};
 
 /// What whoever has started the process has given it.
 #[derive(Debug, Default)]
@@ -84,11 +84,23 @@ impl Host {
     ) {
         let confinement = &config.server().confinement;
         let reach = Reach::of(config, looked_at);
+        self.clear_sockets(config, &reach);
         let confined = Confined::now(confinement, &reach);
         let is_in_force = |part: &Part| part.name == "landlock" && part.state.is_in_force();
         if confined.parts().iter().any(is_in_force) {
             self.reach = Some(Arc::new(reach));
         }
         self.confined = Arc::new(confined);
+    }
+
+    /// Removes what closed sockets have left where nothing can be removed later.
+    fn clear_sockets(&self, config: &Config, reach: &Reach) {
+        for (path, _) in reach.sockets_beside_files(config) {
+            let bind = Bind::Unix(path.to_owned());
+            // Nor is a predecessor asked whether it is there.
+            if self.inherited.of_predecessor("", &bind).is_none() {
+                SocketFile::clear(path);
+            }
+        }
     }
 }

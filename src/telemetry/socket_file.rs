@@ -68,7 +68,7 @@ impl SocketFile {
                 return Err(SocketFileError::NotASocket);
             }
             Ok(_) if is_answered(path)? => return Err(SocketFileError::InUse),
-            Ok(_) => std::fs::remove_file(path)?,
+            Ok(_) => std::fs::remove_file(path).map_err(left_behind)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
@@ -76,6 +76,16 @@ impl SocketFile {
         let file = Self::of(path)?;
         listener.set_nonblocking(true)?;
         Ok((listener, file))
+    }
+
+    /// Removes the file of a socket on which nobody listens, if there is one: for who
+    /// may not do so later. What cannot be removed is found when it is bound.
+    pub fn clear(path: &Path) {
+        let found = std::fs::symlink_metadata(path);
+        let is_socket = found.is_ok_and(|found| found.file_type().is_socket());
+        if is_socket && is_answered(path).is_ok_and(|answered| !answered) {
+            std::fs::remove_file(path).ok();
+        }
     }
 
     /// The file of a socket that somebody else has bound, and which is served
@@ -118,6 +128,17 @@ impl SocketFile {
     }
 }
 
+/// Why a file that was left behind stays.
+fn left_behind(error: io::Error) -> io::Error {
+    let cause = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "a socket that is closed has left its file there, and this process may not remove it; remove it, and give unix sockets a folder of their own"
+        }
+        _ => return error,
+    };
+    io::Error::new(io::ErrorKind::PermissionDenied, cause)
+}
+
 /// Whether somebody listens. Without waiting: a listener whose queue is full
 /// would hold a connection up until it has time (`EAGAIN` in unix(7)).
 fn is_answered(path: &Path) -> io::Result<bool> {
@@ -138,13 +159,23 @@ impl Drop for SocketFile {
         }
         let ours = std::fs::symlink_metadata(&self.path)
             .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
-        if ours && let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(
+        let removed = if ours {
+            std::fs::remove_file(&self.path)
+        } else {
+            Ok(())
+        };
+        match removed {
+            Ok(()) => {}
+            // It was said at the start, and the next one to bind it removes it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::debug!(path = %self.path.display(), "the file of a socket stays behind");
+            }
+            Err(error) => tracing::warn!(
                 event = super::events::STOPPING,
                 path = %self.path.display(),
                 %error,
                 "cannot remove the file of a socket"
-            );
+            ),
         }
     }
 }
@@ -177,6 +208,21 @@ mod tests {
         let bound = SocketFile::bind(&path).unwrap();
         UnixStream::connect(&path).unwrap();
         drop(bound);
+    }
+
+    #[test]
+    fn file_is_cleared_only_of_a_socket_that_nobody_listens_on() {
+        let (_folder, path) = folder();
+        SocketFile::clear(&path);
+        let listening = UnixListener::bind(&path).unwrap();
+        SocketFile::clear(&path);
+        assert!(path.exists());
+        drop(listening);
+        SocketFile::clear(&path);
+        assert!(!path.exists());
+        std::fs::write(&path, "precious").unwrap();
+        SocketFile::clear(&path);
+        assert!(path.exists());
     }
 
     #[test]

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use rustix::fs::{Access, access};
 use zeroize::Zeroizing;
 
 use super::Reach;
@@ -42,6 +43,15 @@ pub enum FileError {
     /// It is a directory, where one file is wanted.
     #[error("it is a directory")]
     Directory,
+    /// The process had the right to read in its folder, and another folder has the
+    /// name now.
+    #[error(
+        "{} is not the folder that had this name when this process confined itself at its start; restart countersign, or name the folder above it in server.confinement.also_readable before the next start", .folder.display()
+    )]
+    Exchanged {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The process has given up its right to read it.
     #[error(
         "this process has confined itself at its start to the folders that the config named then; restart countersign, or name the folder in server.confinement.also_readable before the next start"
@@ -279,6 +289,11 @@ impl Files {
         known.get(path)?.listing.clone()?.ok()?
     }
 
+    /// Every path that was looked at, whatever was there.
+    pub fn looked_at(&self) -> Vec<PathBuf> {
+        self.known.borrow().keys().cloned().collect()
+    }
+
     /// Does `work`, and says which files and directories it rests on.
     pub fn inputs_of<T>(&self, work: impl FnOnce() -> T) -> (T, Inputs) {
         let from = self.asked.borrow().len();
@@ -345,9 +360,18 @@ impl Files {
     /// later looks are compared with it.
     fn explained(&self, path: &Path, cause: FileError) -> FileError {
         let is_forbidden = matches!(&cause, FileError::System(cause) if cause.kind() == io::ErrorKind::PermissionDenied);
-        match &self.reach {
-            Some(reach) if is_forbidden && !reach.may_read(path) => FileError::OutOfReach,
-            _ => cause,
+        let Some(reach) = &self.reach else {
+            return cause;
+        };
+        // That is asked of the rights of files alone, and so tells what else stands
+        // in the way.
+        let is_forbidden_by_itself = access(path, Access::READ_OK).is_err();
+        if !is_forbidden || is_forbidden_by_itself || reach.may_read(path) {
+            return cause;
+        }
+        match reach.exchanged(path) {
+            Some(folder) => FileError::Exchanged { folder },
+            None => FileError::OutOfReach,
         }
     }
 

@@ -7,12 +7,35 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::lines::Lines;
-use super::{Inherited, Listening, READY_WITHIN, ServiceManager};
+use super::{ANSWER_WITHIN, Inherited, Listening, ServiceManager, WELCOMED_WITHIN};
 
 /// The first word, with the version of what follows: another one is not understood.
 const ASK: &str = "take-over 1";
 /// More sockets than this are passed on by nobody.
 const MOST: u64 = 4096;
+
+/// What a predecessor says that goes on alone, before its reason.
+const REFUSED: &str = "refused ";
+
+/// A predecessor that gives nothing, and its reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Refusal(pub(super) String);
+
+/// Tells a successor why it is given nothing, or why it does not come to serve.
+/// Returns the cause.
+pub(super) fn refuse(mut lines: Lines, cause: io::Error) -> io::Error {
+    // Who has gone needs no answer.
+    lines.say(&format!("{REFUSED}{cause}")).ok();
+    cause
+}
+
+/// The reason, if this is what a predecessor says that goes on alone.
+pub(super) fn refusal(line: &str) -> Option<String> {
+    let reason = line.strip_prefix(REFUSED)?;
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    Some(reason.chars().map(plain).collect())
+}
 
 /// What a predecessor gives.
 #[derive(Debug)]
@@ -37,8 +60,9 @@ impl Welcome {
         }
     }
 
-    /// Says it to a successor, and waits until that is ready.
-    pub(super) fn say(&self, mut lines: Lines) -> io::Result<Lines> {
+    /// Says it to a successor, and waits until that is ready, for `patience` after
+    /// the last socket. One that comes too late is told.
+    pub(super) fn say(&self, mut lines: Lines, patience: Duration) -> io::Result<Lines> {
         lines.expect(ASK)?;
         let sockets: Vec<_> = self.sockets.described().collect();
         let head = json!({
@@ -51,15 +75,34 @@ impl Welcome {
             lines.expect("next")?;
             lines.say_with(&words.to_string(), socket.as_fd())?;
         }
-        lines.wait_for(READY_WITHIN)?;
-        lines.expect("ready")?;
-        Ok(lines)
+        lines.wait_for(patience)?;
+        match lines.expect("ready") {
+            Ok(()) => Ok(lines),
+            // The system says it either way (socket(7)).
+            Err(cause)
+                if matches!(
+                    cause.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
+                let seconds = patience.as_secs();
+                let cause = format!("the successor did not serve within {seconds} s");
+                Err(refuse(lines, io::Error::other(cause)))
+            }
+            Err(cause) => Err(cause),
+        }
     }
 
     /// Hears it from a predecessor.
     pub(super) fn hear(lines: &mut Lines) -> io::Result<Self> {
-        lines.say(ASK)?;
+        // Who refuses may have said so already, and hears nothing any more.
+        lines.say(ASK).ok();
+        lines.wait_for(WELCOMED_WITHIN)?;
         let (head, _) = lines.hear()?;
+        if let Some(reason) = refusal(&head) {
+            return Err(io::Error::other(Refusal(reason)));
+        }
+        lines.wait_for(ANSWER_WITHIN)?;
         let head = parsed(&head)?;
         let number = |key| head.get(key).and_then(Value::as_u64);
         let count = number("sockets").filter(|count| *count <= MOST);

@@ -32,8 +32,8 @@
 //!   only what its own forms ask for (`actions`).
 //! * One request for each connection, each under one deadline, and a bounded
 //!   number at a time: whoever can reach it cannot hold it up for long. Of those
-//!   that wait for the program fewer are let in, so that health and metrics are
-//!   always answered.
+//!   that wait for the program fewer are let in, and what all answers hold is
+//!   bounded (`held`), so that health and metrics are always answered.
 //! * Readiness knows nothing of reloads: one that fails leaves the last good
 //!   generation in force, which serves.
 
@@ -68,6 +68,7 @@ use super::refusals::Refusals;
 mod actions;
 mod command;
 mod door;
+mod held;
 mod host;
 mod page;
 mod socket;
@@ -75,6 +76,7 @@ mod socket;
 use command::{ANSWER_TIMEOUT, Desk};
 pub use command::{AdminAnswer, AdminCommand, AdminRequest};
 pub use door::{Admission, Door, Io};
+use held::{Room, Taken};
 use host::Asked;
 use page::StatusPage;
 use socket::Listener;
@@ -209,6 +211,7 @@ pub async fn serve(
     let mut listener = Listener::new(socket)?;
     let desk = Desk::new(state.commands.clone());
     let page = Rc::new(StatusPage::new());
+    let room = Rc::new(Room::new());
     let metrics = Arc::clone(&state.metrics);
     let mut history = pin!(page.keep_history(&metrics));
     let mut connections = JoinSet::new();
@@ -218,7 +221,7 @@ pub async fn serve(
             () = &mut history => {}
             Some(_) = connections.join_next() => {}
             stream = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
-                let served = (Rc::clone(&page), desk.clone());
+                let served = (Rc::clone(&page), desk.clone(), Rc::clone(&room));
                 connections.spawn_local(answer_one(stream, state.clone(), served));
             }
         }
@@ -240,7 +243,11 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
 }
 
 /// Serves one connection, which carries one request.
-async fn answer_one(stream: AdminStream, state: AdminState, (page, desk): (Rc<StatusPage>, Desk)) {
+async fn answer_one(
+    stream: AdminStream,
+    state: AdminState,
+    (page, desk, room): (Rc<StatusPage>, Desk, Rc<Room>),
+) {
     let begun = Instant::now();
     let stream: Box<dyn Io> = match &state.door {
         None => Box::new(stream),
@@ -250,11 +257,13 @@ async fn answer_one(stream: AdminStream, state: AdminState, (page, desk): (Rc<St
         },
     };
     let deadline = Rc::new(Cell::new(begun + CONNECTION_TIMEOUT));
+    // Until all of the answer is sent: what is written is copied on the way.
+    let taken = Rc::new(Cell::new(Taken::default()));
     let service = service_fn({
-        let deadline = Rc::clone(&deadline);
-        move |request| {
+        let (deadline, taken) = (Rc::clone(&deadline), Rc::clone(&taken));
+        move |request: Request<Incoming>| {
             let (state, desk, deadline) = (state.clone(), desk.clone(), Rc::clone(&deadline));
-            let page = Rc::clone(&page);
+            let (page, room, taken) = (Rc::clone(&page), Rc::clone(&room), Rc::clone(&taken));
             async move {
                 let asked = Asking {
                     state: &state,
@@ -262,7 +271,10 @@ async fn answer_one(stream: AdminStream, state: AdminState, (page, desk): (Rc<St
                     page: &page,
                     deadline: &deadline,
                 };
-                Ok::<_, Infallible>(asked.answer(request).await)
+                let path = request.uri().path().to_owned();
+                let (answer, takes) = room.give(&path, asked.answer(request).await);
+                taken.set(takes);
+                Ok::<_, Infallible>(answer)
             }
         }
     });
@@ -349,7 +361,10 @@ impl Asking<'_> {
             Err(refused) => return text(refused.status(), format!("{refused}\n")),
         };
         self.deadline.set(self.deadline.get() + ANSWER_TIMEOUT);
-        match self.desk.ask(asked).await {
+        let asked = self.desk.ask(asked).await;
+        // It came sooner, as a rule; the rest of the time is not for who reads it.
+        self.deadline.set(Instant::now() + CONNECTION_TIMEOUT);
+        match asked {
             Ok(answer) => response(answer.status, "application/json", answer.json.into()),
             Err(cause) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{cause}\n")),
         }

@@ -13,6 +13,7 @@ use http::header::{
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
 use super::actions::{self, Action, NotDone};
@@ -101,8 +102,9 @@ impl StatusPage {
         deadline.set(deadline.get() + ANSWER_TIMEOUT);
         let word = match wanted {
             Action::Drain => match state.drain.try_send(()) {
-                Ok(()) => "draining",
-                Err(_) => "unanswered",
+                // Who wishes it again is told that it has begun.
+                Ok(()) | Err(TrySendError::Full(())) => "draining",
+                Err(TrySendError::Closed(())) => "unanswered",
             },
             Action::Reload => actions::outcome(desk.ask(reload(None)).await),
             Action::Accept(bundle) => actions::outcome(desk.ask(reload(Some(bundle))).await),

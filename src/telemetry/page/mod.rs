@@ -210,7 +210,7 @@ fn foot(html: &mut Html, view: &View<'_>) {
     if view.token.is_some() {
         html.raw("<form method=\"post\" action=\"/actions\" class=\"action\">");
         token(html, view);
-        html.raw("<details id=\"drain\"><summary>Drain and end …</summary><p>No connection is accepted any more, what is under way is finished, and the process ends. Whatever supervises it may start it again.</p>");
+        html.raw("<details id=\"drain\"><summary>Drain and end …</summary><p>As on SIGTERM: the process is not ready any more; connections are still accepted through <code>server.drain_delay</code>, where that is set, and then none; what is under way is finished, and the process ends. Whatever supervises it may start it again.</p>");
         html.raw("<button name=\"do\" value=\"drain\" class=\"danger\">Drain and end this process</button></details></form>");
     } else {
         html.raw("<p class=\"small\">")

@@ -158,3 +158,35 @@ fn requests_that_wait_for_the_program_leave_room_for_health_and_for_those_after_
         admin.stop().await;
     });
 }
+
+#[test]
+fn large_answers_that_nobody_reads_have_the_next_one_wait_and_not_health_or_metrics() {
+    let large = |size: usize| said(StatusCode::OK, &"x".repeat(size << 20));
+    run(async {
+        let mut admin = Admin::start();
+        let mut slow = Vec::new();
+        for _ in 0..2 {
+            let (mut stream, command) = admin.reach_program("GET /trust/peers", "").await;
+            command.answer.send(large(16)).expect("somebody who waits");
+            // It is being read, and not to its end.
+            stream.read_exact(&mut [0; 1024]).await.expect("its begin");
+            slow.push(stream);
+        }
+        let (_, answer) = admin.ask_program("GET /trust/peers", large(16)).await;
+        assert_eq!(status(&answer), "503");
+        assert!(body(&answer).contains("no room"), "{answer}");
+        for line in ["GET /healthz", "GET /metrics", "GET /"] {
+            assert_eq!(status(&admin.ask(line).await), "200", "{line}");
+        }
+        let (_, answer) = admin.ask_program("GET /trust", large(0)).await;
+        assert_eq!(status(&answer), "200", "a small one");
+        drop(slow.pop());
+        // The server finds out when it writes on.
+        let deadline = Instant::now() + CONNECTION_TIMEOUT;
+        while status(&admin.ask_program("GET /trust/peers", large(16)).await.1) != "200" {
+            assert!(Instant::now() < deadline, "never given");
+        }
+        drop(slow);
+        admin.stop().await;
+    });
+}
