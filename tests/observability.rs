@@ -6,10 +6,10 @@ use std::path::Path;
 use regex::Regex;
 use serde_json::Value;
 
-use crate::support::client::{Client, get};
+use crate::support::client::{Client, HttpVersion, get};
 use crate::support::pki::Pki;
 use crate::support::proxy::{Metrics, Setup};
-use crate::support::upstream::{Reply, Upstream};
+use crate::support::upstream::{Gate, Reply, Upstream};
 
 /// A metric as the table has it, or as it is served.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -74,6 +74,41 @@ fn expression_with_a_word_that_there_is_not_is_found() {
         "countersign_handshakes_total{result=\"denied\"} > 1",
         &table(),
     );
+}
+
+#[tokio::test]
+async fn connections_that_rest_are_told_from_those_in_use() {
+    for protocol in [HttpVersion::Http1, HttpVersion::Http2] {
+        let (pki, gate) = (Pki::new(), Gate::closed());
+        let held = gate.clone();
+        let upstream = Upstream::build(move |_| Reply::ok("hello").behind(&held));
+        let (upstream, name) = match protocol {
+            HttpVersion::Http1 => (upstream, "http/1.1"),
+            HttpVersion::Http2 => (upstream.h2(), "h2"),
+        };
+        let upstream = upstream.start().await;
+        let proxy = Setup::new(&pki, &upstream)
+            .with("server.workers = 2")
+            .with(&format!("upstreams.orders.protocol = '{name}'"))
+            .with("upstreams.orders.idle_timeout = '3s'")
+            .start()
+            .await;
+        let are = |in_use: f64, idle: f64| {
+            move |metrics: &Metrics| {
+                let of = |state| metrics.sum("upstream_connections_open", &[state]);
+                (of("state=\"in_use\""), of("state=\"idle\"")) == (in_use, idle)
+            }
+        };
+        proxy.metrics_where("none", are(0.0, 0.0)).await;
+        let client = Client::new(&pki).presenting(&pki.client());
+        let address = proxy.public();
+        let asked = tokio::spawn(async move { client.get(address, "/").await });
+        proxy.metrics_where("one in use", are(1.0, 0.0)).await;
+        gate.open();
+        assert_eq!(asked.await.unwrap().unwrap().status, 200, "{protocol:?}");
+        proxy.metrics_where("one that rests", are(0.0, 1.0)).await;
+        proxy.metrics_where("none any more", are(0.0, 0.0)).await;
+    }
 }
 
 /// The metrics of a proxy that has seen good and bad clients, requests and services.

@@ -54,6 +54,7 @@ mod read_ahead;
 mod renewal;
 mod request;
 mod resolve;
+mod resting;
 mod retry;
 mod send;
 mod sessions;

@@ -83,7 +83,8 @@ impl<B: UploadBody> Upstream<B> {
                 let gate = plan.in_use().gate(index).cloned();
                 let condition = Condition::new(&plan, standing);
                 let place = (index, endpoint.text.as_str());
-                Endpoint::new(place, plan.idle_timeout(), gate, condition)
+                let pool = (plan.idle_timeout(), metrics.pool());
+                Endpoint::new(place, pool, gate, condition)
             })
             .collect();
         let balance = Balance::new(&plan);

@@ -260,8 +260,10 @@ catalogue! {
         UPSTREAM,
         label("result", "`opened`, `reused`, or why there was none: `connect_refused`, `connect_timeout`, `exhausted`, `handshake`, `not_asked`, `overloaded`, `unresolved`")
     ], "Connections that requests needed";
-    UPSTREAM_OPEN: Gauge, "countersign_upstream_connections_open" [UPSTREAM],
-        "Connections open now, those that rest in the pools included";
+    UPSTREAM_OPEN: Gauge, "countersign_upstream_connections_open" [
+        UPSTREAM,
+        label("state", "`in_use`; `idle`: it rests in a pool")
+    ], "Connections open now";
     UPSTREAM_WAITING: Gauge, "countersign_upstream_requests_waiting" [UPSTREAM],
         "Requests that wait now since the upstream is given no more at one time (`max_connections`, `max_requests`)";
     UPSTREAM_REQUESTS: Counter, "countersign_upstream_requests" [

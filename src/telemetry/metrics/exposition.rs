@@ -156,7 +156,12 @@ impl All {
                 family.counter([upstream, result], count)?;
             }
         }
-        self.by_upstream(out, &catalogue::UPSTREAM_OPEN, |one| one.open.now())?;
+        let mut family = catalogue::UPSTREAM_OPEN.begin(out)?;
+        for (upstream, counters) in self.upstreams.each().iter() {
+            let [in_use, idle] = counters.in_use_and_idle();
+            family.gauge([upstream, "in_use"], in_use)?;
+            family.gauge([upstream, "idle"], idle)?;
+        }
         self.by_upstream(out, &catalogue::UPSTREAM_WAITING, |one| one.waiting.now())?;
         let mut family = catalogue::UPSTREAM_REQUESTS.begin(out)?;
         for (upstream, counters) in self.upstreams.each().iter() {

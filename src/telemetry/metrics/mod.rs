@@ -31,6 +31,7 @@ mod histogram;
 mod in_force;
 mod memory;
 mod named;
+mod pools;
 mod process;
 mod strikes;
 mod survey;
@@ -47,6 +48,7 @@ pub use in_force::{
 };
 pub use memory::Memory;
 use named::{Named, View};
+pub use pools::Resting;
 use strikes::Strikes;
 pub use survey::{ListenerSurvey, RouteSurvey, Survey, Totals, UpstreamSurvey};
 pub use upstream::{Present, UpstreamMetrics};

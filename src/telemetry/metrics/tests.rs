@@ -150,6 +150,8 @@ fn happen(metrics: &Metrics) -> [Present; 3] {
 fn exposition_has_exactly_the_promised_names_types_and_labels() {
     let metrics = metrics();
     let _present = happen(&metrics);
+    let pool = metrics.upstream(0).pool();
+    pool.set(1);
     metrics.certificates(vec![
         own("public", 0, 1_800_000_000),
         CertificateExpiry {
