@@ -26,6 +26,7 @@ use super::wire::LinkFault;
 use crate::config::Protocol;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Present;
+use crate::telemetry::spans::Attempts;
 use crate::tls::Stream;
 
 /// From how long a rest a connection is looked at before it is used: a close
@@ -79,6 +80,8 @@ pub(super) struct Manner {
     pub(super) waits: bool,
     /// How long the response head may take.
     pub(super) limit: Duration,
+    /// Where a trace is told of each attempt.
+    pub(super) attempts: Option<Rc<Attempts>>,
 }
 
 impl Manner {

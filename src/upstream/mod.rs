@@ -61,6 +61,7 @@ mod sessions;
 mod standing;
 #[cfg(test)]
 pub(crate) mod testing;
+mod traced;
 mod turn;
 mod wire;
 

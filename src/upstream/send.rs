@@ -181,7 +181,11 @@ impl<B: UploadBody> Upstream<B> {
             if let Some(retrial) = &mut retrial {
                 retrial.keep(&request);
             }
+            let span = self.begin_span(endpoint, &mut request, &manner);
             let attempt = self.attempt(endpoint, request, &manner).await;
+            if let Some(span) = span {
+                attempt.end_span(*span);
+            }
             self.judge(endpoint, &attempt);
             let attempt = match &mut retrial {
                 Some(retrial) => Box::pin(retrial.judge(self, endpoint.index, attempt)).await,
@@ -237,6 +241,7 @@ impl<B: UploadBody> Upstream<B> {
             spoiled: None,
             waits: self.endpoints.len() == 1,
             limit: limit.unwrap_or_else(|| self.plan.response_timeout()),
+            attempts: request.attempts(),
         }
     }
 
