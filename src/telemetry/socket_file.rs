@@ -140,9 +140,9 @@ impl Drop for SocketFile {
             .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
         if ours && let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(
-                event = super::events::STOPPING,
+                event = super::events::SOCKET_LEFT_BEHIND,
                 path = %self.path.display(),
-                %error,
+                cause = %error,
                 "cannot remove the file of a socket"
             );
         }

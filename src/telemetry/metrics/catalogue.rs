@@ -327,6 +327,10 @@ catalogue! {
     ], "Spans of requests whose traces are recorded";
     MEMORY_SHORT: Gauge, "countersign_memory_short" [],
         "1 while new work is refused since the process holds more than `server.max_memory`, else 0";
+    ADMIN_HANDSHAKES: Counter, "countersign_admin_handshakes" [
+        label("result", "`accepted`, `refused`, `not_tls`"),
+        label("reason", "of `accepted`: `full` or `resumed`; else as in the log")
+    ], "TLS handshakes at the admin address; only where there is an `admin.tls` table";
     BUILD: Info, "countersign_build" [label("version", "")], "The version that runs";
     CPU: Counter, "process_cpu_seconds" [], "Time of processors that the process has taken, in user and in system mode";
     RESIDENT: Gauge, "process_resident_memory_bytes" [], "Resident memory";

@@ -8,7 +8,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::histogram::{Histogram, Scale};
 use super::in_force::State;
 use super::process::Process;
-use super::{All, ListenerMetrics, RouteMetrics, UpstreamMetrics, catalogue};
+use super::{All, ListenerMetrics, RouteMetrics, UpstreamMetrics, admin, catalogue};
 use crate::telemetry::AccessLog;
 
 impl Collector for All {
@@ -217,6 +217,7 @@ impl All {
         }
         let is_short = u64::from(self.memory.is_short());
         catalogue::MEMORY_SHORT.begin(out)?.gauge([], is_short)?;
+        admin::encode(self.admin.get().map(AsRef::as_ref), out)?;
         catalogue::BUILD
             .begin(out)?
             .info(env!("CARGO_PKG_VERSION"))?;

@@ -23,6 +23,7 @@ use prometheus_client::registry::Registry;
 
 use super::access::AccessLog;
 
+mod admin;
 mod catalogue;
 mod confinement;
 mod counters;
@@ -37,6 +38,7 @@ mod strikes;
 mod survey;
 mod upstream;
 
+pub use admin::AdminMetrics;
 pub use catalogue::table;
 pub use counters::ReasonCounts;
 use counters::{Count, Faults, Outcomes, Reasons};
@@ -143,6 +145,7 @@ impl Metrics {
                 in_force: InForce::default(),
                 memory: Memory::default(),
                 peers_known: OnceLock::new(),
+                admin: OnceLock::new(),
                 access_log: OnceLock::new(),
                 spans: OnceLock::new(),
                 started: since_1970.unwrap_or_default(),
@@ -195,6 +198,11 @@ impl Metrics {
     /// The counters of requests for which there is no route.
     pub fn no_route(&self) -> &RouteMetrics {
         self.routes.stray()
+    }
+
+    /// The counters of the admin address, which are served from now on.
+    pub fn admin(&self) -> Arc<AdminMetrics> {
+        Arc::clone(self.all.admin.get_or_init(Arc::default))
     }
 
     /// A request has begun. Each call is followed by one of
@@ -444,6 +452,8 @@ struct All {
     memory: Memory,
     in_force: InForce,
     peers_known: OnceLock<Gauge>,
+    /// Not set: the admin address speaks no TLS.
+    admin: OnceLock<Arc<AdminMetrics>>,
     access_log: OnceLock<AccessLog>,
     spans: OnceLock<Arc<ReasonCounts>>,
     started: Duration,

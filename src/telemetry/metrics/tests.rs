@@ -173,6 +173,10 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
     metrics.reload(ReloadOutcome::Success, at(1_700_000_000));
     metrics.generation_published(7, at(1_700_000_001));
     metrics.include_peers(|| 5);
+    let admin = metrics.admin();
+    admin.handshake_accepted(true);
+    admin.handshake_refused("untrusted");
+    admin.not_tls("not_tls");
     metrics.confinement(vec![("landlock", true), ("seccomp", false)]);
 
     let seen: String = encoded(&metrics)
