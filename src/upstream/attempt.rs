@@ -339,6 +339,7 @@ impl<B: UploadBody> Upstream<B> {
                     .then(|| endpoint.condition.refused(Instant::now()))
                     .flatten();
                 if let Some(pause) = ejected {
+                    endpoint.condition.explain(&fault.cause);
                     tracing::warn!(
                         event = events::ENDPOINT_EJECTED,
                         upstream = self.plan().name(),

@@ -303,6 +303,10 @@ catalogue! {
         UPSTREAM,
         label("endpoint", "as the config writes it")
     ], "1 while the probes of an endpoint find it well, else 0; only where there is a `health` table";
+    EJECTED: Gauge, "countersign_upstream_endpoint_ejected" [
+        UPSTREAM,
+        label("endpoint", "as the config writes it")
+    ], "How many workers leave an endpoint alone now since it took no connection or failed requests";
     GENERATION: Gauge, "countersign_generation" [],
         "The number of the generation of trust, certificates and policy in force";
     GENERATION_TIME: Gauge, "countersign_generation_timestamp_seconds" [],

@@ -273,8 +273,15 @@ impl State {
 
     fn encode_endpoints(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = catalogue::ENDPOINTS.begin(out)?;
-        for ((upstream, endpoint), health) in &self.endpoints {
-            family.gauge([upstream, endpoint], u64::from(health.is_well()))?;
+        for ((upstream, endpoint), (is_probed, health)) in &self.endpoints {
+            if *is_probed {
+                family.gauge([upstream, endpoint], u64::from(health.is_well()))?;
+            }
+        }
+        let mut family = catalogue::EJECTED.begin(out)?;
+        for ((upstream, endpoint), (_, health)) in &self.endpoints {
+            let by = u64::try_from(health.left_alone_by()).unwrap_or(u64::MAX);
+            family.gauge([upstream, endpoint], by)?;
         }
         Ok(())
     }

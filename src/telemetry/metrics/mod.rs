@@ -246,7 +246,7 @@ impl Metrics {
         self.all.in_force.unenforced_lists(lists);
     }
 
-    /// Notes the endpoints of the generation in force that are probed, all of
+    /// Notes the endpoints of the generation in force, all of
     /// them: what was given before is forgotten. They are asked at each scrape.
     pub fn endpoints(&self, endpoints: Vec<EndpointHealth>) {
         self.all.in_force.endpoints(endpoints);

@@ -62,12 +62,17 @@ impl Health for bool {
     fn is_well(&self) -> bool {
         *self
     }
+
+    fn left_alone_by(&self) -> usize {
+        if *self { 0 } else { 2 }
+    }
 }
 
 fn endpoints() -> Vec<EndpointHealth> {
     let endpoint = |(endpoint, well): (&str, bool)| EndpointHealth {
         upstream: "orders".to_owned(),
         endpoint: endpoint.to_owned(),
+        is_probed: true,
         health: Arc::new(well),
     };
     [("http://a", true), ("unix:b", false)].map(endpoint).into()
