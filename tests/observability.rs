@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use http::Method;
 use regex::Regex;
 use serde_json::Value;
 
-use crate::support::client::{Client, HttpVersion, get};
-use crate::support::pki::Pki;
+use crate::support::body::Body;
+use crate::support::client::{Client, HttpVersion, get, request, with};
+use crate::support::pki::{Authority, Pki};
 use crate::support::proxy::{Metrics, Setup};
 use crate::support::upstream::{Gate, Reply, Upstream};
 
@@ -109,6 +111,56 @@ async fn connections_that_rest_are_told_from_those_in_use() {
         proxy.metrics_where("one that rests", are(0.0, 1.0)).await;
         proxy.metrics_where("none any more", are(0.0, 0.0)).await;
     }
+}
+
+#[tokio::test]
+async fn nothing_that_a_peer_sends_becomes_a_label() {
+    let pki = Pki::new();
+    let upstream = Upstream::answering(|received| {
+        let status = received.path.trim_start_matches("/made-up-").parse();
+        Reply::ok("hello")
+            .status(status.unwrap_or(200))
+            .header("x-made-up", "made-up-answer")
+    })
+    .await;
+    let proxy = Setup::new(&pki, &upstream)
+        .with("routes = [{ name = 'all', upstream = 'orders' }]")
+        .start()
+        .await;
+    let strangers = Authority::root("made-up-authority");
+    let mut seen = Vec::new();
+    for round in 0..2 {
+        for one in [200, 210, 404, 590].map(|status| status + round) {
+            let name = format!("spiffe://made-up.test/{one}");
+            let client = Client::new(&pki).presenting(&pki.client_as(&name));
+            let method = Method::from_bytes(format!("MADE-UP-{one}").as_bytes()).unwrap();
+            let asked = request(method, &format!("/made-up-{one}"), Body::empty());
+            let asked = with(asked, "host", &format!("made-up-{one}.test"));
+            let asked = with(asked, &format!("x-made-up-{one}"), "made-up-value");
+            client.send(proxy.public(), asked).await.unwrap();
+            let stranger = strangers.leaf().client().uri(&name).issue();
+            Client::new(&pki)
+                .presenting(&stranger)
+                .refusal(proxy.public())
+                .await;
+        }
+        let all = f64::from(4 * (round + 1));
+        let ended = |metrics: &Metrics| {
+            metrics.sum("handshakes_total", &["result=\"refused\""]) == all
+                && metrics.sum("countersign_requests_total", &[]) == all
+        };
+        let metrics = proxy.metrics_where("all of the round", ended).await;
+        assert!(!metrics.0.contains("made-up"), "{}", metrics.0);
+        assert!(!metrics.0.contains("MADE-UP"), "{}", metrics.0);
+        let series = metrics.0.lines().filter(|line| !line.starts_with('#'));
+        let series = series.filter_map(|line| line.rsplit_once(' '));
+        seen.push(
+            series
+                .map(|(series, _)| series.to_owned())
+                .collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(seen[0], seen[1], "others made new series");
 }
 
 /// The metrics of a proxy that has seen good and bad clients, requests and services.

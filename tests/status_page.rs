@@ -171,7 +171,12 @@ async fn endpoint_that_is_left_alone_stands_there_with_its_cause_and_its_time() 
     let ejected = |endpoint: &str| {
         let label = format!("endpoint=\"{endpoint}\"");
         let proxy = &proxy;
-        async move { proxy.metrics().await.sum("endpoint_ejected", &[&*label]) }
+        async move {
+            proxy
+                .metrics()
+                .await
+                .sum("endpoint_ejected_workers", &[&*label])
+        }
     };
     assert_eq!(ejected(&nobody).await, 1.0);
     assert_eq!(ejected(upstream.endpoint()).await, 0.0);

@@ -303,7 +303,7 @@ catalogue! {
         UPSTREAM,
         label("endpoint", "as the config writes it")
     ], "1 while the probes of an endpoint find it well, else 0; only where there is a `health` table";
-    EJECTED: Gauge, "countersign_upstream_endpoint_ejected" [
+    EJECTED: Gauge, "countersign_upstream_endpoint_ejected_workers" [
         UPSTREAM,
         label("endpoint", "as the config writes it")
     ], "How many workers leave an endpoint alone now since it took no connection or failed requests";
@@ -328,7 +328,7 @@ catalogue! {
         "Lines of the access log that were dropped because its reader is too slow or gone";
     SPANS: Counter, "countersign_spans" [
         label("result", "`exported`; `dropped`: more than fit into the queue; `refused`: by the collector, or it was not reached")
-    ], "Spans of requests whose traces are recorded";
+    ], "Spans of requests whose traces are recorded, and of their attempts at services";
     MEMORY_SHORT: Gauge, "countersign_memory_short" [],
         "1 while new work is refused since the process holds more than `server.max_memory`, else 0";
     ADMIN_HANDSHAKES: Counter, "countersign_admin_handshakes" [
@@ -372,6 +372,10 @@ mod tests {
                     .any(is_unit),
                 "{row:?}"
             );
+            // A point in time is told as such, and nothing else is.
+            let is_point = row.says.contains("since 1970");
+            let says_so = is_unit("_timestamp_seconds") || is_unit("_start_time_seconds");
+            assert_eq!(is_point, says_so, "{row:?}");
             if matches!(row.kind, Kind::Histogram) {
                 assert!(["_seconds", "_bytes"].into_iter().any(is_unit), "{row:?}");
             }
