@@ -71,7 +71,7 @@ def look(browser, proxy, traffic):
         "certificate required (partners)",
         "untrusted",
         "Needs:",
-        "1 of 2 endpoints fail their probes",
+        "1 of 2 endpoints are failing",
         "own certificate",
         "revocation list",
         "denied",

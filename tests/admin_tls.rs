@@ -4,7 +4,7 @@ use rustls::AlertDescription;
 
 use crate::support::client::Client;
 use crate::support::pki::{Authority, Pki};
-use crate::support::proxy::Setup;
+use crate::support::proxy::{Metrics, Setup};
 use crate::support::raw::Raw;
 use crate::support::upstream::Upstream;
 
@@ -49,6 +49,31 @@ async fn only_whom_the_bundle_trusts_may_ask_and_the_log_says_who_was_refused() 
     let page = anna.get(proxy.admin(), "/").await.unwrap();
     assert!(page.text().contains("at <b>admin</b>"), "{}", page.text());
     assert!(page.text().contains("spiffe://ops.test/anna"));
+    let mut raw = Raw::plain(proxy.admin()).await;
+    raw.write("GET / HTTP/1.1\r\n\r\n").await;
+    raw.read_to_end().await;
+    let metrics = anna.get(proxy.admin(), "/metrics").await.unwrap();
+    let metrics = Metrics(metrics.text().to_owned());
+    let count = |result: &str, reason: &str| {
+        let labels = [
+            format!("result=\"{result}\""),
+            format!("reason=\"{reason}\""),
+        ];
+        metrics.sum(
+            "admin_handshakes_total",
+            &labels.each_ref().map(String::as_str),
+        )
+    };
+    assert_eq!(count("refused", "no_certificate"), 1.0, "{}", metrics.0);
+    assert_eq!(count("refused", "untrusted"), 1.0, "{}", metrics.0);
+    assert_eq!(count("not_tls", "http_on_tls_port"), 1.0, "{}", metrics.0);
+    // Four paths, the page and this one.
+    let accepted = count("accepted", "full") + count("accepted", "resumed");
+    assert_eq!(accepted, 6.0, "{}", metrics.0);
+    assert_eq!(
+        metrics.sum("countersign_handshakes_total", &["refused"]),
+        0.0
+    );
 }
 
 #[tokio::test]

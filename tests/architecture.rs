@@ -22,10 +22,11 @@ const ROOMS: [&str; 11] = [
 /// More product lines than this, and a file does more than one thing.
 const LONGEST_FILE: usize = 500;
 
-struct Source {
+/// A file of the sources.
+pub(crate) struct Source {
     /// Relative to the repository, with `/`.
-    path: String,
-    text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 impl Source {
@@ -207,7 +208,7 @@ fn root() -> &'static Path {
 }
 
 /// Every Rust file below a folder of the repository.
-fn sources(folder: &str) -> Vec<Source> {
+pub(crate) fn sources(folder: &str) -> Vec<Source> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {

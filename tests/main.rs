@@ -29,6 +29,7 @@ mod cookies;
 mod costly_chains;
 mod doubts;
 mod encodings;
+mod events;
 mod expiry;
 mod explain;
 mod faults;

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use http::Method;
 use regex::Regex;
 use serde_json::Value;
 
-use crate::support::client::{Client, get};
-use crate::support::pki::Pki;
+use crate::support::body::Body;
+use crate::support::client::{Client, HttpVersion, get, request, with};
+use crate::support::pki::{Authority, Pki};
 use crate::support::proxy::{Metrics, Setup};
-use crate::support::upstream::{Reply, Upstream};
+use crate::support::upstream::{Gate, Reply, Upstream};
 
 /// A metric as the table has it, or as it is served.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -74,6 +76,91 @@ fn expression_with_a_word_that_there_is_not_is_found() {
         "countersign_handshakes_total{result=\"denied\"} > 1",
         &table(),
     );
+}
+
+#[tokio::test]
+async fn connections_that_rest_are_told_from_those_in_use() {
+    for protocol in [HttpVersion::Http1, HttpVersion::Http2] {
+        let (pki, gate) = (Pki::new(), Gate::closed());
+        let held = gate.clone();
+        let upstream = Upstream::build(move |_| Reply::ok("hello").behind(&held));
+        let (upstream, name) = match protocol {
+            HttpVersion::Http1 => (upstream, "http/1.1"),
+            HttpVersion::Http2 => (upstream.h2(), "h2"),
+        };
+        let upstream = upstream.start().await;
+        let proxy = Setup::new(&pki, &upstream)
+            .with("server.workers = 2")
+            .with(&format!("upstreams.orders.protocol = '{name}'"))
+            .with("upstreams.orders.idle_timeout = '3s'")
+            .start()
+            .await;
+        let are = |in_use: f64, idle: f64| {
+            move |metrics: &Metrics| {
+                let of = |state| metrics.sum("upstream_connections_open", &[state]);
+                (of("state=\"in_use\""), of("state=\"idle\"")) == (in_use, idle)
+            }
+        };
+        proxy.metrics_where("none", are(0.0, 0.0)).await;
+        let client = Client::new(&pki).presenting(&pki.client());
+        let address = proxy.public();
+        let asked = tokio::spawn(async move { client.get(address, "/").await });
+        proxy.metrics_where("one in use", are(1.0, 0.0)).await;
+        gate.open();
+        assert_eq!(asked.await.unwrap().unwrap().status, 200, "{protocol:?}");
+        proxy.metrics_where("one that rests", are(0.0, 1.0)).await;
+        proxy.metrics_where("none any more", are(0.0, 0.0)).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_a_peer_sends_becomes_a_label() {
+    let pki = Pki::new();
+    let upstream = Upstream::answering(|received| {
+        let status = received.path.trim_start_matches("/made-up-").parse();
+        Reply::ok("hello")
+            .status(status.unwrap_or(200))
+            .header("x-made-up", "made-up-answer")
+    })
+    .await;
+    let proxy = Setup::new(&pki, &upstream)
+        .with("routes = [{ name = 'all', upstream = 'orders' }]")
+        .start()
+        .await;
+    let strangers = Authority::root("made-up-authority");
+    let mut seen = Vec::new();
+    for round in 0..2 {
+        for one in [200, 210, 404, 590].map(|status| status + round) {
+            let name = format!("spiffe://made-up.test/{one}");
+            let client = Client::new(&pki).presenting(&pki.client_as(&name));
+            let method = Method::from_bytes(format!("MADE-UP-{one}").as_bytes()).unwrap();
+            let asked = request(method, &format!("/made-up-{one}"), Body::empty());
+            let asked = with(asked, "host", &format!("made-up-{one}.test"));
+            let asked = with(asked, &format!("x-made-up-{one}"), "made-up-value");
+            client.send(proxy.public(), asked).await.unwrap();
+            let stranger = strangers.leaf().client().uri(&name).issue();
+            Client::new(&pki)
+                .presenting(&stranger)
+                .refusal(proxy.public())
+                .await;
+        }
+        let all = f64::from(4 * (round + 1));
+        let ended = |metrics: &Metrics| {
+            metrics.sum("handshakes_total", &["result=\"refused\""]) == all
+                && metrics.sum("countersign_requests_total", &[]) == all
+        };
+        let metrics = proxy.metrics_where("all of the round", ended).await;
+        assert!(!metrics.0.contains("made-up"), "{}", metrics.0);
+        assert!(!metrics.0.contains("MADE-UP"), "{}", metrics.0);
+        let series = metrics.0.lines().filter(|line| !line.starts_with('#'));
+        let series = series.filter_map(|line| line.rsplit_once(' '));
+        seen.push(
+            series
+                .map(|(series, _)| series.to_owned())
+                .collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(seen[0], seen[1], "others made new series");
 }
 
 /// The metrics of a proxy that has seen good and bad clients, requests and services.

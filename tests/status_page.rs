@@ -139,6 +139,50 @@ async fn page_shows_who_is_connected_and_what_they_asked_for() {
 }
 
 #[tokio::test]
+async fn endpoint_that_is_left_alone_stands_there_with_its_cause_and_its_time() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let nobody = Upstream::refused_endpoint().await;
+    let both = format!(
+        "upstreams.orders.endpoints = ['{nobody}', '{}']",
+        upstream.endpoint()
+    );
+    let proxy = Setup::new(&pki, &upstream)
+        .with(&both)
+        .with("server.workers = 1")
+        .with("upstreams.orders.balance = 'round_robin'")
+        .with("upstreams.orders.ejection = { base = '10m', longest = '10m' }")
+        .start()
+        .await;
+    assert!(!page(&proxy).await.contains("left alone"));
+    let client = Client::new(&pki).presenting(&pki.client());
+    for _ in 0..2 {
+        let answer = client.get(proxy.public(), "/").await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    let shown = page(&proxy).await;
+    let upstreams = row(&shown, ">orders<");
+    assert!(
+        upstreams.contains("left alone by 1 worker, for "),
+        "{upstreams}"
+    );
+    assert!(upstreams.contains("min"), "{upstreams}");
+    assert!(upstreams.contains("refused"), "{upstreams}");
+    assert!(shown.contains("1 of 2 endpoints are failing"), "{shown}");
+    let ejected = |endpoint: &str| {
+        let label = format!("endpoint=\"{endpoint}\"");
+        let proxy = &proxy;
+        async move {
+            proxy
+                .metrics()
+                .await
+                .sum("endpoint_ejected_workers", &[&*label])
+        }
+    };
+    assert_eq!(ejected(&nobody).await, 1.0);
+    assert_eq!(ejected(upstream.endpoint()).await, 0.0);
+}
+
+#[tokio::test]
 async fn refusals_stand_on_the_page_with_what_they_need_and_their_names_are_no_markup() {
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let proxy = Setup::new(&pki, &upstream)

@@ -1,10 +1,12 @@
 //! What ties requests to others: the context of traces, ids, and spans.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message;
 
 use crate::support::client::{Client, get, with};
@@ -150,6 +152,17 @@ async fn id_of_a_believed_sender_goes_up_if_it_is_one() {
     }
 }
 
+/// The spans of this kind that a collector has.
+fn spans_of(collector: &Upstream, kind: SpanKind) -> Vec<Span> {
+    let mut all = spans(collector);
+    all.retain(|span| span.kind() == kind);
+    all
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
 /// The spans that a collector has, of all requests to it.
 fn spans(collector: &Upstream) -> Vec<Span> {
     let mut all = Vec::new();
@@ -225,21 +238,27 @@ async fn collector_is_told_of_requests_and_services_are_told_of_the_spans() {
     );
     client.send(proxy.public(), unrecorded).await.unwrap();
 
-    eventually("spans", || (spans(&collector).len() >= 2).then_some(())).await;
-    let all = spans(&collector);
+    eventually("spans", || (spans(&collector).len() >= 4).then_some(())).await;
+    let all = spans_of(&collector, SpanKind::Server);
     let [seen, broken] = &all[..] else {
         panic!("{all:#?}");
     };
-    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+    let attempts = spans_of(&collector, SpanKind::Client);
+    let [attempt, _] = &attempts[..] else {
+        panic!("{attempts:#?}");
+    };
     assert_eq!(hex(&seen.trace_id), "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_eq!(hex(&seen.parent_span_id), "00f067aa0ba902b7");
     let requests = upstream.requests();
     let told = requests[0].header("traceparent").unwrap();
     let expected = format!(
         "00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01",
-        hex(&seen.span_id)
+        hex(&attempt.span_id)
     );
     assert_eq!(told, expected);
+    assert_eq!(attempt.parent_span_id, seen.span_id);
+    assert!(attempt.start_time_unix_nano >= seen.start_time_unix_nano);
+    assert!(attempt.end_time_unix_nano <= seen.end_time_unix_nano);
     assert_eq!(
         requests[2].header("traceparent"),
         Some(&*SENT.replace("-01", "-00"))
@@ -258,13 +277,105 @@ async fn collector_is_told_of_requests_and_services_are_told_of_the_spans() {
     ] {
         assert_eq!(said.get(key).map(String::as_str), Some(value), "{said:#?}");
     }
-    assert!(!format!("{all:?}").contains("hidden"), "no query: {all:#?}");
+    let told = format!("{all:?}{attempts:?}");
+    assert!(!told.contains("hidden"), "no query: {told}");
     assert!(seen.status.is_none() && broken.status.is_some());
     assert!(broken.parent_span_id.is_empty());
     let exported = |metrics: &crate::support::proxy::Metrics| {
-        metrics.sum("countersign_spans_total", &["result=\"exported\""]) == 2.0
+        metrics.sum("countersign_spans_total", &["result=\"exported\""]) == 4.0
     };
-    proxy.metrics_where("two spans", exported).await;
+    proxy.metrics_where("four spans", exported).await;
+}
+
+#[tokio::test]
+async fn each_attempt_is_told_of_and_the_service_stands_under_its_own() {
+    let pki = Pki::new();
+    let fails = AtomicBool::new(true);
+    let upstream = Upstream::answering(move |_| match fails.swap(false, Ordering::SeqCst) {
+        true => Reply::ok("").status(503),
+        false => Reply::ok("done"),
+    })
+    .await;
+    let (nobody, collector) = (Upstream::refused_endpoint().await, Upstream::start().await);
+    let both = format!(
+        "upstreams.orders.endpoints = ['{nobody}', '{}']",
+        upstream.endpoint()
+    );
+    let proxy = Setup::new(&pki, &upstream)
+        .with(&both)
+        .with("server.workers = 1")
+        .with("upstreams.orders.balance = 'round_robin'")
+        .with("upstreams.orders.retry_on = ['503']")
+        .with(&format!(
+            "upstreams.collector.endpoints = ['{}']",
+            collector.endpoint()
+        ))
+        .with("upstreams.collector.outbound.identity_assertion = 'never'")
+        .with("trace = { upstream = 'collector', service_name = 'edge' }")
+        .start()
+        .await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    let answer = client.get(proxy.public(), "/twice?token=hidden").await;
+    assert_eq!(answer.unwrap().status, 200);
+    eventually("spans", || (spans(&collector).len() >= 4).then_some(())).await;
+    let request = spans_of(&collector, SpanKind::Server).remove(0);
+    let attempts = spans_of(&collector, SpanKind::Client);
+    let said: Vec<_> = attempts.iter().map(attributes).collect();
+    assert_eq!(said.len(), 3, "{attempts:#?}");
+    let mut errors = Vec::new();
+    for (count, (attempt, said)) in attempts.iter().zip(&said).enumerate() {
+        assert_eq!(attempt.trace_id, request.trace_id);
+        assert_eq!(attempt.parent_span_id, request.span_id);
+        assert_eq!(attempt.name, "GET");
+        let resent = said.get("http.request.resend_count").cloned();
+        assert_eq!(resent, (count > 0).then(|| count.to_string()), "{said:#?}");
+        assert_eq!(said["http.request.method"], "GET");
+        assert_eq!(said["server.address"], "127.0.0.1");
+        let endpoint = &said["countersign.endpoint"];
+        assert!(endpoint.ends_with(&format!(":{}", said["server.port"])));
+        assert_eq!(said["url.full"], format!("{endpoint}/twice"));
+        assert_eq!(attempt.status.is_some(), said.contains_key("error.type"));
+        errors.push(said.get("error.type").cloned().unwrap_or_default());
+    }
+    errors.sort_unstable();
+    assert_eq!(errors, ["", "503", "connect_refused"]);
+    // Each request of the service's own stands under the attempt that brought it.
+    let answered = said.iter().zip(&attempts);
+    let answered = answered.filter(|(said, _)| said.contains_key("http.response.status_code"));
+    let expected: Vec<_> = answered
+        .map(|(_, attempt)| format!("00-{}-{}-01", hex(&attempt.trace_id), hex(&attempt.span_id)))
+        .collect();
+    let received = upstream.requests();
+    let told: Vec<_> = received
+        .iter()
+        .map(|one| one.header("traceparent"))
+        .collect();
+    let expected: Vec<_> = expected.iter().map(|one| Some(one.as_str())).collect();
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn attempt_that_is_given_up_is_told_of_and_one_of_no_trace_is_not() {
+    let (pki, collector) = (Pki::new(), Upstream::start().await);
+    let upstream = Upstream::answering(|received| match received.path.as_str() {
+        "/never" => Reply::never(),
+        _ => Reply::ok("hello"),
+    })
+    .await;
+    let proxy = traced(&pki, &upstream, collector.endpoint(), "").await;
+    let client = Client::new(&pki).presenting(&pki.client());
+    let unrecorded = SENT.replace("-01", "-00");
+    let unrecorded = with(get("/unrecorded"), "traceparent", &unrecorded);
+    client.send(proxy.public(), unrecorded).await.unwrap();
+    let address = proxy.public();
+    let waits = tokio::spawn(async move { client.get(address, "/never").await });
+    upstream.received(2).await;
+    waits.abort();
+    eventually("spans", || (spans(&collector).len() >= 2).then_some(())).await;
+    let attempts = spans_of(&collector, SpanKind::Client);
+    assert_eq!(attempts.len(), 1, "{attempts:#?}");
+    assert_eq!(attributes(&attempts[0])["error.type"], "abandoned");
+    assert_eq!(spans(&collector).len(), 2);
 }
 
 #[tokio::test]
@@ -277,7 +388,7 @@ async fn last_spans_are_handed_over_at_the_end() {
     proxy.terminate();
     assert_eq!(proxy.exit_code().await, Some(0));
     let all = spans(&collector);
-    assert_eq!(all.len(), 1, "{all:#?}");
+    assert_eq!(all.len(), 2, "{all:#?}");
 }
 
 #[tokio::test]
@@ -293,7 +404,7 @@ async fn collector_that_is_not_there_is_said_once_and_delays_nobody() {
     let line = proxy.log_line("trace.export_failed", |_| true).await;
     assert_eq!(line["upstream"], "collector", "{line}");
     let refused = |metrics: &crate::support::proxy::Metrics| {
-        metrics.sum("countersign_spans_total", &["result=\"refused\""]) == 3.0
+        metrics.sum("countersign_spans_total", &["result=\"refused\""]) == 6.0
     };
     proxy
         .metrics_where("spans that are given up", refused)

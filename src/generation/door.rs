@@ -14,8 +14,9 @@ use tokio::time::Instant;
 
 use super::reload::InForce;
 use crate::telemetry::admin::{AdminStream, Admission, Door, Io};
+use crate::telemetry::metrics::{AdminMetrics, Metrics};
 use crate::telemetry::{ReferenceIds, Refusals, Refused, events};
-use crate::tls::{self, Connected, RefusedHandshake, Socket, Stream};
+use crate::tls::{self, Connected, Refusal, RefusedHandshake, Socket, Stream};
 
 /// Makes the handshakes of the admin address, each under the generation in force.
 #[derive(Clone, Debug)]
@@ -25,20 +26,29 @@ pub(super) struct AdminDoor(Rc<Inner>);
 struct Inner {
     in_force: Rc<RefCell<InForce>>,
     refusals: Arc<Refusals>,
+    metrics: Arc<AdminMetrics>,
     references: ReferenceIds,
 }
 
 impl AdminDoor {
     /// The door of an admin address that speaks TLS; `None`: it does not.
-    pub(super) fn of(in_force: &Rc<RefCell<InForce>>, refusals: &Arc<Refusals>) -> Option<Self> {
+    pub(super) fn of(
+        in_force: &Rc<RefCell<InForce>>,
+        (refusals, metrics): (&Arc<Refusals>, &Metrics),
+    ) -> Option<Self> {
         let speaks_tls = in_force.borrow().loaded.material().admin.is_some();
-        speaks_tls.then(|| Self::new(in_force, refusals))
+        speaks_tls.then(|| Self::new(in_force, refusals, metrics.admin()))
     }
 
-    fn new(in_force: &Rc<RefCell<InForce>>, refusals: &Arc<Refusals>) -> Self {
+    fn new(
+        in_force: &Rc<RefCell<InForce>>,
+        refusals: &Arc<Refusals>,
+        metrics: Arc<AdminMetrics>,
+    ) -> Self {
         Self(Rc::new(Inner {
             in_force: Rc::clone(in_force),
             refusals: Arc::clone(refusals),
+            metrics,
             references: ReferenceIds::new(),
         }))
     }
@@ -63,12 +73,21 @@ impl Inner {
         };
         match tls.accept(socket, deadline).await {
             // The config has no terms for those who are not accepted.
-            Ok(done) if done.not_accepted.is_none() => Some(Box::new(Admitted {
-                stream: done.stream,
-                _peer: done.peer.map(|peer| peer.known),
-            })),
-            Ok(_) => None,
+            Ok(done) if done.not_accepted.is_none() => {
+                self.metrics.handshake_accepted(done.resumed);
+                Some(Box::new(Admitted {
+                    stream: done.stream,
+                    _peer: done.peer.map(|peer| peer.known),
+                }))
+            }
+            Ok(done) => {
+                if let Some(not_accepted) = done.not_accepted {
+                    self.count(not_accepted.let_in.reason);
+                }
+                None
+            }
             Err(refused) => {
+                self.count(refused.reason);
                 self.tell(&refused, client);
                 let mut socket = refused.socket?;
                 let farewell = tls::linger(&mut socket);
@@ -77,6 +96,16 @@ impl Inner {
                 }
                 None
             }
+        }
+    }
+
+    /// Counts a refusal as listeners do.
+    fn count(&self, reason: Refusal) {
+        match reason {
+            Refusal::HttpOnTlsPort | Refusal::NotTls | Refusal::Probe | Refusal::ProxyProtocol => {
+                self.metrics.not_tls(reason.code());
+            }
+            reason => self.metrics.handshake_refused(reason.code()),
         }
     }
 

@@ -174,7 +174,7 @@ pub(crate) async fn begin(
         in_force: Rc::clone(&answers.in_force),
         peers: Arc::clone(&answers.peers),
     });
-    let door = AdminDoor::of(&answers.in_force, &refusals);
+    let door = AdminDoor::of(&answers.in_force, (&refusals, &metrics));
     let current = CurrentConfig(Rc::clone(&answers.in_force));
     Ok(Begun {
         program,

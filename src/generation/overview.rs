@@ -12,8 +12,8 @@ use crate::listener::Address;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Uses;
 use crate::telemetry::page::{
-    End, EndKind, Facts, FailureFacts, GenerationFacts, ListenerFacts, Overview, PeerFacts,
-    Program, UpstreamFacts, Warned,
+    End, EndKind, EndpointFacts, Facts, FailureFacts, GenerationFacts, LeftAloneFacts,
+    ListenerFacts, Overview, PeerFacts, Program, UpstreamFacts, Warned,
 };
 use crate::tls::{Bundle, Expiry, KnownPeer, Peers, describe, unix_now};
 use crate::upstream::Plan;
@@ -181,11 +181,16 @@ fn used(uses: &dyn Uses) -> String {
 }
 
 fn upstream(plan: &Plan) -> UpstreamFacts {
-    let probed: Vec<_> = plan.probed().collect();
-    let endpoints = plan.endpoints().iter().enumerate();
-    let endpoints = endpoints.map(|(index, endpoint)| {
-        let health = probed.get(index).map(|known| known.health.is_well());
-        (endpoint.text.clone(), health)
+    let all = plan.endpoint_health().zip(plan.endpoint_troubles());
+    let endpoints = all.map(|(known, (unwell, left_alone))| EndpointFacts {
+        well: known.is_probed.then(|| known.health.is_well()),
+        name: known.endpoint,
+        unwell,
+        left_alone: left_alone.map(|left_alone| LeftAloneFacts {
+            workers: left_alone.workers,
+            remaining: left_alone.remaining,
+            cause: left_alone.cause,
+        }),
     });
     UpstreamFacts {
         name: plan.name().to_owned(),

@@ -207,8 +207,9 @@ fn describe(metrics: &Metrics, loaded: &Loaded) {
     metrics.certificates(certificates.collect());
     metrics.revocation_lists(revocation_lists(material));
     metrics.anchors(anchors(material));
-    let probed = loaded.plans().iter().flat_map(|plan| plan.probed());
-    metrics.endpoints(probed.collect());
+    let plans = loaded.plans().iter();
+    let endpoints = plans.flat_map(|plan| plan.endpoint_health());
+    metrics.endpoints(endpoints.collect());
     let bundles = material.bundles.iter();
     let unenforced = bundles.map(|bundle| UnenforcedLists {
         bundle: bundle.name().to_owned(),

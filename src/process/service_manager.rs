@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::telemetry::events;
+
 /// Where systemd says that it is told, or nobody.
 ///
 /// Connected once, at the start: what confines the process later leaves the way
@@ -33,7 +35,7 @@ impl ServiceManager {
                 address: Some(address.to_owned()),
             },
             Err(cause) => {
-                tracing::warn!(%cause, "the service manager cannot be told anything (NOTIFY_SOCKET)");
+                tracing::warn!(event = events::SERVICE_MANAGER_UNREACHABLE, %cause, "the service manager cannot be told anything (NOTIFY_SOCKET)");
                 Self::default()
             }
         }

@@ -18,6 +18,7 @@ use super::outbound;
 use super::party::Party;
 use super::request_body::{Gap, Kept, RequestBody};
 use super::respond::unreadable;
+use super::trail::Trail;
 use super::websocket::{self, Extended};
 use super::{affinity, tunnel};
 use crate::config::Protocol;
@@ -167,6 +168,7 @@ impl Proxy {
         Ok(UpstreamRequest::new(way.permit.clone(), request, changes)
             .owned_by(owner)
             .announced_by(announcement)
+            .traced_by(exchange.trail().and_then(Trail::attempts))
             .answered_within(self.limits_of(exchange).and_then(|it| it.response_timeout))
             .near(affinity))
     }

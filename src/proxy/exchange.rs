@@ -75,7 +75,7 @@ impl Exchange {
             Some(why) => why.reference,
             None => ledger.references.next(),
         };
-        let trail = Trail::of(caller, &head.headers, (id, &ledger.references));
+        let trail = Trail::of(caller, &head.headers, id);
         let makes_span = || trail.as_ref().is_some_and(|trail| trail.span().is_some());
         let line = (ledger.access.is_enabled() || makes_span()).then(|| Line {
             method: head.method.clone(),

@@ -8,13 +8,15 @@
 //! W3C Trace Context, level 1: §3.2 (`traceparent`), §3.3 (`tracestate`), §4.3
 //! (what is done where one of them is malformed).
 
+use std::rc::Rc;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::caller::Caller;
 use super::headers;
 use crate::config::{self, Trace};
 use crate::identity::folds_to;
-use crate::telemetry::spans::{TraceContext, TraceId};
+use crate::telemetry::spans::{Attempts, TraceContext, TraceId};
 use crate::telemetry::{ReferenceId, ReferenceIds};
 
 /// What ties a request to others. There is none where the config asks for nothing.
@@ -24,6 +26,8 @@ pub(super) struct Trail {
     id: Option<(HeaderName, HeaderValue)>,
     /// Whether its sender has given that id.
     is_given: bool,
+    /// Where its trace is told of each attempt, if spans are made.
+    attempts: Option<Rc<Attempts>>,
 }
 
 /// The place of a request in its trace.
@@ -42,7 +46,7 @@ impl Trail {
     pub(super) fn of(
         caller: &Caller,
         fields: &HeaderMap,
-        (reference, ids): (ReferenceId, &ReferenceIds),
+        reference: ReferenceId,
     ) -> Option<Box<Self>> {
         let config = caller.site().config();
         let (trace, header) = (config.trace(), config.log().request_id_header.as_ref());
@@ -53,8 +57,17 @@ impl Trail {
         let given = header
             .filter(|_| is_believed)
             .and_then(|header| given_id(fields, &header.value));
+        let ledger = caller.proxy().ledger();
+        let traced = trace.map(|trace| {
+            let ids = &ledger.references;
+            Traced::of(trace, (fields, is_believed), ids)
+        });
+        let recorded = traced.filter(|traced| traced.span.is_some());
+        let spans = ledger.access.spans();
+        let attempts = recorded.zip(spans);
         Some(Box::new(Self {
-            traced: trace.map(|trace| Traced::of(trace, (fields, is_believed), ids)),
+            traced,
+            attempts: attempts.map(|(traced, spans)| Attempts::of(traced.context, spans)),
             is_given: given.is_some(),
             id: header.and_then(|header| {
                 let own = || HeaderValue::try_from(reference.to_string()).ok();
@@ -83,6 +96,11 @@ impl Trail {
     /// The trace that it belongs to.
     pub(super) fn trace(&self) -> Option<TraceId> {
         self.traced.map(|traced| traced.context.trace())
+    }
+
+    /// Where its trace is told of each attempt; `None`: it is not.
+    pub(super) fn attempts(&self) -> Option<Rc<Attempts>> {
+        self.attempts.clone()
     }
 
     /// The id that its sender has given it.
@@ -195,6 +213,7 @@ mod tests {
             traced: Some(traced),
             id: None,
             is_given: false,
+            attempts: None,
         };
         trail.write(&mut fields);
         let text = |name: HeaderName| {

@@ -30,6 +30,10 @@ events! {
     TAKEN_OVER = "server.taken_over";
     /// A signal asked for the end: the drain begins.
     STOPPING = "server.stopping";
+    /// The file of a unix socket cannot be removed at the end.
+    SOCKET_LEFT_BEHIND = "socket.left_behind";
+    /// The service manager cannot be told anything.
+    SERVICE_MANAGER_UNREACHABLE = "service_manager.unreachable";
     /// The last connection is gone, or the drain ran out of time.
     STOPPED = "server.stopped";
     /// A handshake ended in a refusal, which the line explains.
@@ -154,7 +158,7 @@ mod tests {
     fn every_name_is_documented_and_no_other() {
         let text = include_str!("../../deploy/README.md");
         let (_, rest) = text
-            .split_once("| event | level | says |\n")
+            .split_once("| event | level | fields | says |\n")
             .expect("a table");
         let (table, _) = rest.split_once("\n\n").expect("the table ends");
         let documented: HashSet<_> = table

@@ -171,9 +171,9 @@ impl Drop for SocketFile {
                 tracing::debug!(path = %self.path.display(), "the file of a socket stays behind");
             }
             Err(error) => tracing::warn!(
-                event = super::events::STOPPING,
+                event = super::events::SOCKET_LEFT_BEHIND,
                 path = %self.path.display(),
-                %error,
+                cause = %error,
                 "cannot remove the file of a socket"
             ),
         }

@@ -19,12 +19,14 @@ use super::h2::{self, H2};
 use super::owner::Owner;
 use super::read_ahead::Room;
 use super::request::copy_of;
+use super::resting::{OnStream, Streams};
 use super::send::Upstream;
 use super::turn::{Full, Turn};
 use super::wire::LinkFault;
 use crate::config::Protocol;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Present;
+use crate::telemetry::spans::Attempts;
 use crate::tls::Stream;
 
 /// From how long a rest a connection is looked at before it is used: a close
@@ -53,7 +55,7 @@ pub(super) enum Why {
     /// The connection ended before it.
     Ended,
     /// This HTTP/2 connection takes it no more.
-    Unprocessed(Weak<()>),
+    Unprocessed(Weak<Streams>),
 }
 
 /// How a request is sent, the same in every attempt.
@@ -73,18 +75,20 @@ pub(super) struct Manner {
     /// Whether a connection from the pool may be used.
     pub(super) pooled: bool,
     /// The HTTP/2 connection that did not take it; any other may be used.
-    pub(super) spoiled: Option<Weak<()>>,
+    pub(super) spoiled: Option<Weak<Streams>>,
     /// Whether it waits where an endpoint is given no more at one time.
     pub(super) waits: bool,
     /// How long the response head may take.
     pub(super) limit: Duration,
+    /// Where a trace is told of each attempt.
+    pub(super) attempts: Option<Rc<Attempts>>,
 }
 
 impl Manner {
-    /// Whether it may go over the HTTP/2 connection with this token.
-    fn may_share(&self, connection: &Rc<()>) -> bool {
+    /// Whether it may go over the HTTP/2 connection that this would be on.
+    fn may_share(&self, stream: &OnStream) -> bool {
         match &self.spoiled {
-            Some(spoiled) => !Weak::ptr_eq(spoiled, &Rc::downgrade(connection)),
+            Some(spoiled) => !stream.is_on(spoiled),
             None => self.pooled,
         }
     }
@@ -213,9 +217,9 @@ impl<B: UploadBody> Upstream<B> {
         manner: &Manner,
     ) -> Attempt<B> {
         let endpoint = in_flight.endpoint();
-        let ((mut sender, connection), reused) = match endpoint
+        let ((mut sender, stream), reused) = match endpoint
             .multiplexed(&manner.owner, manner.now)
-            .filter(|(_, connection)| manner.may_share(connection))
+            .filter(|(_, stream)| manner.may_share(stream))
         {
             Some(sender) => {
                 self.count("reused");
@@ -232,8 +236,8 @@ impl<B: UploadBody> Upstream<B> {
                 }
             },
         };
-        let spoiled = Rc::downgrade(&connection);
-        in_flight.uses(connection);
+        let spoiled = stream.connection();
+        in_flight.uses(stream);
         if manner.upgrade && Box::pin(sender.refuses_extended_connect()).await {
             return Attempt::Failed(SendFault::no_web_sockets(self.plan().name()));
         }
@@ -283,22 +287,24 @@ impl<B: UploadBody> Upstream<B> {
         &self,
         endpoint: &Rc<Endpoint<B>>,
         manner: &Manner,
-    ) -> Result<(H2<B>, Rc<()>), SendFault> {
+    ) -> Result<(H2<B>, OnStream), SendFault> {
         let turn = endpoint.turn_to_connect(&manner.owner);
         let _turn = turn.lock().await;
         // Not the one that this request has just found closed.
         if let Some(sender) = endpoint
             .multiplexed(&manner.owner, manner.now)
-            .filter(|(_, connection)| manner.may_share(connection))
+            .filter(|(_, stream)| manner.may_share(stream))
         {
             return Ok(sender);
         }
         let (stream, present) = self.connect(endpoint, manner).await?;
         let address = stream.peer_address();
-        let begun = h2::begin(stream, Some(present)).await;
+        let ([kept, alive], first) = endpoint.streams();
+        let begun = h2::begin(stream, (present, alive)).await;
         let sender = begun.map_err(|e| SendFault::of_link(&e.into()))?;
-        let in_use = endpoint.set_multiplexed(manner.owner.clone(), sender.clone(), address);
-        Ok((sender, in_use))
+        let place = (manner.owner.clone(), address);
+        endpoint.set_multiplexed(place, sender.clone(), kept);
+        Ok((sender, first))
     }
 
     /// Counts how a request got its connection, or why it did not.
@@ -333,6 +339,7 @@ impl<B: UploadBody> Upstream<B> {
                     .then(|| endpoint.condition.refused(Instant::now()))
                     .flatten();
                 if let Some(pause) = ejected {
+                    endpoint.condition.explain(&fault.cause);
                     tracing::warn!(
                         event = events::ENDPOINT_EJECTED,
                         upstream = self.plan().name(),

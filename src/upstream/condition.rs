@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pauses::OwnPause;
 use super::plan::Plan;
 use super::resolve::Seen;
 use super::standing::Standing;
@@ -22,6 +23,8 @@ const FIRST_SHARE: u128 = 10;
 pub(super) struct Condition {
     plan: Arc<Plan>,
     standing: Arc<Standing>,
+    /// Where others see why it is left alone.
+    pause: OwnPause,
     seen: Seen,
     /// Requests in a row that it failed.
     failures: Cell<u32>,
@@ -48,6 +51,7 @@ impl Condition {
             plan: Arc::clone(plan),
             seen: Seen::new(Arc::clone(standing)),
             standing: Arc::clone(standing),
+            pause: standing.pauses().begin(),
             failures: Cell::new(0),
             ejections: Cell::new(0),
             ejected: Cell::new(None),
@@ -101,6 +105,13 @@ impl Condition {
         (!self.is_ejected(now)).then(|| self.eject(true, now))
     }
 
+    /// Why it is left alone, for those who ask; to be said whenever that begins.
+    pub(super) fn explain(&self, cause: &str) {
+        if let Some(last) = self.ejected.get() {
+            self.pause.begins(last.until, cause);
+        }
+    }
+
     /// It took a connection. Whether it had been left alone for taking none.
     pub(super) fn connected(&self, now: Instant) -> bool {
         self.is_back(true, now)
@@ -148,6 +159,7 @@ impl Condition {
             return false;
         };
         self.ejected.set(None);
+        self.pause.ends();
         self.ejections.set(0);
         self.returned.set(Some(last.until.min(now)));
         true

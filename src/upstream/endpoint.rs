@@ -16,7 +16,9 @@ use super::gate::{Gate, Place};
 use super::h1::H1;
 use super::h2::{H2, spawn};
 use super::owner::Owner;
+use super::resting::{Idle, Kept, OnStream, Streams, Tally};
 use super::turn::Line;
+use crate::telemetry::metrics::Resting;
 
 /// The most unused connections that one worker keeps to one endpoint.
 const MAX_IDLE: usize = 128;
@@ -34,11 +36,13 @@ pub(super) struct Endpoint<B: UploadBody> {
     idle_timeout: Duration,
     /// The one that was used last stands last, and is used next: the others
     /// grow old and are closed.
-    idle: RefCell<Vec<H1<B>>>,
+    idle: Idle<B>,
     /// The task that closes what has grown old, while there is something.
     sweeper: RefCell<Option<AbortHandle>>,
     /// One for each owner.
     multiplexed: RefCell<Vec<Multiplexed<B>>>,
+    /// How many of both rest.
+    resting: Rc<Tally>,
     /// Who is setting one up.
     connecting: RefCell<Vec<(Owner, Weak<Turn>)>>,
     /// Where requests wait for their turn.
@@ -57,8 +61,8 @@ struct Multiplexed<B: UploadBody> {
     sender: H2<B>,
     /// Where it leads.
     address: Option<SocketAddr>,
-    /// Held by every request on it.
-    in_use: Rc<()>,
+    /// The requests on it.
+    streams: Kept,
     last_use: Instant,
 }
 
@@ -69,17 +73,19 @@ impl<B: UploadBody> Endpoint<B> {
     /// `gate`: the places there; `None`: they are not counted.
     pub(super) fn new(
         (index, text): (usize, &str),
-        idle_timeout: Duration,
+        (idle_timeout, resting): (Duration, Resting),
         gate: Option<Arc<Gate>>,
         condition: Condition,
     ) -> Rc<Self> {
+        let resting = Tally::new(resting);
         Rc::new(Self {
             index,
             text: text.to_owned(),
             idle_timeout,
-            idle: RefCell::default(),
+            idle: Idle::new(&resting),
             sweeper: RefCell::default(),
             multiplexed: RefCell::default(),
+            resting,
             connecting: RefCell::default(),
             line: Line::new(gate),
             in_flight: Cell::new(0),
@@ -99,6 +105,7 @@ impl<B: UploadBody> Endpoint<B> {
         InFlight {
             endpoint: Rc::clone(self),
             held: None,
+            stream: None,
             place: None,
         }
     }
@@ -106,18 +113,19 @@ impl<B: UploadBody> Endpoint<B> {
     /// An unused connection of this owner that is not too old, the youngest first.
     pub(super) fn take_idle(&self, owner: &Owner, now: Instant) -> Option<H1<B>> {
         self.leave_what_has_moved();
-        let mut idle = self.idle.borrow_mut();
-        // Where everybody shares, it is the last one.
-        let found = idle
-            .iter()
-            .rposition(|connection| connection.owner() == owner)?;
-        let connection = idle.remove(found);
-        if now.saturating_duration_since(connection.idle_since()) < self.idle_timeout {
-            return Some(connection);
-        }
-        // The youngest is too old: all are.
-        idle.retain(|connection| connection.owner() != owner);
-        None
+        self.idle.change(|idle| {
+            // Where everybody shares, it is the last one.
+            let found = idle
+                .iter()
+                .rposition(|connection| connection.owner() == owner)?;
+            let connection = idle.remove(found);
+            if now.saturating_duration_since(connection.idle_since()) < self.idle_timeout {
+                return Some(connection);
+            }
+            // The youngest is too old: all are.
+            idle.retain(|connection| connection.owner() != owner);
+            None
+        })
     }
 
     /// Connections to addresses that its name has no more are used for nothing
@@ -125,8 +133,8 @@ impl<B: UploadBody> Endpoint<B> {
     fn leave_what_has_moved(&self) {
         let seen = self.condition.seen();
         if seen.has_changed() {
-            let mut idle = self.idle.borrow_mut();
-            idle.retain(|connection| seen.has(connection.address()));
+            self.idle
+                .change(|idle| idle.retain(|connection| seen.has(connection.address())));
             let mut multiplexed = self.multiplexed.borrow_mut();
             multiplexed.retain(|kept| seen.has(kept.address));
         }
@@ -134,7 +142,7 @@ impl<B: UploadBody> Endpoint<B> {
 
     /// Whether there is an unused connection of this owner.
     pub(super) fn knows(&self, owner: &Owner) -> bool {
-        let idle = self.idle.borrow();
+        let idle = self.idle.all();
         let multiplexed = self.multiplexed.borrow();
         idle.iter().any(|connection| connection.owner() == owner)
             || multiplexed.iter().any(|kept| kept.owner == *owner)
@@ -181,13 +189,13 @@ impl<B: UploadBody> Endpoint<B> {
         if self.line.wanted() > 0 {
             return self.line.hand_on(connection);
         }
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() >= MAX_IDLE {
-            // Whoever has used none for longest opens another one.
-            idle.remove(0);
-        }
-        idle.push(connection);
-        drop(idle);
+        self.idle.change(|idle| {
+            if idle.len() >= MAX_IDLE {
+                // Whoever has used none for longest opens another one.
+                idle.remove(0);
+            }
+            idle.push(connection);
+        });
         self.sweep_later();
     }
 
@@ -199,9 +207,10 @@ impl<B: UploadBody> Endpoint<B> {
     /// Closes up to `many` connections that rest, those first that have rested
     /// for longest: their places are wanted.
     pub(super) fn let_go(&self, many: usize) {
-        let mut idle = self.idle.borrow_mut();
-        let many = many.min(idle.len());
-        drop(idle.drain(..many));
+        self.idle.change(|idle| {
+            let many = many.min(idle.len());
+            drop(idle.drain(..many));
+        });
     }
 
     fn sweep_later(self: &Rc<Self>) {
@@ -219,14 +228,15 @@ impl<B: UploadBody> Endpoint<B> {
             let time = self.until_the_next_sweep();
             self.line.watch(time, |many| self.let_go(many)).await;
             let now = Instant::now();
-            let mut idle = self.idle.borrow_mut();
-            idle.retain(|connection| {
-                let rest = now.saturating_duration_since(connection.idle_since());
-                rest < self.idle_timeout && !connection.owner().is_gone()
+            self.idle.change(|idle| {
+                idle.retain(|connection| {
+                    let rest = now.saturating_duration_since(connection.idle_since());
+                    rest < self.idle_timeout && !connection.owner().is_gone()
+                });
             });
             let mut multiplexed = self.multiplexed.borrow_mut();
             multiplexed.retain(|kept| !self.is_too_old(kept, now) && !kept.owner.is_gone());
-            if idle.is_empty() && multiplexed.is_empty() {
+            if self.idle.all().is_empty() && multiplexed.is_empty() {
                 *self.sweeper.borrow_mut() = None;
                 return;
             }
@@ -235,11 +245,7 @@ impl<B: UploadBody> Endpoint<B> {
 
     /// Where connections are somebody's, the owner may be gone soon.
     fn until_the_next_sweep(&self) -> Duration {
-        let shared = self
-            .idle
-            .borrow()
-            .iter()
-            .all(|one| one.owner().is_everybody())
+        let shared = self.idle.all().iter().all(|one| one.owner().is_everybody())
             && self
                 .multiplexed
                 .borrow()
@@ -254,7 +260,7 @@ impl<B: UploadBody> Endpoint<B> {
 
     /// The HTTP/2 connection of this owner, if there is a living one that is
     /// not too old; and what its request is to hold.
-    pub(super) fn multiplexed(&self, owner: &Owner, now: Instant) -> Option<(H2<B>, Rc<()>)> {
+    pub(super) fn multiplexed(&self, owner: &Owner, now: Instant) -> Option<(H2<B>, OnStream)> {
         self.leave_what_has_moved();
         let mut all = self.multiplexed.borrow_mut();
         let kept = all
@@ -262,25 +268,23 @@ impl<B: UploadBody> Endpoint<B> {
             .find(|kept| kept.owner == *owner)
             .filter(|kept| !kept.sender.is_closed() && !self.is_too_old(kept, now))?;
         kept.last_use = now;
-        Some((kept.sender.clone(), Rc::clone(&kept.in_use)))
+        Some((kept.sender.clone(), kept.streams.enter()))
     }
 
     /// Nobody has asked for it for long, and no request is under way on it.
     fn is_too_old(&self, kept: &Multiplexed<B>, now: Instant) -> bool {
-        Rc::strong_count(&kept.in_use) == 1
+        kept.streams.is_unused()
             && now.saturating_duration_since(kept.last_use) >= self.idle_timeout
     }
 
     /// Puts an HTTP/2 connection in place. In retirement too: the requests that
     /// have waited for it use it together, and it goes with the last of them.
-    /// Returns what its request is to hold.
     pub(super) fn set_multiplexed(
         self: &Rc<Self>,
-        owner: Owner,
+        (owner, address): (Owner, Option<SocketAddr>),
         sender: H2<B>,
-        address: Option<SocketAddr>,
-    ) -> Rc<()> {
-        let in_use = Rc::new(());
+        streams: Kept,
+    ) {
         let mut all = self.multiplexed.borrow_mut();
         all.retain(|kept| kept.owner != owner && !kept.sender.is_closed());
         if all.len() >= MAX_IDLE {
@@ -291,14 +295,18 @@ impl<B: UploadBody> Endpoint<B> {
             owner,
             sender,
             address,
-            in_use: Rc::clone(&in_use),
+            streams,
             last_use: Instant::now(),
         });
         drop(all);
         if !self.retired.get() {
             self.sweep_later();
         }
-        in_use
+    }
+
+    /// The requests of an HTTP/2 connection that is begun, with the first of them.
+    pub(super) fn streams(&self) -> ([Kept; 2], OnStream) {
+        Streams::begin(&self.resting)
     }
 
     /// Nothing more is meant to come: what rests is closed now, and what is in
@@ -309,7 +317,7 @@ impl<B: UploadBody> Endpoint<B> {
         if let Some(sweeper) = self.sweeper.take() {
             sweeper.abort();
         }
-        drop(self.idle.take());
+        drop(self.idle.change(std::mem::take));
         drop(self.multiplexed.take());
     }
 
@@ -332,9 +340,10 @@ impl<B: UploadBody> Endpoint<B> {
 #[derive(Debug)]
 pub(super) struct InFlight<B: UploadBody> {
     endpoint: Rc<Endpoint<B>>,
-    /// Dropped with this: for whoever waits for it, or counts the requests on
-    /// its HTTP/2 connection.
+    /// Dropped with this, for whoever waits for it.
     held: Option<Rc<()>>,
+    /// Over HTTP/2.
+    stream: Option<OnStream>,
     /// The place that the request itself takes.
     place: Option<Place>,
 }
@@ -344,9 +353,9 @@ impl<B: UploadBody> InFlight<B> {
         &self.endpoint
     }
 
-    /// It uses this HTTP/2 connection.
-    pub(super) fn uses(&mut self, connection: Rc<()>) {
-        self.held = Some(connection);
+    /// It goes over this.
+    pub(super) fn uses(&mut self, stream: OnStream) {
+        self.stream = Some(stream);
     }
 
     /// It takes this place.

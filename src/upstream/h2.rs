@@ -17,7 +17,6 @@ use tokio::time::Instant;
 
 use super::UploadBody;
 use super::body::Tracked;
-use crate::telemetry::metrics::Present;
 use crate::tls::Stream;
 
 /// Between two pings on a connection with requests in flight.
@@ -124,11 +123,11 @@ fn said<B: UploadBody>(connection: &Driven<B>) -> Option<bool> {
     (takes || come).then_some(takes)
 }
 
-/// Begins HTTP/2 with prior knowledge (RFC 9113 §3.3) on a connection, which is
-/// counted until it has ended.
+/// Begins HTTP/2 with prior knowledge (RFC 9113 §3.3) on a connection. `held` is
+/// dropped when it has ended.
 pub(super) async fn begin<B: UploadBody>(
     stream: Stream,
-    present: Option<Present>,
+    held: impl Sized + 'static,
 ) -> Result<H2<B>, hyper::Error> {
     let (sender, connection) = Builder::new(Local)
         .timer(TokioTimer::new())
@@ -145,7 +144,7 @@ pub(super) async fn begin<B: UploadBody>(
         if let Err(e) = poll_fn(|cx| Pin::new(&mut *driven.borrow_mut()).poll(cx)).await {
             tracing::debug!(cause = %e, "an HTTP/2 connection to an upstream ended");
         }
-        drop((driven, present));
+        drop((driven, held));
     });
     Ok(H2 { sender, connection })
 }

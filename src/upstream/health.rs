@@ -49,6 +49,7 @@ pub(super) async fn watch(plan: &Plan, index: usize) {
         if !found.as_ref().is_err_and(exhausted)
             && let Some(well) = row.count(found.is_ok(), check)
         {
+            standing.tell(found.as_ref().err().map(ToString::to_string));
             standing.found(well);
             say(plan, endpoint, found.err());
         }

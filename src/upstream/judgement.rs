@@ -45,6 +45,7 @@ impl<B: UploadBody> Upstream<B> {
             !share.is_exceeded_by(alone + 1, self.endpoints().len())
         };
         if let Some(pause) = endpoint.condition.failed(now, may_be) {
+            endpoint.condition.explain(cause);
             tracing::warn!(
                 event = events::ENDPOINT_EJECTED,
                 upstream = self.plan().name(),

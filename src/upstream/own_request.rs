@@ -47,7 +47,7 @@ pub(super) async fn ask<B: UploadBody>(
             })
         }
         Protocol::Http2 => {
-            let sender = h2::begin::<B>(stream, None).await;
+            let sender = h2::begin::<B>(stream, ()).await;
             let mut sender = sender.map_err(|e| SendFault::of_link(&e.into()))?;
             let answer = tokio::time::timeout(limit, sender.try_send_request(*request)).await;
             let answer = answer.map_err(|_| SendFault::timeout(limit))?;

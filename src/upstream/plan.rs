@@ -11,6 +11,7 @@ use super::assertion::{Asserter, Role};
 use super::credential::Credential;
 use super::host::Host;
 use super::in_use::{InUse, Portion};
+use super::pauses::LeftAlone;
 use super::standing::Standing;
 use crate::config::{
     self, Balance, Config, Ejection, Files, HealthCheck, Inputs, LayerMode, Place, PoolPer,
@@ -274,14 +275,24 @@ impl Plan {
         &self.standings
     }
 
-    /// What probes find of its endpoints; empty: there are none.
-    pub fn probed(&self) -> impl Iterator<Item = EndpointHealth> {
+    /// How each of its endpoints does.
+    pub fn endpoint_health(&self) -> impl Iterator<Item = EndpointHealth> {
         let all = self.endpoints().iter().zip(&self.standings);
-        let all = all.filter(|_| self.health().is_some());
         all.map(|(endpoint, standing)| EndpointHealth {
             upstream: self.name().to_owned(),
             endpoint: endpoint.text.clone(),
+            is_probed: self.health().is_some(),
             health: Arc::clone(standing) as Arc<dyn Health>,
+        })
+    }
+
+    /// What is to be said of each of its endpoints, in words: why probes find it
+    /// unwell, if they do, and how workers leave it alone, if any does.
+    pub fn endpoint_troubles(&self) -> impl Iterator<Item = (Option<String>, Option<LeftAlone>)> {
+        let standings = self.standings.iter();
+        standings.map(|standing| {
+            let unwell = standing.cause().filter(|_| !standing.is_well());
+            (unwell, standing.left_alone())
         })
     }
 

@@ -1,5 +1,6 @@
 //! A request on its way up, with the permit that allowed it.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Method, Request};
@@ -10,6 +11,7 @@ use super::announcement::Announcement;
 use super::body::Tracked;
 use super::owner::Owner;
 use crate::policy::Permit;
+use crate::telemetry::spans::Attempts;
 
 /// A request that policy has permitted. There is no way to send another.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub struct UpstreamRequest<B> {
     response_timeout: Option<Duration>,
     affinity: u64,
     announcement: Option<Announcement>,
+    attempts: Option<Rc<Attempts>>,
 }
 
 impl<B: UploadBody> UpstreamRequest<B> {
@@ -38,6 +41,7 @@ impl<B: UploadBody> UpstreamRequest<B> {
             response_timeout: None,
             affinity: 0,
             announcement: None,
+            attempts: None,
         }
     }
 
@@ -49,6 +53,16 @@ impl<B: UploadBody> UpstreamRequest<B> {
             announcement,
             ..self
         }
+    }
+
+    /// Has a trace told of each attempt.
+    #[must_use]
+    pub fn traced_by(self, attempts: Option<Rc<Attempts>>) -> Self {
+        Self { attempts, ..self }
+    }
+
+    pub(super) fn attempts(&self) -> Option<Rc<Attempts>> {
+        self.attempts.clone()
     }
 
     /// Goes where others of this affinity go, if the upstream is balanced so.

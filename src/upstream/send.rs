@@ -83,7 +83,8 @@ impl<B: UploadBody> Upstream<B> {
                 let gate = plan.in_use().gate(index).cloned();
                 let condition = Condition::new(&plan, standing);
                 let place = (index, endpoint.text.as_str());
-                Endpoint::new(place, plan.idle_timeout(), gate, condition)
+                let pool = (plan.idle_timeout(), metrics.pool());
+                Endpoint::new(place, pool, gate, condition)
             })
             .collect();
         let balance = Balance::new(&plan);
@@ -180,7 +181,11 @@ impl<B: UploadBody> Upstream<B> {
             if let Some(retrial) = &mut retrial {
                 retrial.keep(&request);
             }
+            let span = self.begin_span(endpoint, &mut request, &manner);
             let attempt = self.attempt(endpoint, request, &manner).await;
+            if let Some(span) = span {
+                attempt.end_span(*span);
+            }
             self.judge(endpoint, &attempt);
             let attempt = match &mut retrial {
                 Some(retrial) => Box::pin(retrial.judge(self, endpoint.index, attempt)).await,
@@ -236,6 +241,7 @@ impl<B: UploadBody> Upstream<B> {
             spoiled: None,
             waits: self.endpoints.len() == 1,
             limit: limit.unwrap_or_else(|| self.plan.response_timeout()),
+            attempts: request.attempts(),
         }
     }
 

@@ -1,11 +1,14 @@
 //! What the whole process knows of one endpoint.
 
 use std::net::IpAddr;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pauses::{LeftAlone, Pauses};
 use super::resolve::Addresses;
 use crate::config::{Endpoint, EndpointAddress};
 use crate::telemetry::metrics::Health;
@@ -23,6 +26,9 @@ pub(super) struct Standing {
     back: AtomicU64,
     made: Instant,
     addresses: Option<Addresses>,
+    pauses: Pauses,
+    /// Why probes find it unwell. Nobody asks on the path of a request.
+    cause: Mutex<Option<String>>,
 }
 
 impl Standing {
@@ -39,6 +45,8 @@ impl Standing {
             back: AtomicU64::new(0),
             made: Instant::now(),
             addresses,
+            pauses: Pauses::default(),
+            cause: Mutex::default(),
         }
     }
 
@@ -57,6 +65,27 @@ impl Standing {
         self.unwell.store(!well, Ordering::Relaxed);
     }
 
+    /// Why probes find it unwell, once that is known.
+    pub(super) fn tell(&self, cause: Option<String>) {
+        *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
+
+    /// As it was told last.
+    pub(super) fn cause(&self) -> Option<String> {
+        let cause = self.cause.lock();
+        cause.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the workers make of it.
+    pub(super) fn pauses(&self) -> &Pauses {
+        &self.pauses
+    }
+
+    /// How the workers leave it alone now; `None`: nobody does.
+    pub(super) fn left_alone(&self) -> Option<LeftAlone> {
+        self.pauses.at(Instant::now())
+    }
+
     /// When probes found it well again after they had not; `None`: they never did.
     pub(super) fn back_since(&self) -> Option<Instant> {
         match self.back.load(Ordering::Relaxed) {
@@ -69,5 +98,9 @@ impl Standing {
 impl Health for Standing {
     fn is_well(&self) -> bool {
         !self.unwell.load(Ordering::Relaxed)
+    }
+
+    fn left_alone_by(&self) -> usize {
+        self.left_alone().map_or(0, |known| known.workers)
     }
 }

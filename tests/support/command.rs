@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
-use super::{eventually, secrets};
+use super::{documented, eventually, secrets};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
@@ -82,6 +82,7 @@ pub(crate) async fn finish_with_input(command: &mut Command) -> Finished {
     };
     secrets::expect_none(&what, &finished.stdout);
     secrets::expect_none(&what, &finished.stderr);
+    documented::expect_all(&finished.stderr);
     finished
 }
 

@@ -12,7 +12,7 @@ pub(crate) mod change;
 pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod disk;
-mod documented;
+pub(crate) mod documented;
 pub(crate) mod everywhere;
 pub(crate) mod frames;
 mod lenient;

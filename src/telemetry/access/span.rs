@@ -7,15 +7,15 @@
 //! attributes that do not begin with `countersign.`.
 
 use super::AccessRecord;
-use crate::telemetry::spans::Span;
+use crate::telemetry::spans::{Span, known_method};
 
 impl AccessRecord<'_> {
     /// The span of the request; `None`: none is made.
     pub(super) fn as_span(&self) -> Option<Span> {
         let (trace, (id, parent)) = self.trace.zip(self.span)?;
         let name = match self.route {
-            Some(route) => format!("{} {route}", self.known_method()),
-            None => self.known_method().to_owned(),
+            Some(route) => format!("{} {route}", known_method(self.method)),
+            None => known_method(self.method).to_owned(),
         };
         let mut span = Span::ended((trace, id, parent), name, self.duration);
         self.tell_request(&mut span);
@@ -28,10 +28,7 @@ impl AccessRecord<'_> {
     }
 
     fn tell_request(&self, span: &mut Span) {
-        span.with("http.request.method", self.known_method());
-        if self.known_method() == OTHER {
-            span.with("http.request.method_original", self.method);
-        }
+        span.tell_method(self.method);
         let path = self.path.split('?').next().unwrap_or_default();
         span.with("url.path", path);
         span.with_some("server.address", self.host);
@@ -71,16 +68,4 @@ impl AccessRecord<'_> {
         let mut sides = ["downstream", "upstream", "proxy"].into_iter();
         sides.find(|side| fault.starts_with(side))
     }
-
-    /// The method, or a word for those that anybody can make up.
-    fn known_method(&self) -> &str {
-        match self.method {
-            known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS"
-            | "CONNECT" | "TRACE" | "QUERY") => known,
-            _ => OTHER,
-        }
-    }
 }
-
-/// What the conventions have for methods that are not known.
-const OTHER: &str = "_OTHER";

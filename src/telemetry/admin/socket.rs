@@ -202,7 +202,7 @@ impl Listener {
                     return stream;
                 }
                 Err(error) => {
-                    tracing::warn!(event = events::ACCEPT_FAILED, listener = "admin", %error);
+                    tracing::warn!(event = events::ACCEPT_FAILED, listener = "admin", cause = %error);
                     tokio::time::sleep(self.pause).await;
                     self.pause = LAST_PAUSE.min(self.pause * 2);
                 }

@@ -260,8 +260,10 @@ catalogue! {
         UPSTREAM,
         label("result", "`opened`, `reused`, or why there was none: `connect_refused`, `connect_timeout`, `exhausted`, `handshake`, `not_asked`, `overloaded`, `unresolved`")
     ], "Connections that requests needed";
-    UPSTREAM_OPEN: Gauge, "countersign_upstream_connections_open" [UPSTREAM],
-        "Connections open now, those that rest in the pools included";
+    UPSTREAM_OPEN: Gauge, "countersign_upstream_connections_open" [
+        UPSTREAM,
+        label("state", "`in_use`; `idle`: it rests in a pool")
+    ], "Connections open now";
     UPSTREAM_WAITING: Gauge, "countersign_upstream_requests_waiting" [UPSTREAM],
         "Requests that wait now since the upstream is given no more at one time (`max_connections`, `max_requests`)";
     UPSTREAM_REQUESTS: Counter, "countersign_upstream_requests" [
@@ -301,6 +303,10 @@ catalogue! {
         UPSTREAM,
         label("endpoint", "as the config writes it")
     ], "1 while the probes of an endpoint find it well, else 0; only where there is a `health` table";
+    EJECTED: Gauge, "countersign_upstream_endpoint_ejected_workers" [
+        UPSTREAM,
+        label("endpoint", "as the config writes it")
+    ], "How many workers leave an endpoint alone now since it took no connection or failed requests";
     GENERATION: Gauge, "countersign_generation" [],
         "The number of the generation of trust, certificates and policy in force";
     GENERATION_TIME: Gauge, "countersign_generation_timestamp_seconds" [],
@@ -322,9 +328,13 @@ catalogue! {
         "Lines of the access log that were dropped because its reader is too slow or gone";
     SPANS: Counter, "countersign_spans" [
         label("result", "`exported`; `dropped`: more than fit into the queue; `refused`: by the collector, or it was not reached")
-    ], "Spans of requests whose traces are recorded";
+    ], "Spans of requests whose traces are recorded, and of their attempts at services";
     MEMORY_SHORT: Gauge, "countersign_memory_short" [],
         "1 while new work is refused since the process holds more than `server.max_memory`, else 0";
+    ADMIN_HANDSHAKES: Counter, "countersign_admin_handshakes" [
+        label("result", "`accepted`, `refused`, `not_tls`"),
+        label("reason", "of `accepted`: `full` or `resumed`; else as in the log")
+    ], "TLS handshakes at the admin address; only where there is an `admin.tls` table";
     BUILD: Info, "countersign_build" [label("version", "")], "The version that runs";
     CPU: Counter, "process_cpu_seconds" [], "Time of processors that the process has taken, in user and in system mode";
     RESIDENT: Gauge, "process_resident_memory_bytes" [], "Resident memory";
@@ -362,6 +372,10 @@ mod tests {
                     .any(is_unit),
                 "{row:?}"
             );
+            // A point in time is told as such, and nothing else is.
+            let is_point = row.says.contains("since 1970");
+            let says_so = is_unit("_timestamp_seconds") || is_unit("_start_time_seconds");
+            assert_eq!(is_point, says_so, "{row:?}");
             if matches!(row.kind, Kind::Histogram) {
                 assert!(["_seconds", "_bytes"].into_iter().any(is_unit), "{row:?}");
             }

@@ -8,7 +8,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::histogram::{Histogram, Scale};
 use super::in_force::State;
 use super::process::Process;
-use super::{All, ListenerMetrics, RouteMetrics, UpstreamMetrics, catalogue};
+use super::{All, ListenerMetrics, RouteMetrics, UpstreamMetrics, admin, catalogue};
 use crate::telemetry::AccessLog;
 
 impl Collector for All {
@@ -156,7 +156,12 @@ impl All {
                 family.counter([upstream, result], count)?;
             }
         }
-        self.by_upstream(out, &catalogue::UPSTREAM_OPEN, |one| one.open.now())?;
+        let mut family = catalogue::UPSTREAM_OPEN.begin(out)?;
+        for (upstream, counters) in self.upstreams.each().iter() {
+            let [in_use, idle] = counters.in_use_and_idle();
+            family.gauge([upstream, "in_use"], in_use)?;
+            family.gauge([upstream, "idle"], idle)?;
+        }
         self.by_upstream(out, &catalogue::UPSTREAM_WAITING, |one| one.waiting.now())?;
         let mut family = catalogue::UPSTREAM_REQUESTS.begin(out)?;
         for (upstream, counters) in self.upstreams.each().iter() {
@@ -212,6 +217,7 @@ impl All {
         }
         let is_short = u64::from(self.memory.is_short());
         catalogue::MEMORY_SHORT.begin(out)?.gauge([], is_short)?;
+        admin::encode(self.admin.get().map(AsRef::as_ref), out)?;
         catalogue::BUILD
             .begin(out)?
             .info(env!("CARGO_PKG_VERSION"))?;
@@ -267,8 +273,15 @@ impl State {
 
     fn encode_endpoints(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = catalogue::ENDPOINTS.begin(out)?;
-        for ((upstream, endpoint), health) in &self.endpoints {
-            family.gauge([upstream, endpoint], u64::from(health.is_well()))?;
+        for ((upstream, endpoint), (is_probed, health)) in &self.endpoints {
+            if *is_probed {
+                family.gauge([upstream, endpoint], u64::from(health.is_well()))?;
+            }
+        }
+        let mut family = catalogue::EJECTED.begin(out)?;
+        for ((upstream, endpoint), (_, health)) in &self.endpoints {
+            let by = u64::try_from(health.left_alone_by()).unwrap_or(u64::MAX);
+            family.gauge([upstream, endpoint], by)?;
         }
         Ok(())
     }

@@ -72,13 +72,15 @@ pub struct UnenforcedLists {
     pub would_refuse: Arc<ReasonCounts>,
 }
 
-/// An endpoint that is probed, and what is known of it.
+/// An endpoint, and what is known of it.
 #[derive(Clone, Debug)]
 pub struct EndpointHealth {
     /// The upstream's name, from the config.
     pub upstream: String,
     /// The endpoint, as the config writes it.
     pub endpoint: String,
+    /// Whether anybody looks how it is, apart from requests.
+    pub is_probed: bool,
     /// What was found, which changes while this is held.
     pub health: Arc<dyn Health>,
 }
@@ -87,6 +89,9 @@ pub struct EndpointHealth {
 pub trait Health: Debug + Send + Sync {
     /// Whether it is, as far as is known.
     fn is_well(&self) -> bool;
+
+    /// How many workers leave it alone all the same, for what they have met.
+    fn left_alone_by(&self) -> usize;
 }
 
 /// What came of an attempt to put in force what is on the disk.
@@ -123,7 +128,7 @@ pub(super) struct State {
     pub(super) revocation_lists: BTreeMap<(String, usize), i64>,
     pub(super) anchors: BTreeMap<(String, usize, String), Arc<dyn Uses>>,
     pub(super) unenforced: BTreeMap<String, Arc<ReasonCounts>>,
-    pub(super) endpoints: BTreeMap<(String, String), Arc<dyn Health>>,
+    pub(super) endpoints: BTreeMap<(String, String), (bool, Arc<dyn Health>)>,
 }
 
 /// How many attempts there were, by outcome.
@@ -169,7 +174,7 @@ impl InForce {
     pub(super) fn endpoints(&self, endpoints: Vec<EndpointHealth>) {
         let keyed = endpoints
             .into_iter()
-            .map(|one| ((one.upstream, one.endpoint), one.health));
+            .map(|one| ((one.upstream, one.endpoint), (one.is_probed, one.health)));
         self.state().endpoints = keyed.collect();
     }
 

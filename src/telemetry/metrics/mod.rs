@@ -23,6 +23,7 @@ use prometheus_client::registry::Registry;
 
 use super::access::AccessLog;
 
+mod admin;
 mod catalogue;
 mod confinement;
 mod counters;
@@ -31,11 +32,13 @@ mod histogram;
 mod in_force;
 mod memory;
 mod named;
+mod pools;
 mod process;
 mod strikes;
 mod survey;
 mod upstream;
 
+pub use admin::AdminMetrics;
 pub use catalogue::table;
 pub use counters::ReasonCounts;
 use counters::{Count, Faults, Outcomes, Reasons};
@@ -47,6 +50,7 @@ pub use in_force::{
 };
 pub use memory::Memory;
 use named::{Named, View};
+pub use pools::Resting;
 use strikes::Strikes;
 pub use survey::{ListenerSurvey, RouteSurvey, Survey, Totals, UpstreamSurvey};
 pub use upstream::{Present, UpstreamMetrics};
@@ -141,6 +145,7 @@ impl Metrics {
                 in_force: InForce::default(),
                 memory: Memory::default(),
                 peers_known: OnceLock::new(),
+                admin: OnceLock::new(),
                 access_log: OnceLock::new(),
                 spans: OnceLock::new(),
                 started: since_1970.unwrap_or_default(),
@@ -195,6 +200,11 @@ impl Metrics {
         self.routes.stray()
     }
 
+    /// The counters of the admin address, which are served from now on.
+    pub fn admin(&self) -> Arc<AdminMetrics> {
+        Arc::clone(self.all.admin.get_or_init(Arc::default))
+    }
+
     /// A request has begun. Each call is followed by one of
     /// [`RouteMetrics::request`].
     pub fn request_begun(&self) {
@@ -236,7 +246,7 @@ impl Metrics {
         self.all.in_force.unenforced_lists(lists);
     }
 
-    /// Notes the endpoints of the generation in force that are probed, all of
+    /// Notes the endpoints of the generation in force, all of
     /// them: what was given before is forgotten. They are asked at each scrape.
     pub fn endpoints(&self, endpoints: Vec<EndpointHealth>) {
         self.all.in_force.endpoints(endpoints);
@@ -442,6 +452,8 @@ struct All {
     memory: Memory,
     in_force: InForce,
     peers_known: OnceLock<Gauge>,
+    /// Not set: the admin address speaks no TLS.
+    admin: OnceLock<Arc<AdminMetrics>>,
     access_log: OnceLock<AccessLog>,
     spans: OnceLock<Arc<ReasonCounts>>,
     started: Duration,

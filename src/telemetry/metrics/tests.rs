@@ -62,12 +62,17 @@ impl Health for bool {
     fn is_well(&self) -> bool {
         *self
     }
+
+    fn left_alone_by(&self) -> usize {
+        if *self { 0 } else { 2 }
+    }
 }
 
 fn endpoints() -> Vec<EndpointHealth> {
     let endpoint = |(endpoint, well): (&str, bool)| EndpointHealth {
         upstream: "orders".to_owned(),
         endpoint: endpoint.to_owned(),
+        is_probed: true,
         health: Arc::new(well),
     };
     [("http://a", true), ("unix:b", false)].map(endpoint).into()
@@ -150,6 +155,8 @@ fn happen(metrics: &Metrics) -> [Present; 3] {
 fn exposition_has_exactly_the_promised_names_types_and_labels() {
     let metrics = metrics();
     let _present = happen(&metrics);
+    let pool = metrics.upstream(0).pool();
+    pool.set(1);
     metrics.certificates(vec![
         own("public", 0, 1_800_000_000),
         CertificateExpiry {
@@ -171,6 +178,10 @@ fn exposition_has_exactly_the_promised_names_types_and_labels() {
     metrics.reload(ReloadOutcome::Success, at(1_700_000_000));
     metrics.generation_published(7, at(1_700_000_001));
     metrics.include_peers(|| 5);
+    let admin = metrics.admin();
+    admin.handshake_accepted(true);
+    admin.handshake_refused("untrusted");
+    admin.not_tls("not_tls");
     metrics.confinement(vec![("landlock", true), ("seccomp", false)]);
 
     let seen: String = encoded(&metrics)

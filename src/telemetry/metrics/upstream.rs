@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::counters::{Count, Reasons};
+use super::pools::{Pools, Resting};
 use super::strikes::Strikes;
 
 /// Counts the connections to one upstream, and the requests that go over them.
@@ -14,6 +15,7 @@ pub struct UpstreamMetrics {
     pub(super) strikes: Strikes,
     pub(super) signed: Count,
     pub(super) open: Level,
+    pools: Pools,
     pub(super) sessions: Level,
     pub(super) waiting: Level,
 }
@@ -70,6 +72,17 @@ impl UpstreamMetrics {
     /// A connection is open for as long as this is held.
     pub fn open_connection(self: &Arc<Self>) -> Present {
         self.present(|metrics| &metrics.open)
+    }
+
+    /// A pool of its connections; where there are several, they are added up.
+    pub fn pool(&self) -> Resting {
+        self.pools.begin()
+    }
+
+    /// How many of the connections that are open are in use, and how many rest.
+    pub(super) fn in_use_and_idle(&self) -> [u64; 2] {
+        let idle = self.pools.now();
+        [self.open.now().saturating_sub(idle), idle]
     }
 
     /// A session is kept for as long as this is held.

@@ -1,6 +1,7 @@
 //! What somebody should look at, the worst first.
 
 use super::html::Html;
+use super::traffic::in_words;
 use super::words::ago;
 use super::{View, token};
 use crate::telemetry::admin::Stage;
@@ -40,14 +41,19 @@ pub(super) fn items(view: &View<'_>) -> Vec<Item> {
     }
     for upstream in &view.overview.upstreams {
         let known = upstream.endpoints.iter();
-        let unwell: Vec<_> = known.filter(|(_, well)| *well == Some(false)).collect();
-        let Some((first, _)) = unwell.first() else {
+        let troubled: Vec<_> = known.filter(|one| one.is_in_trouble()).collect();
+        let Some(first) = troubled.first() else {
             continue;
         };
-        let (count, of) = (unwell.len(), upstream.endpoints.len());
-        let name = &upstream.name;
+        let (count, of) = (troubled.len(), upstream.endpoints.len());
+        let (name, endpoint) = (&upstream.name, &first.name);
+        let why = match (&first.unwell, &first.left_alone) {
+            (Some(cause), _) => format!(": its probe: {cause}"),
+            (None, Some(left_alone)) => format!(": {}", in_words(left_alone)),
+            (None, None) => String::new(),
+        };
         let text =
-            format!("upstream {name}: {count} of {of} endpoints fail their probes ({first})");
+            format!("upstream {name}: {count} of {of} endpoints are failing ({endpoint}{why})");
         add(count == of, "upstreams", text);
     }
     for warning in &view.overview.warnings {

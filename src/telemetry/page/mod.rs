@@ -34,8 +34,8 @@ use tokio::time::Instant;
 pub(super) use history::History;
 use html::Html;
 pub use overview::{
-    End, EndKind, Facts, FailureFacts, GenerationFacts, ListenerFacts, Overview, PeerFacts,
-    Program, UpstreamFacts, Warned,
+    End, EndKind, EndpointFacts, Facts, FailureFacts, GenerationFacts, LeftAloneFacts,
+    ListenerFacts, Overview, PeerFacts, Program, UpstreamFacts, Warned,
 };
 
 use super::admin::Stage;

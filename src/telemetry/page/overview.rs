@@ -1,7 +1,7 @@
 //! What the program tells the page of itself.
 
 use std::fmt::Debug;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The program, as far as the page asks it. Answers do not wait for anything.
 pub trait Program: Debug {
@@ -130,8 +130,39 @@ pub struct UpstreamFacts {
     pub name: String,
     /// What is spoken to it.
     pub protocol: &'static str,
-    /// Its endpoints, and whether probes find them well; `None`: there are none.
-    pub endpoints: Vec<(String, Option<bool>)>,
+    /// Its endpoints.
+    pub endpoints: Vec<EndpointFacts>,
+}
+
+/// An endpoint of an upstream.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct EndpointFacts {
+    /// As the config writes it.
+    pub name: String,
+    /// Whether probes find it well; `None`: there are none.
+    pub well: Option<bool>,
+    /// Why they do not, in words.
+    pub unwell: Option<String>,
+    /// How it is left alone for what requests met; `None`: it is not.
+    pub left_alone: Option<LeftAloneFacts>,
+}
+
+impl EndpointFacts {
+    /// Whether others are preferred to it.
+    pub fn is_in_trouble(&self) -> bool {
+        self.well == Some(false) || self.left_alone.is_some()
+    }
+}
+
+/// How an endpoint is left alone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LeftAloneFacts {
+    /// By how many workers; each finds out for itself.
+    pub workers: usize,
+    /// After which time the last of them tries it again.
+    pub remaining: Duration,
+    /// What that one met, in words.
+    pub cause: String,
 }
 
 /// A peer that is connected.

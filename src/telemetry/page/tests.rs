@@ -27,14 +27,22 @@ fn well() -> Overview {
             name: "orders".to_owned(),
             protocol: "HTTP/1.1",
             endpoints: vec![
-                ("http://10.0.0.1:80".to_owned(), Some(true)),
-                ("http://10.0.0.2:80".to_owned(), Some(true)),
+                endpoint("http://10.0.0.1:80"),
+                endpoint("http://10.0.0.2:80"),
             ],
         }],
         peers: Vec::new(),
         peers_connected: 0,
         peers_known: 0,
         sections: Vec::new(),
+    }
+}
+
+fn endpoint(name: &str) -> EndpointFacts {
+    EndpointFacts {
+        name: name.to_owned(),
+        well: Some(true),
+        ..EndpointFacts::default()
     }
 }
 
@@ -108,7 +116,7 @@ fn what_is_wrong_stands_first_and_counts_in_the_title() {
             text: "expired 2 days ago".to_owned(),
         },
     ];
-    overview.upstreams[0].endpoints[1].1 = Some(false);
+    overview.upstreams[0].endpoints[1].well = Some(false);
     overview.generation.failing = true;
     overview.generation.last_failure = Some(FailureFacts {
         since: overview.generation.published,
@@ -121,8 +129,36 @@ fn what_is_wrong_stands_first_and_counts_in_the_title() {
     assert!(page.contains("5 things need attention"));
     let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
     assert!(at("expired 2 days ago") < at("runs out in 3 days"));
-    assert!(at("clients.pem: not a certificate") < at("1 of 2 endpoints fail"));
+    assert!(at("clients.pem: not a certificate") < at("1 of 2 endpoints are failing"));
     assert!(page.contains("POST /reload?accept_shrink=partners"));
+}
+
+#[test]
+fn endpoint_that_is_left_alone_says_why_and_until_when() {
+    let mut overview = well();
+    let endpoints = &mut overview.upstreams[0].endpoints;
+    endpoints[1].left_alone = Some(LeftAloneFacts {
+        workers: 2,
+        remaining: Duration::from_millis(11_500),
+        cause: "<refused>".to_owned(),
+    });
+    let page = drawn(&overview);
+    assert!(page.contains("<title>(1) countersign</title>"), "{page}");
+    let words = "left alone by 2 workers, for 12 s more at most: &lt;refused&gt;";
+    // In the list of what needs attention, and in the table.
+    assert_eq!(page.matches(words).count(), 2, "{page}");
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
+    assert!(at(">left alone</b> http://10.0.0.2") < at(">well</b> http://10.0.0.1"));
+    let endpoints = &mut overview.upstreams[0].endpoints;
+    endpoints[0].well = Some(false);
+    endpoints[0].unwell = Some("it answered with 500".to_owned());
+    let page = drawn(&overview);
+    assert!(
+        page.contains(
+            "2 of 2 endpoints are failing (http://10.0.0.1:80: its probe: it answered with 500)"
+        ),
+        "{page}"
+    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::html::Html;
 use super::table::{Column, Table};
-use super::words::{count, plain};
-use super::{View, charts, section};
+use super::words::{count, plain, span};
+use super::{EndpointFacts, LeftAloneFacts, View, charts, section};
 
 /// So many rows a table has.
 const MOST: usize = 200;
@@ -87,18 +87,27 @@ pub(super) fn upstreams(html: &mut Html, view: &View<'_>) {
 /// So many endpoints of one upstream are named, those that are unwell first.
 const ENDPOINTS: usize = 12;
 
-fn endpoints(html: &mut Html, endpoints: &[(String, Option<bool>)]) {
+fn endpoints(html: &mut Html, endpoints: &[EndpointFacts]) {
     let mut sorted: Vec<_> = endpoints.iter().collect();
-    sorted.sort_by_key(|(_, well)| *well != Some(false));
+    sorted.sort_by_key(|one| (one.well != Some(false), one.left_alone.is_none()));
     html.raw("<ul class=\"plain\">");
-    for (endpoint, well) in sorted.iter().take(ENDPOINTS) {
+    for endpoint in sorted.iter().take(ENDPOINTS) {
         html.raw("<li>");
-        html.raw(match well {
-            Some(true) => "<b class=\"badge fine\">well</b> ",
-            Some(false) => "<b class=\"badge bad\">failing</b> ",
-            None => "<small>not probed</small> ",
+        html.raw(match (endpoint.well, &endpoint.left_alone) {
+            (Some(false), _) => "<b class=\"badge bad\">failing</b> ",
+            (_, Some(_)) => "<b class=\"badge warn\">left alone</b> ",
+            (Some(true), None) => "<b class=\"badge fine\">well</b> ",
+            (None, None) => "<small>not probed</small> ",
         });
-        html.text(endpoint).raw("</li>");
+        html.text(&endpoint.name);
+        if let Some(cause) = &endpoint.unwell {
+            html.raw(" <small>its probe: ").text(cause).raw("</small>");
+        }
+        if let Some(left_alone) = &endpoint.left_alone {
+            html.raw(" <small>");
+            html.text(in_words(left_alone)).raw("</small>");
+        }
+        html.raw("</li>");
     }
     if sorted.len() > ENDPOINTS {
         html.raw("<li>and ")
@@ -106,6 +115,16 @@ fn endpoints(html: &mut Html, endpoints: &[(String, Option<bool>)]) {
             .raw(" more</li>");
     }
     html.raw("</ul>");
+}
+
+/// By whom an endpoint is left alone, for how long, and why.
+pub(super) fn in_words(left_alone: &LeftAloneFacts) -> String {
+    let (workers, cause) = (left_alone.workers, &left_alone.cause);
+    let plural = if workers == 1 { "" } else { "s" };
+    // Less than a second is not none.
+    let seconds = left_alone.remaining.as_secs().saturating_add(1);
+    let time = span(seconds);
+    format!("left alone by {workers} worker{plural}, for {time} more at most: {cause}")
 }
 
 /// Words with their counts, the most frequent first.

@@ -8,6 +8,7 @@
 //!   wire is cut.
 //! * Recording wakes nobody: who takes the spans looks from time to time.
 
+mod attempts;
 mod context;
 mod otlp;
 
@@ -17,11 +18,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::metrics::ReasonCounts;
+pub use attempts::{AttemptSpan, Attempts, Service};
 pub use context::{TraceContext, TraceId};
 
-/// What one request was, to a trace.
+/// What one request was to a trace, or one attempt to have it answered.
 #[derive(Debug)]
 pub struct Span {
+    kind: Kind,
     trace: TraceId,
     id: u64,
     parent: Option<u64>,
@@ -30,6 +33,15 @@ pub struct Span {
     end_nanoseconds: u64,
     attributes: Vec<(&'static str, AttributeValue)>,
     failed: bool,
+}
+
+/// On which side of a request a span stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// That of whoever answers it.
+    Server,
+    /// That of whoever makes it.
+    Client,
 }
 
 /// What an attribute of a span says.
@@ -55,24 +67,43 @@ impl From<u64> for AttributeValue {
 }
 
 impl Span {
-    /// The span with this id, which ends now and took so long. `parent`: the span
-    /// that it belongs to, in the same trace.
-    pub fn ended(
-        (trace, id, parent): (TraceId, u64, Option<u64>),
-        name: String,
-        duration: Duration,
-    ) -> Self {
-        let end = SystemTime::now();
-        let start = end.checked_sub(duration).unwrap_or(end);
+    /// The span of a request with this id, which ends now and took so long.
+    /// `parent`: the span that it belongs to, in the same trace.
+    pub fn ended(ids: (TraceId, u64, Option<u64>), name: String, duration: Duration) -> Self {
+        let mut span = Self::begun(Kind::Server, ids, name);
+        span.end_nanoseconds = span.start_nanoseconds;
+        span.start_nanoseconds = span.end_nanoseconds.saturating_sub(whole(duration));
+        span
+    }
+
+    /// A span that begins now.
+    fn begun(kind: Kind, (trace, id, parent): (TraceId, u64, Option<u64>), name: String) -> Self {
+        let now = SystemTime::now();
+        let now = whole(now.duration_since(UNIX_EPOCH).unwrap_or_default());
         Self {
+            kind,
             trace,
             id,
             parent,
             name,
-            start_nanoseconds: nanoseconds(start),
-            end_nanoseconds: nanoseconds(end),
+            start_nanoseconds: now,
+            end_nanoseconds: now,
             attributes: Vec::with_capacity(24),
             failed: false,
+        }
+    }
+
+    /// It ends, so long after it began.
+    fn end_after(&mut self, duration: Duration) {
+        self.end_nanoseconds = self.start_nanoseconds.saturating_add(whole(duration));
+    }
+
+    /// Says the method of the request.
+    pub fn tell_method(&mut self, method: &str) {
+        let known = known_method(method);
+        self.with("http.request.method", known);
+        if known != method {
+            self.with("http.request.method_original", method);
         }
     }
 
@@ -167,16 +198,26 @@ impl SpanQueue {
     }
 }
 
-fn nanoseconds(at: SystemTime) -> u64 {
-    let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX)
+/// In nanoseconds.
+fn whole(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A method, or what the conventions have for those that anybody can make up.
+pub fn known_method(method: &str) -> &str {
+    match method {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" | "CONNECT"
+        | "TRACE" | "QUERY") => known,
+        _ => "_OTHER",
+    }
 }
 
 const DROPPED: &str = "dropped";
 
 /// Spans that wait: of one second, unless more requests are recorded than a
-/// collector is likely to want. Each takes about 1 KiB, and 16 KiB at most.
-const MOST_WAITING: usize = 4096;
+/// collector is likely to want; each has two. A span takes about 1 KiB, and 16 KiB
+/// at most.
+const MOST_WAITING: usize = 8192;
 /// Spans of one request to a collector, as OpenTelemetry's own libraries have it.
 const BATCH: usize = 512;
 /// Bytes of a text of a span.

@@ -9,7 +9,7 @@
 //! opentelemetry-proto 1.9 (`trace/v1/trace.proto`, `common/v1/common.proto`),
 //! whose numbers are kept for ever; <https://protobuf.dev/programming-guides/encoding>.
 
-use super::{AttributeValue, Span};
+use super::{AttributeValue, Kind, Span};
 
 /// The body of a request that hands over these spans.
 pub(super) fn export(service_name: &str, spans: &[Span]) -> Vec<u8> {
@@ -37,7 +37,7 @@ fn write(message: &mut Message, span: &Span) {
         message.bytes(4, &parent.to_be_bytes());
     }
     message.text(5, &span.name);
-    message.number(6, SERVER);
+    message.number(6, kind(span.kind));
     message.fixed(7, span.start_nanoseconds);
     message.fixed(8, span.end_nanoseconds);
     for (key, value) in &span.attributes {
@@ -45,6 +45,14 @@ fn write(message: &mut Message, span: &Span) {
     }
     if span.failed {
         message.message(15, |status| status.number(3, ERROR));
+    }
+}
+
+/// `SpanKind`.
+fn kind(kind: Kind) -> u64 {
+    match kind {
+        Kind::Server => SERVER,
+        Kind::Client => CLIENT,
     }
 }
 
@@ -106,6 +114,8 @@ const LENGTH_DELIMITED: u64 = 2;
 
 /// `SPAN_KIND_SERVER`.
 const SERVER: u64 = 2;
+/// `SPAN_KIND_CLIENT`.
+const CLIENT: u64 = 3;
 /// `STATUS_CODE_ERROR`.
 const ERROR: u64 = 2;
 

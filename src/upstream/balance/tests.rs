@@ -3,6 +3,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::*;
+use crate::telemetry::metrics::UpstreamMetrics;
 use crate::upstream::condition::Condition;
 use crate::upstream::testing::{Pieces, plan_of};
 
@@ -26,7 +27,8 @@ impl Choice {
         let all = plan.endpoints().iter().zip(plan.standings()).enumerate();
         let endpoints = all.map(|(index, (endpoint, standing))| {
             let condition = Condition::new(&plan, standing);
-            Endpoint::new((index, endpoint.text.as_str()), SECOND, None, condition)
+            let pool = (SECOND, UpstreamMetrics::default().pool());
+            Endpoint::new((index, endpoint.text.as_str()), pool, None, condition)
         });
         Self {
             endpoints: endpoints.collect(),

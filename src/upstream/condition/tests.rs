@@ -19,7 +19,11 @@ fn each_refusal_in_a_row_doubles_the_time_up_to_the_longest() {
         now += SECOND * pause;
         assert_eq!(condition.rank(now), 0);
     }
+    condition.explain("nobody is there");
+    let seen = condition.standing.pauses().at(now - SECOND).unwrap();
+    assert_eq!((seen.workers, seen.cause.as_str()), (1, "nobody is there"));
     assert!(condition.connected(now) && !condition.connected(now));
+    assert_eq!(condition.standing.pauses().at(now - SECOND), None);
     assert_eq!(condition.refused(now), Some(SECOND * 2));
 }
 
