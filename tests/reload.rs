@@ -566,6 +566,10 @@ async fn what_cannot_change_is_refused_with_a_sentence_that_says_so() {
             "server.workers cannot change from 2 to 3",
         ),
         ("admin.bind = '127.0.0.2:0'", "admin.bind cannot change"),
+        (
+            "admin.allow_changes = true",
+            "admin.allow_changes cannot change",
+        ),
         ("server.workres = 2", "did you mean `workers`?"),
         ("routes = [{ upstream = 'nowhere' }]", "nowhere"),
         ("trust.clients.ca = ['missing.pem']", "missing.pem"),

@@ -39,7 +39,7 @@ pub(super) fn upgrade(path: &Path) -> Exit {
         ),
         Ok(None) => {
             complain(
-                "the successor has ended before it served, and said why; the process that runs goes on as before",
+                "the successor has ended before it served, and said why; a process that runs goes on as before",
             );
             Exit::Failure
         }

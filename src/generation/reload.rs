@@ -16,7 +16,7 @@ use super::publish::{Publication, Publishing};
 use super::status::{Cause, Outcome, Status};
 use super::watch::{GATHER_AT_MOST, GATHER_QUIET, Watch, gather};
 use super::withhold::withheld;
-use crate::config::{Files, Reach, Seen};
+use crate::config::{Admin, Files, Reach, Seen};
 use crate::listener::Address;
 use crate::process::Inherited;
 use crate::telemetry::events;
@@ -372,14 +372,31 @@ fn unchangeable(new: &Loaded, former: &Loaded) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if new.config().admin() != former.config().admin() {
-        all.push(
-            "admin.bind cannot change while countersign runs
-  restart it, or write what it was"
-                .to_owned(),
-        );
+    for option in admin_options_that_differ(new.config().admin(), former.config().admin()) {
+        all.push(format!(
+            "{option} cannot change while countersign runs
+  restart it, run `countersign upgrade`, or write what it was"
+        ));
     }
     all
+}
+
+/// What differs in `[admin]`, by the names that the config has for it.
+fn admin_options_that_differ(new: Option<&Admin>, old: Option<&Admin>) -> Vec<&'static str> {
+    let (Some(new), Some(old)) = (new, old) else {
+        return (new != old).then_some("[admin]").into_iter().collect();
+    };
+    let all = [
+        ("admin.bind", new.bind != old.bind),
+        ("admin.hosts", new.hosts != old.hosts),
+        (
+            "admin.allow_changes",
+            new.allow_changes != old.allow_changes,
+        ),
+        ("[admin.tls]", new.tls != old.tls),
+    ];
+    let differing = all.into_iter().filter(|(_, differs)| *differs);
+    differing.map(|(option, _)| option).collect()
 }
 
 /// The unix sockets that the process has given up the right to make.

@@ -13,7 +13,7 @@ pub struct Fingerprint([u8; 32]);
 /// The text is not the hex form of 32 bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "a SHA-256 fingerprint has 64 hex digits, with or without a colon after every second, as `openssl x509 -fingerprint -sha256` prints it"
+    "a SHA-256 fingerprint has 64 hex digits, with or without a colon after every second, as `openssl x509 -fingerprint -sha256` prints it behind \"=\""
 )]
 pub struct MalformedFingerprint;
 

@@ -70,7 +70,7 @@ pub enum TakeOverError {
     /// Nobody answers there, or not in this way.
     #[error(
         "nobody hands anything over at unix:{path}: {cause}\n  \
-         is countersign running with this server.upgrade_socket? if it is not, start it without --take-over"
+         is countersign running with this server.upgrade_socket? if it is not, start it: countersign run --config FILE"
     )]
     NoPredecessor {
         /// The path in the config.

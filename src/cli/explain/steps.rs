@@ -194,7 +194,7 @@ impl Way<'_, '_> {
             _ => String::new(),
         };
         let text = format!(
-            "the leaf was issued by {way}, an anchor with fingerprint {}, good until {}{passed_over}",
+            "the leaf was issued by {way}, an anchor with fingerprint {}; the chain is good until {}{passed_over}",
             path.anchor,
             words::time(path.not_after)
         );

@@ -365,7 +365,10 @@ impl Asking<'_> {
         // It came sooner, as a rule; the rest of the time is not for who reads it.
         self.deadline.set(Instant::now() + CONNECTION_TIMEOUT);
         match asked {
-            Ok(answer) => response(answer.status, "application/json", answer.json.into()),
+            Ok(answer) => {
+                let body = ended(answer.json);
+                response(answer.status, "application/json", body)
+            }
             Err(cause) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{cause}\n")),
         }
     }
@@ -399,7 +402,13 @@ fn refusal(refusals: &Refusals, path: &str) -> Response<Full<Bytes>> {
 }
 
 fn json(status: StatusCode, value: &serde_json::Value) -> Response<Full<Bytes>> {
-    response(status, "application/json", value.to_string().into())
+    response(status, "application/json", ended(value.to_string()))
+}
+
+/// With an end of line: a terminal shows the next thing below it.
+fn ended(mut text: String) -> Bytes {
+    text.push('\n');
+    text.into()
 }
 
 fn not_allowed(sentence: &'static str, allow: &'static str) -> Response<Full<Bytes>> {

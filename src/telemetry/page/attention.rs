@@ -81,7 +81,7 @@ fn of_reload(view: &View<'_>) -> Vec<Item> {
     let held_back = failure.held_back.iter().map(|(bundle, loss)| Item {
         is_bad: false,
         section: "trust",
-        text: format!("trust bundle {bundle} waits to be confirmed since {since}: {loss}"),
+        text: format!("trust bundle {bundle} waits to be confirmed, first seen {since}: {loss}"),
         held_back: Some(bundle.clone()),
     });
     problems.chain(held_back).collect()

@@ -43,7 +43,7 @@ const CHARTS: [Chart; 3] = [
         title: "Connections",
         unit: ("open", "open connections"),
         series: &[("fine", "open", |one| one.open)],
-        total: |_, _, most| format!("at most {} in the last hour", number(most)),
+        total: |_, _, most| format!("at most {} when looked at in the last hour", number(most)),
     },
     Chart {
         id: "handshakes",

@@ -14,7 +14,7 @@ pub(super) fn draw(html: &mut Html, view: &View<'_>) {
     html.text(ago(generation.published, view.now.0));
     html.raw("</dd></div><div><dt>Files on the disk</dt><dd>");
     if generation.failing {
-        html.raw("<b class=\"badge bad\">not in force</b> they were, ");
+        html.raw("<b class=\"badge bad\">not in force</b> they last were ");
     } else {
         html.raw("<b class=\"badge fine\">in force</b> checked or loaded ");
     }

@@ -50,9 +50,8 @@ impl Presented {
         let Some(link) = Link::read(der) else {
             return presented;
         };
-        let serial = data_encoding::HEXLOWER.encode(link.serial());
-        let digits = serial.trim_start_matches('0');
-        presented.serial = Some(bounded(if digits.is_empty() { "0" } else { digits }, 64));
+        let serial = data_encoding::HEXLOWER.encode(significant(link.serial()));
+        presented.serial = Some(bounded(&serial, 64));
         presented.subject = link.subject_text();
         presented.issuer = link.issuer_text();
         presented.not_before = Some(link.not_before());
@@ -82,6 +81,13 @@ impl Presented {
             .collect();
         self.more_names = all.count();
     }
+}
+
+/// A serial number without leading zero bytes, as OpenSSL prints it.
+fn significant(serial: &[u8]) -> &[u8] {
+    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
+    let rest = serial.get(zeros..).filter(|rest| !rest.is_empty());
+    rest.unwrap_or(&[0])
 }
 
 /// One certificate of a chain.
@@ -299,3 +305,15 @@ const UNDERSTOOD: [&[u8]; 6] = [
     &[0x55, 0x1d, 0x1f],
     &[0x55, 0x1d, 0x25],
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::significant;
+
+    #[test]
+    fn serial_loses_no_digit_but_those_of_whole_zero_bytes() {
+        assert_eq!(significant(&[0, 9, 0xfa]), [9, 0xfa]);
+        assert_eq!(significant(&[0, 0]), [0]);
+        assert_eq!(significant(&[]), [0]);
+    }
+}
