@@ -304,7 +304,7 @@ fn head_gets_what_get_gets_without_the_body() {
             .await;
         assert_eq!(asked, AdminRequest::Trust);
         assert_eq!((status(&answer), body(&answer)), ("200", ""));
-        assert!(answer.contains("content-length: 2\r\n"), "{answer}");
+        assert!(answer.contains("content-length: 3\r\n"), "{answer}");
         admin.stop().await;
     });
 }

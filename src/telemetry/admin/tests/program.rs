@@ -22,7 +22,7 @@ fn request_to_the_program_reaches_it_and_its_answer_comes_back_as_json() {
                 assert_eq!(asked, request);
                 assert_eq!(
                     (status(&answer), body(&answer)),
-                    (code.as_str(), "{\"a\":1}")
+                    (code.as_str(), "{\"a\":1}\n")
                 );
                 for field in ["content-type: application/json", "cache-control: no-store"] {
                     assert!(answer.contains(&format!("{field}\r\n")), "{answer}");
@@ -161,7 +161,8 @@ fn requests_that_wait_for_the_program_leave_room_for_health_and_for_those_after_
 
 #[test]
 fn large_answers_that_nobody_reads_have_the_next_one_wait_and_not_health_or_metrics() {
-    let large = |size: usize| said(StatusCode::OK, &"x".repeat(size << 20));
+    // With its end of line.
+    let large = |size: usize| said(StatusCode::OK, &"x".repeat((size << 20).saturating_sub(1)));
     run(async {
         let mut admin = Admin::start();
         let mut slow = Vec::new();
