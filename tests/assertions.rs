@@ -117,6 +117,7 @@ async fn caller_without_the_name_that_is_the_subject_is_refused() {
 async fn listener_serves_the_keys_at_the_path_of_the_config_and_nowhere_else() {
     let scene = scene("").await;
     let (_, keys) = scene.proxy.ask_admin("/jwks.json").await;
+    let keys = keys.trim_end();
     let anonymous = Client::new(&scene.pki);
     for client in anonymous.in_both_protocols() {
         let answer = ask(&scene, &client, Method::GET, "/keys").await;

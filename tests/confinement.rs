@@ -77,6 +77,28 @@ async fn each_part_is_switched_off_by_its_own_option_and_the_log_warns() {
 }
 
 #[tokio::test]
+async fn nothing_is_given_up_where_every_option_says_so_and_privileges_are_not_left_alone() {
+    let privileges = "server.confinement.unsafe_new_privileges = true";
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let refused = Setup::new(&pki, &upstream)
+        .with(privileges)
+        .run("check")
+        .await;
+    refused
+        .expect_code(2)
+        .expect_words(&["unsafe_new_privileges", "unsafe_no_seccomp"]);
+    let off = "server.confinement = { unsafe_no_landlock = true, unsafe_no_seccomp = true, unsafe_core_dumps = true, unsafe_new_privileges = true }";
+    let (_pki, _upstream, proxy) = started(off).await;
+    let line = proxy.log_line("process.confined", |_| true).await;
+    let words = line["message"].as_str().unwrap();
+    let said = "no_new_privileges NOT in force: unsafe_new_privileges = true";
+    assert!(words.contains(said), "{words}");
+    assert_eq!(status(&proxy, "NoNewPrivs:"), ["0"]);
+    let metrics = proxy.metrics().await;
+    assert_eq!(metrics.sum("countersign_confinement", &[]), 0.0);
+}
+
+#[tokio::test]
 async fn reload_that_needs_a_folder_out_of_reach_is_refused_and_says_what_to_do() {
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let elsewhere = tempfile::tempdir().unwrap();

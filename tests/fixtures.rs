@@ -271,11 +271,11 @@ async fn message_that_breaks_off_is_an_error_at_the_other_end() {
 #[tokio::test]
 async fn proxy_is_read_from_its_log() {
     let proxy = pretending(
-        r#"{"event":"listener.ready","listener":"public","address":"127.0.0.1:4000"}
-           {"event":"admin.ready","address":"127.0.0.1:4001"}
+        r#"{"level":"INFO","event":"listener.ready","listener":"public","address":"127.0.0.1:4000"}
+           {"level":"INFO","event":"admin.ready","address":"127.0.0.1:4001"}
            not JSON
-           {"event":"server.started"}
-           {"event":"handshake.refused","reason":"expired"}"#,
+           {"level":"INFO","event":"server.started"}
+           {"level":"INFO","event":"handshake.refused","reason":"expired"}"#,
     );
     let proxy = proxy.start().await;
     assert_eq!((proxy.public().port(), proxy.admin().port()), (4000, 4001));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::client::{Client, get};
 use crate::support::eventually;
-use crate::support::pki::{Authority, CLIENT_URI, Leaf, Pki};
+use crate::support::pki::{Authority, CLIENT_URI, Leaf, Pki, plain_hex};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::upstream::Upstream;
 
@@ -120,7 +120,8 @@ async fn each_cause_has_its_own_alert_and_says_so_in_the_log() {
             assert_eq!(line["bundle"], "clients");
             assert_eq!(line["names"], format!("uri:{CLIENT_URI}"));
             assert_eq!(line["fingerprint"], leaf.fingerprint());
-            assert_eq!(line["serial"], leaf.serial());
+            let serial = plain_hex(line["serial"].as_str().unwrap());
+            assert_eq!(serial, leaf.serial());
         }
     }
     assert!(stage.upstream.requests().is_empty());

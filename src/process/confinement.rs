@@ -76,7 +76,7 @@ impl Confined {
     /// will start. It cannot be taken back.
     pub fn now(confinement: &Confinement, reach: &Reach) -> Self {
         let mut parts = vec![part("core_dumps", core_dumps(confinement))];
-        parts.push(part("no_new_privileges", no_new_privileges()));
+        parts.push(part("no_new_privileges", no_new_privileges(confinement)));
         parts.push(part("landlock", landlock(confinement, reach)));
         parts.push(part("seccomp", system_calls::filter(confinement)));
         Self { parts }
@@ -158,7 +158,10 @@ fn core_dumps(confinement: &Confinement) -> State {
     State::of(dumpable.and(limited).map_err(io::Error::from))
 }
 
-fn no_new_privileges() -> State {
+fn no_new_privileges(confinement: &Confinement) -> State {
+    if confinement.new_privileges {
+        return State::SwitchedOff("unsafe_new_privileges");
+    }
     State::of(rustix::thread::set_no_new_privs(true).map_err(io::Error::from))
 }
 

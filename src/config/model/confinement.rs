@@ -12,6 +12,8 @@ pub struct Confinement {
     pub landlock: bool,
     /// Whether system calls are refused that a proxy does not need.
     pub seccomp: bool,
+    /// Whether it could come to have more rights by what it executes.
+    pub new_privileges: bool,
     /// Whether the system may write the memory of the process to disk.
     pub core_dumps: bool,
     /// Folders that are within reach beside those that the config needs now.
@@ -23,6 +25,7 @@ impl Default for Confinement {
         Self {
             landlock: true,
             seccomp: true,
+            new_privileges: false,
             core_dumps: false,
             also_readable: Vec::new(),
         }

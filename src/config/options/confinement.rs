@@ -42,6 +42,19 @@ const CONFINEMENT: Table = Table {
             example: "false",
         },
         Opt {
+            path: "server.confinement.unsafe_new_privileges",
+            value: "`true` or `false`; `true` only with `unsafe_no_landlock` and `unsafe_no_seccomp`",
+            default: Is("false"),
+            summary: "Whether the process could gain rights by a program that has them (setuid, file capabilities), were one executed (`no_new_privs` is then not set).",
+            protects: "Rights that the process does not have. Both other parts rest on it.",
+            without: "no rights can be gained, by no program",
+            see: &[
+                "server.confinement.unsafe_no_landlock",
+                "server.confinement.unsafe_no_seccomp",
+            ],
+            example: "false",
+        },
+        Opt {
             path: "server.confinement.unsafe_core_dumps",
             value: "`true` or `false`",
             default: Is("false"),

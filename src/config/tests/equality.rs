@@ -100,6 +100,18 @@ fn a_prefix_that_is_taken_away_makes_a_difference() {
 }
 
 #[test]
+fn privileges_that_are_left_make_a_difference() {
+    let both = "[server.confinement]\nunsafe_no_landlock = true\nunsafe_no_seccomp = true";
+    let left = |left: bool| {
+        accepted(&format!(
+            "{BASELINE}{both}\nunsafe_new_privileges = {left}\n"
+        ))
+    };
+    assert!(left(true) == left(true));
+    assert!(left(true) != left(false));
+}
+
+#[test]
 fn problems_are_told_in_the_order_of_the_file_though_places_are_equal() {
     let place = |line, column| Place { line, column };
     assert_eq!(place(1, 2), place(3, 4));
@@ -120,7 +132,7 @@ fn problems_are_told_in_the_order_of_the_file_though_places_are_equal() {
 
 /// What only decides whether the rest is legal, what has no other value or no
 /// effect in this version, and what has a test of its own.
-const WITHOUT_A_DIFFERENCE: [&str; 6] = [
+const WITHOUT_A_DIFFERENCE: [&str; 7] = [
     "allow_plaintext",
     // On a listener with TLS.
     "redirect_to_https",
@@ -128,6 +140,8 @@ const WITHOUT_A_DIFFERENCE: [&str; 6] = [
     "source",
     "stateful_sessions",
     "strip_prefix",
+    // With two others alone.
+    "unsafe_new_privileges",
 ];
 
 /// Every part of a value that has another beside it, which is as legal in the reference.
