@@ -226,6 +226,53 @@ async fn large_pieces_go_up_whole() {
 }
 
 #[tokio::test]
+async fn pieces_that_go_together_keep_their_order_however_slowly_they_are_taken() {
+    // Each other than those beside it, small ones among large ones, more than go together.
+    let sizes = [
+        16_384, 5, 16_384, 2_000, 1, 16_384, 70_000, 1_024, 1_025, 16_384, 3,
+    ];
+    let pieces: Vec<&'static str> = sizes
+        .iter()
+        .zip('a'..)
+        .map(|(size, letter)| &*Box::leak(letter.to_string().repeat(*size).into_boxed_str()))
+        .collect();
+    let whole = pieces.concat();
+    let length: &'static str = Box::leak(whole.len().to_string().into_boxed_str());
+    for fields in [&[("content-length", length)][..], &[]] {
+        let (mut wire, mut service) = connected().await;
+        wire.begin(
+            &request(Method::PUT, fields),
+            Tracked::new(Pieces::of(&pieces)),
+        )
+        .unwrap();
+        let send = async {
+            poll_fn(|cx| wire.poll_upload(cx)).await.unwrap();
+            assert!(wire.is_sent());
+            drop(wire);
+        };
+        let receive = async {
+            let mut received = String::new();
+            let mut piece = [0; 777];
+            loop {
+                match AsyncReadExt::read(&mut service, &mut piece).await.unwrap() {
+                    0 => return received,
+                    read => received.push_str(str::from_utf8(&piece[..read]).unwrap()),
+                }
+            }
+        };
+        let ((), received) = tokio::join!(send, receive);
+        let (_, body) = received.split_once("\r\n\r\n").unwrap();
+        if fields.is_empty() {
+            let chunk = |piece: &&str| format!("{:x}\r\n{piece}\r\n", piece.len());
+            let chunks: String = pieces.iter().map(chunk).collect();
+            assert!(body == format!("{chunks}0\r\n\r\n"));
+        } else {
+            assert!(body == whole);
+        }
+    }
+}
+
+#[tokio::test]
 async fn body_that_is_not_as_long_as_its_head_says_does_not_go_up() {
     for (length, pieces) in [
         ("4", &["hello"][..]),

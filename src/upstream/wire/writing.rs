@@ -1,5 +1,6 @@
 //! Sends a request: its head and its body, in as few writes as there can be.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -24,6 +25,11 @@ use crate::upstream::gate::Placed;
 const COPIED: usize = 1024;
 /// How much memory a connection that rests keeps for the next head.
 const KEPT: usize = 8 * 1024;
+/// So many pieces go in one write, where they are there already: frames of HTTP/2 have
+/// 16 KiB, and come in runs.
+const GATHERED: usize = 4;
+/// With so many bytes no further piece is taken.
+const ENOUGH: usize = 48 * 1024;
 
 /// What is to be sent of a request.
 #[derive(Debug)]
@@ -31,9 +37,9 @@ pub(super) struct Writing<B> {
     /// Head, sizes of chunks, small pieces; `at`: how much of it is sent.
     lines: Vec<u8>,
     at: usize,
-    /// A piece that goes behind it, …
-    piece: Bytes,
-    /// … and what goes behind that.
+    /// Pieces that go behind it, …
+    pieces: VecDeque<Bytes>,
+    /// … and what goes behind those.
     tail: &'static [u8],
     /// What is still to be taken from it.
     body: Option<Tracked<B>>,
@@ -47,7 +53,7 @@ impl<B> Default for Writing<B> {
         Self {
             lines: Vec::new(),
             at: 0,
-            piece: Bytes::new(),
+            pieces: VecDeque::new(),
             tail: b"",
             body: None,
             measure: Measure::Length(0),
@@ -117,25 +123,33 @@ impl<B: UploadBody> Writing<B> {
 
     /// Whether something is to be written.
     fn holds(&self) -> bool {
-        !(self.lines.is_empty() && self.piece.is_empty() && self.tail.is_empty())
+        !(self.lines.is_empty() && self.pieces.is_empty() && self.tail.is_empty())
     }
 
-    /// Takes the next piece of the body, if there is room for it. Whether it has
-    /// yet to come.
+    /// Takes the next pieces of the body, as far as there is room for them. Whether
+    /// there is room for one that has yet to come.
     fn fill(&mut self, cx: &mut Context<'_>) -> Result<bool, LinkFault> {
-        if !self.piece.is_empty() || !self.tail.is_empty() || self.lines.len() > KEPT {
-            return Ok(false);
-        }
-        let Some(body) = &mut self.body else {
-            return Ok(false);
-        };
-        match Pin::new(body).poll_frame(cx) {
-            Poll::Pending => return Ok(true),
-            Poll::Ready(Some(Ok(frame))) => self.take(frame)?,
-            Poll::Ready(Some(Err(cause))) => return Err(LinkFault::Upload(cause.into())),
-            Poll::Ready(None) => self.end(None)?,
+        while self.has_room() {
+            let Some(body) = &mut self.body else {
+                return Ok(false);
+            };
+            match Pin::new(body).poll_frame(cx) {
+                Poll::Pending => return Ok(true),
+                Poll::Ready(Some(Ok(frame))) => self.take(frame)?,
+                Poll::Ready(Some(Err(cause))) => return Err(LinkFault::Upload(cause.into())),
+                Poll::Ready(None) => self.end(None)?,
+            }
         }
         Ok(false)
+    }
+
+    /// Whether another piece may be taken before something is written.
+    fn has_room(&self) -> bool {
+        let held = self.pieces.iter().map(Bytes::len).sum::<usize>();
+        self.tail.is_empty()
+            && self.lines.len() <= KEPT
+            && self.pieces.len() < GATHERED
+            && held <= ENOUGH
     }
 
     fn take(&mut self, frame: Frame<Bytes>) -> Result<(), LinkFault> {
@@ -168,11 +182,12 @@ impl<B: UploadBody> Writing<B> {
                 }
             }
         };
-        if piece.len() <= COPIED {
+        if piece.len() <= COPIED && self.pieces.is_empty() {
             self.lines.extend_from_slice(&piece);
             self.lines.extend_from_slice(tail);
         } else {
-            (self.piece, self.tail) = (piece, tail);
+            self.pieces.push_back(piece);
+            self.tail = tail;
         }
         Ok(())
     }
@@ -202,10 +217,15 @@ impl<B: UploadBody> Writing<B> {
     fn write(&mut self, stream: &mut Placed, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let lines = self.lines.get(self.at..).unwrap_or_default();
         let mut stream = Pin::new(stream);
-        let written = if self.piece.is_empty() && self.tail.is_empty() {
+        let written = if self.pieces.is_empty() && self.tail.is_empty() {
             stream.as_mut().poll_write(cx, lines)
         } else {
-            let parts = [lines, &self.piece, self.tail].map(IoSlice::new);
+            let mut parts = [IoSlice::new(b""); GATHERED + 2];
+            let pieces = self.pieces.iter().map(|piece| &piece[..]);
+            let all = std::iter::once(lines).chain(pieces).chain([self.tail]);
+            for (part, bytes) in parts.iter_mut().zip(all) {
+                *part = IoSlice::new(bytes);
+            }
             stream.as_mut().poll_write_vectored(cx, &parts)
         };
         let written = ready!(written)?;
@@ -226,14 +246,17 @@ impl<B: UploadBody> Writing<B> {
             self.lines.clear();
             self.lines.shrink_to(KEPT);
         }
-        let rest = written.saturating_sub(of_lines);
-        let of_piece = rest.min(self.piece.len());
-        self.piece.advance(of_piece);
-        if self.piece.is_empty() {
-            self.piece = Bytes::new();
+        let mut rest = written.saturating_sub(of_lines);
+        while let Some(piece) = self.pieces.front_mut() {
+            let of_piece = rest.min(piece.len());
+            rest = rest.saturating_sub(of_piece);
+            piece.advance(of_piece);
+            if !piece.is_empty() {
+                return;
+            }
+            self.pieces.pop_front();
         }
-        let of_tail = rest.saturating_sub(of_piece);
-        self.tail = self.tail.get(of_tail..).unwrap_or_default();
+        self.tail = self.tail.get(rest..).unwrap_or_default();
     }
 }
 
