@@ -169,7 +169,7 @@ def selected(manifests):
     for policy in manifests.of("NetworkPolicy"):
         selects(policy["spec"]["podSelector"]["matchLabels"], f"NetworkPolicy {policy['metadata']['name']}")
         for rule in policy["spec"]["ingress"]:
-            for port in rule["ports"]:
+            for port in rule.get("ports", []):
                 manifests.expect(port["port"] in known, f"no container has the port {port['port']}")
     for monitor in manifests.of("ServiceMonitor"):
         wanted = monitor["spec"]["selector"]["matchLabels"]
@@ -213,7 +213,7 @@ def network(manifests):
     manifests.expect(policies, "there is no NetworkPolicy")
     for policy in policies:
         for rule in policy["spec"]["ingress"]:
-            manifests.expect("ports" in rule, f"NetworkPolicy {policy['metadata']['name']} opens every port")
+            manifests.expect(rule.get("ports"), f"NetworkPolicy {policy['metadata']['name']} opens every port")
             opens = any(first <= int(admin) <= last for first, last in map(span(manifests), rule.get("ports", [])))
             manifests.expect(not opens or rule.get("from"), "everybody reaches the admin port")
         if "Egress" in policy["spec"]["policyTypes"]:

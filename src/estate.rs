@@ -75,14 +75,20 @@ impl Estate {
         host: &Host,
         (watching, admin): (Standing, &AdminServer),
     ) -> Result<(), RunError> {
-        let watching = watching?;
+        // Asked from here on, the admin address speaks of the process that serves.
+        let watching = watching.inspect_err(|_| admin.shut())?;
         match heir {
             Some(heir) => {
                 watching.abort();
                 admin.shut();
                 heir.succeed(&host.manager, &host.files);
             }
-            None => host.manager.stopping(),
+            None => {
+                if host.files.are_kept() {
+                    admin.shut();
+                }
+                host.manager.stopping();
+            }
         }
         Ok(())
     }

@@ -77,6 +77,30 @@ async fn each_part_is_switched_off_by_its_own_option_and_the_log_warns() {
 }
 
 #[tokio::test]
+async fn folder_of_an_open_socket_that_was_made_anew_holds_no_reload_back() {
+    let (pki, upstream) = (Pki::new(), Upstream::start().await);
+    let setup = Setup::new(&pki, &upstream).with("admin.bind = 'unix:sockets/admin.sock'");
+    let folder = setup.path("sockets");
+    fs::create_dir(&folder).unwrap();
+    let changed = setup.text_with("server.drain_timeout = '7s'");
+    let proxy = setup.start().await;
+    fs::rename(&folder, proxy.path("former")).unwrap();
+    fs::create_dir(&folder).unwrap();
+    fs::write(proxy.path("countersign.toml"), changed).unwrap();
+    proxy.hang_up();
+    let is_second = |line: &Value| line["generation"] == 2;
+    proxy.log_line("generation.published", is_second).await;
+    // A socket that is not there yet could not be made.
+    let more = "[listeners.more]\nbind = 'unix:sockets/more.sock'\n";
+    let text = fs::read_to_string(proxy.path("countersign.toml")).unwrap();
+    fs::write(proxy.path("countersign.toml"), format!("{text}{more}")).unwrap();
+    proxy.hang_up();
+    let line = proxy.log_line("reload.failed", |_| true).await;
+    let cause = line["cause"].as_str().unwrap();
+    assert!(cause.contains("more.sock cannot be made"), "{cause}");
+}
+
+#[tokio::test]
 async fn nothing_is_given_up_where_every_option_says_so_and_privileges_are_not_left_alone() {
     let privileges = "server.confinement.unsafe_new_privileges = true";
     let (pki, upstream) = (Pki::new(), Upstream::start().await);

@@ -2,11 +2,12 @@
 //! other waits for.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::support::command::BINARY;
 use crate::support::pki::Pki;
@@ -71,14 +72,16 @@ impl Successor {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(setup.path("said")).unwrap());
         let child = command.spawn().unwrap();
+        // Before the talk, whose failure must not leave it behind.
+        let successor = Self { child, setup };
         talk.join().unwrap();
-        Self { child, setup }
+        successor
     }
 
     fn talk(path: &Path, says: Option<&'static str>) -> JoinHandle<()> {
         let (listening, path) = (UnixListener::bind(path).unwrap(), path.to_owned());
         std::thread::spawn(move || {
-            let mut side = Side::of(listening.accept().unwrap().0);
+            let mut side = Side::of(accept(&listening));
             // The successor has a socket of its own there: it is given none.
             drop(listening);
             fs::remove_file(path).unwrap();
@@ -93,6 +96,26 @@ impl Successor {
 
     fn said(&self) -> String {
         fs::read_to_string(self.setup.path("said")).unwrap()
+    }
+}
+
+/// The first that connects: a successor that ends before has the test fail, and not
+/// wait for ever.
+fn accept(listening: &UnixListener) -> UnixStream {
+    listening.set_nonblocking(true).unwrap();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match listening.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                return stream;
+            }
+            Err(cause) if cause.kind() == ErrorKind::WouldBlock => {
+                assert!(Instant::now() < end, "nobody connects");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(cause) => panic!("{cause}"),
+        }
     }
 }
 

@@ -92,7 +92,7 @@ async fn connections_that_rest_are_told_from_those_in_use() {
         let proxy = Setup::new(&pki, &upstream)
             .with("server.workers = 2")
             .with(&format!("upstreams.orders.protocol = '{name}'"))
-            .with("upstreams.orders.idle_timeout = '3s'")
+            .with("upstreams.orders.idle_timeout = '10s'")
             .start()
             .await;
         let are = |in_use: f64, idle: f64| {

@@ -384,7 +384,7 @@ async fn drain_from_the_page_waits_out_the_drain_delay_however_often_it_is_asked
     let (pki, upstream) = (Pki::new(), Upstream::start().await);
     let mut proxy = Setup::new(&pki, &upstream)
         .with("admin.allow_changes = true")
-        .with("server.drain_timeout = '1m'\nserver.drain_delay = '3s'")
+        .with("server.drain_timeout = '1m'\nserver.drain_delay = '8s'")
         .start()
         .await;
     let form = format!("token={}&do=drain", token(&proxy).await);
@@ -393,7 +393,7 @@ async fn drain_from_the_page_waits_out_the_drain_delay_however_often_it_is_asked
         assert_eq!(done.values("location"), ["/?done=draining"], "{done:?}");
     }
     proxy
-        .log_line("server.stopping", |line| line["drain_delay_ms"] == 3_000)
+        .log_line("server.stopping", |line| line["drain_delay_ms"] == 8_000)
         .await;
     assert_eq!(proxy.ask_admin("/readyz").await.0, 503);
     let client = Client::new(&pki).presenting(&pki.client());

@@ -43,6 +43,13 @@ pub(super) fn upgrade(path: &Path) -> Exit {
             );
             Exit::Failure
         }
+        Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
+            complain(format_args!(
+                "the successor was started, and has not said within {} s that it serves; the logs of both say what came of it",
+                PATIENCE.as_secs()
+            ));
+            Exit::Failure
+        }
         Err(cause) => {
             complain(format_args!(
                 "the successor cannot be started: {cause}; the process that runs goes on as before"

@@ -45,10 +45,14 @@ impl Reach {
                 reach.sockets.insert(folder);
             }
         }
+        // What is named for later is not there yet.
+        let later = &config.server().confinement.also_readable;
+        let named = looked_at.into_iter();
+        let named: Vec<_> = named.chain(later.iter().map(|it| &*it.value)).collect();
         let shared = reach
             .sockets
             .paths()
-            .filter(|folder| reach.has_more(folder, &looked_at));
+            .filter(|folder| reach.has_more(folder, &named));
         reach.shared = shared.map(Path::to_owned).collect();
         reach
     }

@@ -272,7 +272,7 @@ impl Reloader {
         }
         let mut fixed = unchangeable(&loaded, &former);
         let reach = self.reach.as_deref().into_iter();
-        fixed.extend(reach.flat_map(|reach| out_of_reach(&loaded, reach)));
+        fixed.extend(reach.flat_map(|reach| out_of_reach(&loaded, &former, reach)));
         if !fixed.is_empty() {
             return Err(Cause::Problems(fixed));
         }
@@ -372,10 +372,13 @@ fn unchangeable(new: &Loaded, former: &Loaded) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let remedy = match old.upgrade_socket {
+        Some(_) => "restart it, run `countersign upgrade`, or write what it was",
+        None => "restart it, or write what it was",
+    };
     for option in admin_options_that_differ(new.config().admin(), former.config().admin()) {
         all.push(format!(
-            "{option} cannot change while countersign runs
-  restart it, run `countersign upgrade`, or write what it was"
+            "{option} cannot change while countersign runs\n  {remedy}"
         ));
     }
     all
@@ -399,10 +402,13 @@ fn admin_options_that_differ(new: Option<&Admin>, old: Option<&Admin>) -> Vec<&'
     differing.map(|(option, _)| option).collect()
 }
 
-/// The unix sockets that the process has given up the right to make.
-fn out_of_reach(new: &Loaded, reach: &Reach) -> Vec<String> {
+/// The unix sockets that the process has given up the right to make. Those that are
+/// open need not be made, whatever has become of their folders.
+fn out_of_reach(new: &Loaded, former: &Loaded, reach: &Reach) -> Vec<String> {
+    let open = reach.out_of_reach(former.config());
     let all = reach.out_of_reach(new.config()).into_iter();
-    all.map(|path| {
+    let new = all.filter(|path| !open.contains(path));
+    new.map(|path| {
         format!(
             "unix:{} cannot be made: this process has confined itself at its start to the folders of the sockets that the config named then
   restart it, or choose a path in one of those folders",

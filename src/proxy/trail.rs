@@ -120,7 +120,8 @@ impl Traced {
     fn of(trace: &Trace, (fields, is_believed): (&HeaderMap, bool), ids: &ReferenceIds) -> Self {
         let joins = is_believed || trace.context == config::TraceContext::Join;
         let sent = joins.then(|| sent_context(fields)).flatten();
-        let id = || ids.next().number();
+        // Zero is no id (§3.2.2.4).
+        let id = || ids.next().number().max(1);
         let own = id();
         let makes_span = |recorded| (recorded && trace.upstream.is_some()).then_some(own);
         match sent {

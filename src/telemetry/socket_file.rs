@@ -33,6 +33,11 @@ impl SocketFiles {
         self.kept.store(true, Ordering::Relaxed);
     }
 
+    /// Whether they are another process's.
+    pub fn are_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
     /// From now on they go with their sockets: they are this process's.
     pub fn own(&self) {
         self.kept.store(false, Ordering::Relaxed);

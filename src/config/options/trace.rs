@@ -57,7 +57,7 @@ const TRACE: Table = Table {
             path: "trace.upstream",
             value: "the name of an upstream",
             default: Unset,
-            summary: "The collector: spans of recorded traces go there, once a second, over OTLP (HTTP with protobuf, `POST /v1/traces`), with the TLS settings and the credential of the upstream. Requests never wait for it: what does not fit into 4096 spans, and what it does not take, is dropped and counted.",
+            summary: "The collector: spans of recorded traces go there, once a second, over OTLP (HTTP with protobuf, `POST /v1/traces`), with the TLS settings and the credential of the upstream. Requests never wait for it: what does not fit into 8192 spans, and what it does not take, is dropped and counted.",
             protects: "Spans hold who called and for which path (never its query, and no header field or body): choose a collector that may know.",
             without: "no spans are made; the context is still handed on",
             see: &["trace.context", "trace.service_name"],

@@ -67,12 +67,15 @@ impl Lines {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut extra = RecvAncillaryBuffer::new(&mut space);
         let mut pieces = [IoSliceMut::new(&mut buffer)];
-        let got = recvmsg(
-            self.0.as_fd(),
-            &mut pieces,
-            &mut extra,
-            RecvFlags::CMSG_CLOEXEC,
-        )?;
+        // A process that was stopped and goes on has not heard anything else for that.
+        let got = rustix::io::retry_on_intr(|| {
+            recvmsg(
+                self.0.as_fd(),
+                &mut pieces,
+                &mut extra,
+                RecvFlags::CMSG_CLOEXEC,
+            )
+        })?;
         let passed = extra.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut all) => all.next(),
             _ => None,
