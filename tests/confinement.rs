@@ -88,8 +88,7 @@ async fn folder_of_an_open_socket_that_was_made_anew_holds_no_reload_back() {
     fs::create_dir(&folder).unwrap();
     fs::write(proxy.path("countersign.toml"), changed).unwrap();
     proxy.hang_up();
-    let is_second = |line: &Value| line["generation"] == 2;
-    proxy.log_line("generation.published", is_second).await;
+    proxy.in_force(2).await;
     // A socket that is not there yet could not be made.
     let more = "[listeners.more]\nbind = 'unix:sockets/more.sock'\n";
     let text = fs::read_to_string(proxy.path("countersign.toml")).unwrap();
@@ -140,9 +139,7 @@ async fn reload_that_needs_a_folder_out_of_reach_is_refused_and_says_what_to_do(
         fs::write(proxy.path("countersign.toml"), changed).unwrap();
         proxy.hang_up();
         if named {
-            proxy
-                .log_line("generation.published", |line| line["generation"] == 2)
-                .await;
+            proxy.in_force(2).await;
         } else {
             let line = proxy.log_line("reload.failed", |_| true).await;
             let cause = line["cause"].as_str().unwrap();
@@ -187,9 +184,7 @@ async fn reload_after_a_folder_was_exchanged_says_so_and_needs_the_folder_above(
         fs::rename(&next, &folder).unwrap();
         proxy.hang_up();
         if named {
-            proxy
-                .log_line("generation.published", |line| line["generation"] == 2)
-                .await;
+            proxy.in_force(2).await;
         } else {
             let fits = |line: &Value| line["cause"].as_str().unwrap().contains("had this name");
             let line = proxy.log_line("reload.failed", fits).await;
@@ -223,9 +218,7 @@ async fn unix_socket_that_a_reload_brings_is_made_in_a_known_folder_and_refused_
     assert!(cause.contains("restart it"), "{cause}");
     fs::write(proxy.path("countersign.toml"), there).unwrap();
     proxy.hang_up();
-    proxy
-        .log_line("generation.published", |line| line["generation"] == 2)
-        .await;
+    proxy.in_force(2).await;
     let client = Client::plaintext(&pki);
     let mut session = client
         .connect(proxy.path("sockets/second.sock"))
