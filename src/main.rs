@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// The C library's own gives the memory of large bodies back to the kernel and asks
+/// for it anew, again and again: downloads over HTTP/2 cost a quarter less with this one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     countersign::cli::main(std::env::args_os())
 }
