@@ -1,5 +1,6 @@
 //! Who is at the other end of a connection, as one generation sees it.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +18,9 @@ use crate::config::{FieldNames, Limits, ListenerId, PathForm, Redirect};
 use crate::identity::{AnchorName, PeerIdentity};
 use crate::tls::{Misdirected, ServerTls};
 
+/// The longest name of a host (RFC 1035 §2.3.4).
+const LONGEST_NAME: usize = 255;
+
 /// One [`Downstream`] connection under one generation. Everything that is the
 /// same for each of its requests is made once, here.
 ///
@@ -29,6 +33,9 @@ pub struct Caller {
     downstream: Rc<Downstream>,
     tls: Option<Arc<ServerTls>>,
     origin: Origin,
+    /// The host that was asked for last and may be; a connection rarely asks for
+    /// another. Empty before the first.
+    covered: RefCell<Box<str>>,
     /// What the chain of the peer itself rests on.
     anchor: Option<Arc<AnchorName>>,
     /// What becomes of fields and paths that can be read in several ways.
@@ -62,6 +69,7 @@ impl Caller {
             listener,
             reading: reading.map_or_else(Default::default, |one| (one.field_names, one.path)),
             tls: site.server(listener).cloned(),
+            covered: RefCell::default(),
             origin: Origin::new(address, downstream.is_tls(), trusted),
             party: Party::new(downstream.shared_peer().cloned(), upstreams),
             spoken: site
@@ -135,9 +143,15 @@ impl Caller {
     ///
     /// They may not, and why.
     pub(super) fn may_ask_for(&self, host: &str) -> Result<(), Misdirected> {
-        let asked = self.downstream.server_name();
-        let tls = self.tls.as_ref();
-        tls.map_or(Ok(()), |tls| tls.covers(host, asked))
+        let Some(tls) = &self.tls else { return Ok(()) };
+        if **self.covered.borrow() == *host {
+            return Ok(());
+        }
+        tls.covers(host, self.downstream.server_name())?;
+        if host.len() <= LONGEST_NAME {
+            self.covered.replace(host.into());
+        }
+        Ok(())
     }
 
     /// Whether its sender is believed who or what a request belongs to: it may say

@@ -191,8 +191,14 @@ fn check_path(path: &str) -> Result<(), Fault> {
         return Err(Fault::malformed("the path does not begin with a slash"));
     }
     // Most paths hold none of these; then there is no segment to look at.
-    let encoded = path.contains('%');
-    if !encoded && !path.contains("/.") && !path.contains('\\') {
+    let mut before = 0;
+    let (mut encoded, mut dotted) = (false, false);
+    for byte in path.bytes() {
+        encoded |= byte == b'%';
+        dotted |= byte == b'\\' || byte == b'.' && before == b'/';
+        before = byte;
+    }
+    if !encoded && !dotted {
         return Ok(());
     }
     let mut decoded = Cow::Borrowed(path.as_bytes());

@@ -6,7 +6,7 @@ use hyper::body::Frame;
 
 use super::LinkFault;
 use super::chunks::{Chunk, Chunks};
-use super::response_head::{self, Length, Parsed};
+use super::response_head::{Length, Parsed, Stated};
 
 /// What is expected of the service.
 #[derive(Debug)]
@@ -45,8 +45,9 @@ impl Reading {
         let Self::Head { of_head, version } = *self else {
             return Err(LinkFault::Malformed("a response that nobody has asked for"));
         };
-        let length = response_head::length(head, fields, of_head)?;
-        let is_kept = response_head::is_kept(version, head, fields) && length != Length::ToTheEnd;
+        let stated = Stated::of(head, fields);
+        let length = stated.length(of_head)?;
+        let is_kept = length != Length::ToTheEnd && stated.is_kept(version);
         *self = match length {
             Length::Sized(0) => Self::Idle,
             Length::Sized(left) => Self::Sized(left),

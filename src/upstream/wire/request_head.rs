@@ -80,12 +80,10 @@ fn measure(fields: &HeaderMap, version: Version, has_no_body: bool) -> Result<Me
 /// What `Content-Length` says.
 pub(super) fn stated_length(fields: &HeaderMap) -> Result<Option<u64>, ()> {
     let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
-    let (Some(length), None) = (lengths.next(), lengths.next()) else {
-        return if fields.contains_key(CONTENT_LENGTH) {
-            Err(())
-        } else {
-            Ok(None)
-        };
+    let length = match (lengths.next(), lengths.next()) {
+        (None, _) => return Ok(None),
+        (Some(length), None) => length,
+        (Some(_), Some(_)) => return Err(()),
     };
     // Without a sign, which the parser would take.
     let digits = str::from_utf8(length.as_bytes()).map_err(|_| ())?;

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::LinkFault;
@@ -118,11 +118,11 @@ fn take<const MOST: usize>(
     }
     fields.clear();
     fields.reserve(count);
-    for (name, value) in places.into_iter().take(count) {
+    for (name, value) in places.iter().take(count) {
         let name = head
-            .get(name)
+            .get(name.clone())
             .and_then(|name| HeaderName::from_bytes(name).ok());
-        let value = head.get(value.clone()).map(|_| head.slice(value));
+        let value = head.get(value.clone()).map(|_| head.slice(value.clone()));
         let value = value.and_then(|value| HeaderValue::from_maybe_shared(value).ok());
         let (Some(name), Some(value)) = (name, value) else {
             return Err(Unread::For("a field with an illegal name or value"));
@@ -169,71 +169,103 @@ impl Parsed {
     }
 }
 
-/// How far the body behind a head goes (RFC 9112 §6.3). `of_head`: it answers a
-/// request with `HEAD`.
-///
-/// # Errors
-///
-/// It does not say so in one way.
-pub(super) fn length(
-    head: &Parsed,
-    fields: &HeaderMap,
-    of_head: bool,
-) -> Result<Length, LinkFault> {
-    let has_none = matches!(
-        head.status,
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    if of_head || has_none {
-        return Ok(Length::Sized(0));
-    }
-    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-        return if !is_chunked || codings.next().is_some() {
-            Err(LinkFault::Malformed(
-                "a transfer coding other than one `chunked` (RFC 9112 section 6.1)",
-            ))
-        } else if head.version == Version::HTTP_10 {
-            Err(LinkFault::Malformed(
-                "a transfer coding in HTTP/1.0, which has none (RFC 9112 section 6.1)",
-            ))
-        } else {
-            Ok(Length::Chunked)
+/// What a head says of the body behind it, and of its connection: each of these
+/// fields is looked up once.
+pub(super) struct Stated<'h> {
+    head: &'h Parsed,
+    fields: &'h HeaderMap,
+    coding: Coding,
+    /// What `Content-Length` says, unless that is not one number.
+    length: Result<Option<u64>, ()>,
+}
+
+/// What `Transfer-Encoding` says.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Coding {
+    Nothing,
+    Chunked,
+    /// Another coding, or several.
+    Other,
+}
+
+impl<'h> Stated<'h> {
+    pub(super) fn of(head: &'h Parsed, fields: &'h HeaderMap) -> Self {
+        let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
+        let coding = match (codings.next(), codings.next()) {
+            (None, _) => Coding::Nothing,
+            (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+                Coding::Chunked
+            }
+            _ => Coding::Other,
         };
+        Self {
+            head,
+            fields,
+            coding,
+            length: stated_length(fields),
+        }
     }
-    match stated_length(fields) {
-        Ok(Some(length)) => Ok(Length::Sized(length)),
-        Ok(None) => Ok(Length::ToTheEnd),
-        Err(()) => Err(LinkFault::Malformed(
-            "Content-Length is not one number (RFC 9112 section 6.3)",
-        )),
+
+    /// How far the body behind the head goes (RFC 9112 §6.3). `of_head`: it answers
+    /// a request with `HEAD`.
+    ///
+    /// # Errors
+    ///
+    /// It does not say so in one way.
+    pub(super) fn length(&self, of_head: bool) -> Result<Length, LinkFault> {
+        let has_none = matches!(
+            self.head.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+        if of_head || has_none {
+            return Ok(Length::Sized(0));
+        }
+        match (self.coding, self.length) {
+            (Coding::Other, _) => Err(LinkFault::Malformed(
+                "a transfer coding other than one `chunked` (RFC 9112 section 6.1)",
+            )),
+            (Coding::Chunked, _) if self.head.version == Version::HTTP_10 => {
+                Err(LinkFault::Malformed(
+                    "a transfer coding in HTTP/1.0, which has none (RFC 9112 section 6.1)",
+                ))
+            }
+            (Coding::Chunked, _) => Ok(Length::Chunked),
+            (Coding::Nothing, Ok(Some(length))) => Ok(Length::Sized(length)),
+            (Coding::Nothing, Ok(None)) => Ok(Length::ToTheEnd),
+            (Coding::Nothing, Err(())) => Err(LinkFault::Malformed(
+                "Content-Length is not one number (RFC 9112 section 6.3)",
+            )),
+        }
     }
-}
 
-/// Whether another request may be sent after this response to one of `version`
-/// (RFC 9112 §9.3). Where either side speaks HTTP/1.0, the connection is kept only
-/// if both say so (§C.2.2), and a request of HTTP/1.1 does not.
-pub(super) fn is_kept(version: Version, head: &Parsed, fields: &HeaderMap) -> bool {
-    let says = |option: &[u8]| {
-        let mut lists = fields.get_all(CONNECTION).iter();
-        lists.any(|list| {
-            let mut words = list.as_bytes().split(|byte| *byte == b',');
-            words.any(|word| word.trim_ascii().eq_ignore_ascii_case(option))
-        })
-    };
-    let is_kept = match version {
-        Version::HTTP_10 => says(b"keep-alive"),
-        _ => head.version != Version::HTTP_10,
-    };
-    is_kept && !says(b"close") && !is_in_doubt(head, fields)
-}
+    /// Whether another request may be sent after this response to one of `version`
+    /// (RFC 9112 §9.3). Where either side speaks HTTP/1.0, the connection is kept
+    /// only if both say so (§C.2.2), and a request of HTTP/1.1 does not.
+    pub(super) fn is_kept(&self, version: Version) -> bool {
+        let mut keeps = match version {
+            Version::HTTP_10 => false,
+            _ => self.head.version != Version::HTTP_10,
+        };
+        for list in self.fields.get_all(CONNECTION) {
+            for word in list.as_bytes().split(|byte| *byte == b',') {
+                let word = word.trim_ascii();
+                if word.eq_ignore_ascii_case(b"close") {
+                    return false;
+                }
+                keeps |= version == Version::HTTP_10 && word.eq_ignore_ascii_case(b"keep-alive");
+            }
+        }
+        keeps && !self.is_in_doubt()
+    }
 
-/// Whether others might see another end of a response than we do.
-fn is_in_doubt(head: &Parsed, fields: &HeaderMap) -> bool {
-    let is_coded = fields.contains_key(TRANSFER_ENCODING);
-    let has_length = fields.contains_key(CONTENT_LENGTH);
-    let has_content = is_coded || stated_length(fields) != Ok(Some(0));
-    (is_coded && has_length)
-        || (head.status == StatusCode::NO_CONTENT && (is_coded || has_length) && has_content)
+    /// Whether others might see another end of the response than we do.
+    fn is_in_doubt(&self) -> bool {
+        let is_coded = self.coding != Coding::Nothing;
+        let has_length = self.length != Ok(None);
+        let has_content = is_coded || self.length != Ok(Some(0));
+        (is_coded && has_length)
+            || (self.head.status == StatusCode::NO_CONTENT
+                && (is_coded || has_length)
+                && has_content)
+    }
 }

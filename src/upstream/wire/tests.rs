@@ -427,7 +427,8 @@ async fn connection_is_kept_as_its_version_has_it() {
     };
     let mut fields = HeaderMap::new();
     let kept = |fields: &HeaderMap| {
-        response_head::is_kept(Version::HTTP_10, &parsed(Version::HTTP_10), fields)
+        let head = parsed(Version::HTTP_10);
+        response_head::Stated::of(&head, fields).is_kept(Version::HTTP_10)
     };
     assert!(!kept(&fields));
     fields.insert("connection", HeaderValue::from_static("Keep-Alive"));
