@@ -190,10 +190,11 @@ pub(super) fn canonical_uri(uri: &str) -> Option<String> {
 /// Returns where the authority of a URI begins and ends, in bytes; `None` if it
 /// has none (RFC 3986 §3.2).
 pub(super) fn uri_authority(uri: &str) -> Option<(usize, usize)> {
-    let start = uri.find(':')? + 1;
-    let after = uri.get(start..)?.strip_prefix("//")?;
+    let uri = uri.as_bytes();
+    let start = memchr::memchr(b':', uri)? + 1;
+    let after = uri.get(start..)?.strip_prefix(b"//")?;
     let start = start + 2;
-    let length = after.find(['/', '?', '#']).unwrap_or(after.len());
+    let length = memchr::memchr3(b'/', b'?', b'#', after).unwrap_or(after.len());
     Some((start, start + length))
 }
 

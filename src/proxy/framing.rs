@@ -5,6 +5,8 @@
 //! of one request for the next one. What can be read in two ways is therefore
 //! found here, in the bytes as they come, and refused (RFC 9112 §6.3, §11.2).
 
+use memchr::memchr;
+
 /// The longest line of a head of which the value is read.
 const MAX_LINE: usize = 512;
 
@@ -128,7 +130,7 @@ impl Framing {
     }
 
     fn read_line<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], &'static str> {
-        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let end = memchr(b'\n', bytes);
         let part = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
         // A line is judged by its own first byte, wherever the pieces begin.
         if self.length == 0 {
@@ -136,7 +138,7 @@ impl Framing {
                 && part.first().is_some_and(|first| is_of_interest(*first));
         }
         // The library takes a fragment for a thing that may be left out.
-        if self.state == State::RequestLine && part.contains(&b'#') {
+        if self.state == State::RequestLine && memchr(b'#', part).is_some() {
             return Err("a fragment in the request target (RFC 9112 section 3.2)");
         }
         self.length = self.length.saturating_add(part.len());

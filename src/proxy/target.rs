@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderMap, HeaderValue, Method, Version, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, request};
 
 use super::fault::{Fault, Kind, Phase, Side};
 use super::http2;
@@ -74,12 +74,10 @@ fn check_method(method: &Method) -> Result<(), Fault> {
 /// One length, or none, and a number (RFC 9110 §8.6). Over HTTP/1.1 the bytes
 /// themselves have been followed before ([`super::Framing`]).
 fn check_length(headers: &HeaderMap) -> Result<(), Fault> {
-    if several(headers, &CONTENT_LENGTH) {
-        return Err(Fault::malformed(
-            "more than one Content-Length (RFC 9110 section 8.6)",
-        ));
-    }
-    if let Some(length) = headers.get(CONTENT_LENGTH)
+    let length = only(headers, &CONTENT_LENGTH).map_err(|Several| {
+        Fault::malformed("more than one Content-Length (RFC 9110 section 8.6)")
+    })?;
+    if let Some(length) = length
         && (length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit))
     {
         return Err(Fault::malformed(
@@ -113,25 +111,28 @@ fn check_absolute_form(head: &request::Parts, tls: bool) -> Result<(), Fault> {
     Ok(())
 }
 
-fn several(headers: &HeaderMap<HeaderValue>, name: &http::HeaderName) -> bool {
-    headers.get_all(name).iter().nth(1).is_some()
+/// A field that may stand there once; `None`: it does not.
+///
+/// # Errors
+///
+/// It stands there more than once.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Several> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Several),
+        (value, None) => Ok(value),
+    }
 }
+
+/// A field stands there more than once.
+struct Several;
 
 /// The one authority of a request (RFC 9112 §3.2, RFC 9113 §8.3.1).
 fn authority(head: &request::Parts) -> Result<&str, Fault> {
-    if several(&head.headers, &HOST) {
-        return Err(Fault::malformed(
-            "more than one Host (RFC 9112 section 3.2)",
-        ));
-    }
-    let host = match head.headers.get(HOST) {
-        Some(value) => Some(
-            value
-                .to_str()
-                .map_err(|_| Fault::malformed("Host is not printable ASCII"))?,
-        ),
-        None => None,
-    };
+    let host = only(&head.headers, &HOST)
+        .map_err(|Several| Fault::malformed("more than one Host (RFC 9112 section 3.2)"))?;
+    let host = host.map(HeaderValue::to_str).transpose();
+    let host = host.map_err(|_| Fault::malformed("Host is not printable ASCII"))?;
     match (head.uri.authority().map(http::uri::Authority::as_str), host) {
         (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => Err(
             Fault::malformed("Host differs from the authority of the request target"),
@@ -153,9 +154,9 @@ fn host_of(authority: &str) -> Result<Cow<'_, str>, Fault> {
             // An address has many spellings, and routes know it by one.
             return Ok(Cow::Owned(address.to_string()));
         }
-        None => authority
-            .find(':')
-            .map_or((authority, ""), |colon| authority.split_at(colon)),
+        None => memchr::memchr(b':', authority.as_bytes())
+            .and_then(|colon| authority.split_at_checked(colon))
+            .unwrap_or((authority, "")),
     };
     check_port(port).ok_or_else(bad)?;
     let name = canonical_dns(host);

@@ -116,7 +116,7 @@ impl Chunks {
 
 /// Takes a line off, and its line end; `None`: it is not there to its end.
 fn line(received: &mut BytesMut, most: usize) -> Result<Option<Bytes>, LinkFault> {
-    let Some(end) = received.iter().position(|byte| *byte == b'\n') else {
+    let Some(end) = memchr::memchr(b'\n', received) else {
         return if received.len() > most {
             Err(LinkFault::Malformed(
                 "a line of a chunked body has more than 16 KiB",
