@@ -64,7 +64,7 @@ use load::{AT_ONE_TIME, Asks, Crowd, head};
 use process::raise_descriptor_limit;
 use program::Program;
 use progress::progress;
-use running::Running;
+use running::{Running, Subject};
 use scene::Scene;
 use turns::turns;
 
@@ -150,6 +150,7 @@ async fn processor_time(
     let mut figures = vec![Vec::new(); programs.len()];
     for turn in turns(case.name, extent.rounds, programs.len()) {
         let proxy = &running[turn.place];
+        let _subject = Subject(programs[turn.place]);
         let mut work = case.prepare(scene, proxy.address()).await;
         work.repeat(case.at_one_time * times.div_ceil(10)).await;
         let count = case.at_one_time * times;
@@ -171,6 +172,7 @@ async fn memory(case: &Case, programs: &[Program], scene: &Scene, extent: Extent
     let mut figures = vec![Vec::new(); programs.len()];
     for turn in turns(case.name, extent.rounds / 3, programs.len()) {
         let proxy = Running::start(programs[turn.place], scene).await;
+        let _subject = Subject(programs[turn.place]);
         let open = async |count| {
             let asks = Arc::clone(&asks);
             Crowd::open(proxy.address(), count, asks, || scene.caller()).await

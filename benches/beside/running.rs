@@ -37,6 +37,7 @@ enum Process {
 impl Running {
     /// Starts it, and sees that it serves and refuses whom it should.
     pub(crate) async fn start(program: Program, scene: &Scene) -> Self {
+        let _subject = Subject(program);
         let (process, address) = match program {
             Program::Countersign => {
                 let proxy = program::countersign(scene).start().await;
@@ -44,9 +45,7 @@ impl Running {
                 (Process::Own(proxy), address)
             }
             Program::Nginx => Peer::start(program, &["-c"], program::nginx, scene).await,
-            Program::Haproxy => {
-                Peer::start(program, &["-db", "-q", "-f"], program::haproxy, scene).await
-            }
+            Program::Haproxy => Peer::start(program, &["-db", "-f"], program::haproxy, scene).await,
         };
         see_it_right(scene, address).await;
         let first = match &process {
@@ -87,12 +86,25 @@ async fn see_it_right(scene: &Scene, address: SocketAddr) {
     let caller = scene.caller();
     let http1 = Work::http1(address, &caller, 1, Exchange::short());
     http1.await.repeat(2).await;
+    let session = scene.caller().h2().connect(address).await.unwrap();
+    assert!(session.tls().h2, "HTTP/2 is not agreed on in the handshake");
     let http2 = Work::http2(address, scene.caller(), 1);
     http2.await.repeat(STREAMS).await;
     Work::resumed(address, &caller, 1).await.repeat(2).await;
     let refused = vec![scene.stranger(), scene.impostor()];
     let mut refused = Work::handshakes(address, refused, End::Refused);
     refused.repeat(4).await;
+}
+
+/// The program that is asked as long as this lives: it is named should that fail.
+pub(crate) struct Subject(pub(crate) Program);
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("this was {}", self.0.name());
+        }
+    }
 }
 
 /// A process and its descendants.
@@ -174,7 +186,7 @@ impl Drop for Peer {
         if std::thread::panicking() {
             for name in ["log", "error.log"] {
                 let text = fs::read_to_string(self.folder.path().join(name));
-                eprintln!("--- {name} of the peer\n{}", text.unwrap_or_default());
+                eprint!("{}", text.unwrap_or_default());
             }
         }
     }
