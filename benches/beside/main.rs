@@ -107,6 +107,9 @@ async fn main() -> ExitCode {
     if cfg!(debug_assertions) {
         println!("this is a debug build: its numbers mean nothing\n");
     }
+    if extent.part > 1 {
+        println!("this is a quick run: its numbers mean nothing\n");
+    }
     raise_descriptor_limit();
     let (programs, missing): (Vec<_>, Vec<_>) = Program::ALL
         .into_iter()

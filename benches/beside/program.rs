@@ -91,7 +91,8 @@ fn word_after<'a>(text: &'a str, marks: &[&str]) -> Option<&'a str> {
     rests.next()?.1.split_whitespace().next()
 }
 
-/// countersign, as it is installed with nothing but this said.
+/// countersign, as it is installed with nothing but this said. Others than root
+/// may read what memory it holds only if it may leave core dumps.
 pub(crate) fn countersign(scene: &Scene) -> Setup {
     Setup::to(&scene.pki, &format!("http://{}", scene.service))
         .certificate("proxy", &scene.own)
@@ -99,6 +100,7 @@ pub(crate) fn countersign(scene: &Scene) -> Setup {
         .with(&format!(
             "
             server.workers = {WORKERS}
+            server.confinement.unsafe_core_dumps = true
             log.access = false
             listeners.public.limits.max_requests_per_connection = 1000000000"
         ))
@@ -109,9 +111,9 @@ pub(crate) fn nginx(folder: &Path, address: SocketAddr, service: SocketAddr) -> 
     let folder = folder.display();
     format!(
         r#"
-daemon off; worker_processes {WORKERS}; worker_rlimit_nofile 16384;
+daemon off; worker_processes {WORKERS};
 pid {folder}/pid; error_log {folder}/error.log error;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_timeout 75s; keepalive_requests 100000000;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
@@ -143,7 +145,7 @@ pub(crate) fn haproxy(folder: &Path, address: SocketAddr, service: SocketAddr) -
         "
 global
   nbthread {WORKERS}
-  maxconn 6000
+  maxconn 1500
   ssl-default-bind-options ssl-min-ver TLSv1.2
 defaults
   mode http
