@@ -3,11 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use rustls::CipherSuite;
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::kx_group;
 use tempfile::TempDir;
 
+use super::drive::stranger;
 use super::service::Service;
 use super::support::client::Client;
 use super::support::pki::{Authority, CLIENT_URI, Pki};
@@ -77,9 +75,7 @@ impl Scene {
 
     /// A caller without a certificate, who agrees on what costs least.
     pub(crate) fn stranger(&self) -> Client {
-        Client::new(&self.pki)
-            .version(&rustls::version::TLS13)
-            .offering(plain)
+        stranger(&self.pki)
     }
 
     /// The caller whom the rule allows.
@@ -96,14 +92,6 @@ impl Scene {
         let leaf = self.issuer.leaf().client().uri(uri).issue();
         self.stranger().presenting(&leaf)
     }
-}
-
-/// What the comparison with other programs offers, too.
-fn plain(provider: &mut CryptoProvider) {
-    provider.kx_groups = vec![kx_group::X25519];
-    provider
-        .cipher_suites
-        .retain(|suite| suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256);
 }
 
 /// A path as a word of the shell.

@@ -8,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::drive::Work;
 use super::expected::{Case, Report, Unit};
 use super::scene::Scene;
-use super::work::{Amount, Operation, Work, see_the_rule_decide};
+use super::work::{Amount, Operation, see_the_rule_decide};
 
 const REQUESTS: Amount = Amount {
     less: 1600,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::Extent;
 use super::curve::Curve;
 use super::load::head;
-use super::point::{Newcomers, Point, setup, turns};
+use super::point::{Newcomers, Point, setup};
 use super::progress::progress;
 use super::support::pki::{Authority, Pki};
 use super::support::upstream::Upstream;
+use super::turns::turns;
 
 const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
 

@@ -10,13 +10,14 @@ use tokio::time::sleep;
 use super::Extent;
 use super::curve::Curve;
 use super::load::{AT_ONE_TIME, Asks, Crowd, head};
-use super::point::{Newcomers, cpu_of, setup, turns};
+use super::point::{Newcomers, cpu_of, setup};
 use super::process::{held, raise_descriptor_limit};
 use super::progress::progress;
 use super::support::client::{Client, Session, get};
 use super::support::pki::Pki;
 use super::support::proxy::Proxy;
 use super::support::upstream::Upstream;
+use super::turns::turns;
 
 const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::numbers::Short;
+use super::numbers::{Short, median, spread};
 
 /// What some measures come to as something grows.
 pub(crate) struct Curve {
@@ -96,18 +96,15 @@ impl Measure {
         let Some(middle) = median(values) else {
             return write!(f, " – | – | – |");
         };
-        let most = values.iter().copied().fold(f64::MIN, f64::max);
-        let least = values.iter().copied().fold(f64::MAX, f64::min);
         match self.unit {
             Unit::Time => write!(f, " {} |", Short(Some(Duration::from_secs_f64(middle)))),
             Unit::Memory if middle >= 1024.0 => write!(f, " {:.1} MiB |", middle / 1024.0),
             Unit::Memory => write!(f, " {middle:.1} KiB |"),
             Unit::Rate => write!(f, " {middle:.0}/s |"),
         }?;
-        if values.len() > 1 {
-            write!(f, " {:.0} % |", 100.0 * (most - least) / middle)?;
-        } else {
-            write!(f, " – |")?;
+        match spread(values) {
+            Some(percent) => write!(f, " {percent:.0} % |")?,
+            None => write!(f, " – |")?,
         }
         match self.growth(place) {
             Some(times) => write!(f, " {times:.2} |"),
@@ -122,14 +119,6 @@ impl Measure {
         let growths: Vec<_> = pairs.map(|(value, smallest)| value / smallest).collect();
         median(&growths)
     }
-}
-
-/// Half of them are smaller; `None`: there are none.
-fn median(values: &[f64]) -> Option<f64> {
-    let mut values = values.to_vec();
-    values.sort_unstable_by(f64::total_cmp);
-    let (upper, lower) = (values.len() / 2, values.len().saturating_sub(1) / 2);
-    Some((values.get(lower)? + values.get(upper)?) / 2.0)
 }
 
 /// A number with a comma before each three digits.

@@ -53,6 +53,7 @@ mod sessions;
 #[path = "../../tests/support/mod.rs"]
 #[expect(dead_code, reason = "the behaviour tests use what is not used here")]
 mod support;
+mod turns;
 mod workers;
 
 use std::process::ExitCode;

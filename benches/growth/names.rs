@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::Extent;
 use super::curve::Curve;
 use super::load::head;
-use super::point::{Newcomers, Point, load, setup, turns};
+use super::point::{Newcomers, Point, load, setup};
 use super::process::held;
 use super::progress::progress;
 use super::support::client::Client;
 use super::support::pki::{Leaf, PROXY_NAME, Pki};
 use super::support::proxy::Setup;
 use super::support::upstream::Upstream;
+use super::turns::turns;
 
 const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
 

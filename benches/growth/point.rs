@@ -6,7 +6,6 @@ use countersign::generation::prepare;
 
 use super::load::{AT_ONE_TIME, Asks, Crowd, visit};
 use super::process::CpuTime;
-use super::progress::progress;
 use super::support::client::Client;
 use super::support::pki::{Authority, Pki};
 use super::support::proxy::{Proxy, Setup};
@@ -116,24 +115,4 @@ pub(crate) fn load(setup: &Setup) -> Duration {
     let before = CpuTime::of(std::process::id());
     drop(prepare(&config).unwrap());
     CpuTime::of(std::process::id()).since(&before)
-}
-
-/// A visit to one size in one round.
-pub(crate) struct Turn {
-    /// Which of the sizes.
-    pub(crate) place: usize,
-    /// Whether it counts; those of the first round are to get warm.
-    pub(crate) counts: bool,
-}
-
-/// The turns of all rounds, up and down the sizes.
-pub(crate) fn turns(what: &str, rounds: usize, sizes: usize) -> impl Iterator<Item = Turn> {
-    (0..(rounds + 1) * sizes).map(move |turn| {
-        progress(what, turn, (rounds + 1) * sizes);
-        let (round, at) = (turn / sizes, turn % sizes);
-        Turn {
-            place: if round % 2 == 0 { at } else { sizes - 1 - at },
-            counts: round > 0,
-        }
-    })
 }

@@ -6,10 +6,11 @@ use super::Extent;
 use super::curve::Curve;
 use super::load::head;
 use super::long_list::list;
-use super::point::{Newcomers, Point, setup, turns};
+use super::point::{Newcomers, Point, setup};
 use super::progress::progress;
 use super::support::pki::{Authority, Pki};
 use super::support::upstream::Upstream;
+use super::turns::turns;
 
 const SIZES: [usize; 4] = [0, 100, 10_000, 1_000_000];
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::Extent;
 use super::curve::Curve;
 use super::load::head;
-use super::point::{Newcomers, Point, cpu_of, load, setup, turns};
+use super::point::{Newcomers, Point, cpu_of, load, setup};
 use super::support::pki::Pki;
 use super::support::proxy::Proxy;
 use super::support::upstream::Upstream;
+use super::turns::turns;
 
 const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
 

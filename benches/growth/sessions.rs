@@ -9,12 +9,13 @@ use data_encoding::HEXLOWER;
 use super::Extent;
 use super::curve::Curve;
 use super::load::{AT_ONE_TIME, Asks, Crowd, head};
-use super::point::{cpu_of, setup, turns};
+use super::point::{cpu_of, setup};
 use super::progress::progress;
 use super::support::client::Client;
 use super::support::pki::Pki;
 use super::support::proxy::{Proxy, Setup};
 use super::support::upstream::{Reply, Upstream};
+use super::turns::turns;
 
 const SIZES: [usize; 4] = [1, 100, 1_000, 100_000];
 

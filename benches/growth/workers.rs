@@ -6,9 +6,10 @@ use std::time::Instant;
 use super::Extent;
 use super::curve::Curve;
 use super::load::head;
-use super::point::{Newcomers, Point, setup, turns};
+use super::point::{Newcomers, Point, setup};
 use super::support::pki::Pki;
 use super::support::upstream::Upstream;
+use super::turns::turns;
 
 const SIZES: [usize; 2] = [1, 2];
 

@@ -28,6 +28,7 @@
 
 mod judging;
 mod long_list;
+#[expect(dead_code, reason = "other benchmarks use what is not used here")]
 mod numbers;
 #[expect(dead_code, reason = "other benchmarks use what is not used here")]
 mod process;

@@ -43,6 +43,23 @@ impl Extend<Duration> for Sample {
     }
 }
 
+/// Half of them are smaller; `None`: there are none.
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_unstable_by(f64::total_cmp);
+    let (upper, lower) = (values.len() / 2, values.len().saturating_sub(1) / 2);
+    Some((values.get(lower)? + values.get(upper)?) / 2.0)
+}
+
+/// How far the least and the most are apart, in percent of the median; `None`:
+/// there are not two.
+pub(crate) fn spread(values: &[f64]) -> Option<f64> {
+    let most = values.iter().copied().fold(f64::MIN, f64::max);
+    let least = values.iter().copied().fold(f64::MAX, f64::min);
+    let middle = median(values).filter(|_| values.len() > 1)?;
+    Some(100.0 * (most - least) / middle)
+}
+
 /// A duration, or that there is none, in few characters.
 pub(crate) struct Short(pub(crate) Option<Duration>);
 

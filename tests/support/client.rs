@@ -430,18 +430,11 @@ impl Session {
         secrets::plant_fields(request.headers());
         let response: Pin<Box<dyn Future<Output = _> + Send>> = match &mut self.sender {
             Sender::Http1(sender) => {
-                let ready = within("room for a request", sender.ready()).await;
-                let response = {
-                    let _turn = self.turn.lock().unwrap();
-                    sender.send_request(with_host(request))
-                };
-                Box::pin(async move {
-                    if let Err(error) = ready {
-                        // The reason is with the request, if it got that far.
-                        eprintln!("not ready: {error}");
-                    }
-                    response.await
-                })
+                // That it is not ready says only that the connection has ended: why,
+                // the request is told, if it got that far.
+                drop(within("room for a request", sender.ready()).await);
+                let _turn = self.turn.lock().unwrap();
+                Box::pin(sender.send_request(with_host(request)))
             }
             Sender::Http2(sender) => {
                 let request = absolute(self.scheme, request);
