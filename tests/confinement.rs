@@ -269,3 +269,12 @@ async fn names_of_upstreams_are_looked_up_in_confinement() {
     let client = Client::new(&pki).presenting(&pki.client());
     assert_eq!(client.get(proxy.public(), "/").await.unwrap().status, 200);
 }
+
+#[tokio::test]
+async fn memory_of_the_process_is_of_small_pages() {
+    let (_pki, _upstream, proxy) = started("").await;
+    let status = fs::read_to_string(format!("/proc/{}/status", proxy.id())).unwrap();
+    // Kernels before 5.0 do not say.
+    let huge = status.lines().find(|line| line.starts_with("THP_enabled"));
+    assert!(huge.is_none_or(|line| line.ends_with('0')), "{huge:?}");
+}

@@ -13,7 +13,8 @@ pub(crate) fn begin(programs: &[Program], rounds: usize) {
     let versions: Vec<_> = programs.iter().map(|program| program.version()).collect();
     println!("{}; {}\n", versions.join(", "), machine());
     println!(
-        "{WORKERS} workers each. Processor time of the proxy, user and system: µs for each operation, ms for each GiB; medians of {rounds} rounds. Spread: (max − min) / median of the first one's rounds. ÷: the first one's figure divided by the other's, median of the quotients within a round.\n"
+        "{WORKERS} workers each. Processor time of the proxy, user and system, µs for each operation, ms for each GiB; of idle connections the memory of each. Medians of {rounds} rounds, of {} for idle connections. Spread: (max − min) / median of the first one's rounds. ÷: the first one's figure divided by the other's, median of the quotients within a round.\n",
+        rounds / 3 + 1
     );
     let (own, others) = programs.split_first().unwrap();
     print!("| case | {} | spread |", own.name());

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{Exit, complain, upgrade, with_causes};
 use crate::generation::{Prepared, prepare};
 use crate::listener::{BindError, Ended, ListenerBindError};
-use crate::process::{Host, TakeOverError, raise_descriptors};
+use crate::process::{Host, TakeOverError, keep_pages_small, raise_descriptors};
 use crate::telemetry::admin::AdminSocketError;
 use crate::telemetry::{AccessLog, log};
 use crate::{Addresses, Logs, RunError, Wishes, serve};
@@ -20,6 +20,7 @@ use crate::{Addresses, Logs, RunError, Wishes, serve};
 /// `take_over`: in place of the process that does now. `report`: whoever has
 /// started it waits to hear that it serves.
 pub(super) fn run(path: &Path, take_over: bool, report: bool) -> Exit {
+    keep_pages_small();
     raise_descriptors();
     // First of all: there is one thread yet.
     let mut host = match Host::of_environment() {

@@ -17,6 +17,7 @@
 mod confinement;
 mod descriptors;
 mod inherited;
+mod pages;
 mod service_manager;
 mod succession;
 mod system_calls;
@@ -25,6 +26,7 @@ mod watchdog;
 pub use confinement::{Confined, Part, State};
 pub use descriptors::raise_descriptors;
 pub use inherited::{Inherited, InheritedError, Listening};
+pub use pages::keep_pages_small;
 pub use service_manager::ServiceManager;
 pub use succession::{Heir, Predecessor, TakeOverError, UpgradeSocket, Verdict};
 pub use watchdog::{Pulse, Watchdog};

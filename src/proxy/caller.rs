@@ -34,8 +34,8 @@ pub struct Caller {
     tls: Option<Arc<ServerTls>>,
     origin: Origin,
     /// The host that was asked for last and may be; a connection rarely asks for
-    /// another. Empty before the first.
-    covered: RefCell<Box<str>>,
+    /// another.
+    covered: RefCell<Option<Box<str>>>,
     /// What the chain of the peer itself rests on.
     anchor: Option<Arc<AnchorName>>,
     /// What becomes of fields and paths that can be read in several ways.
@@ -144,12 +144,12 @@ impl Caller {
     /// They may not, and why.
     pub(super) fn may_ask_for(&self, host: &str) -> Result<(), Misdirected> {
         let Some(tls) = &self.tls else { return Ok(()) };
-        if **self.covered.borrow() == *host {
+        if self.covered.borrow().as_deref() == Some(host) {
             return Ok(());
         }
         tls.covers(host, self.downstream.server_name())?;
         if host.len() <= LONGEST_NAME {
-            self.covered.replace(host.into());
+            self.covered.replace(Some(host.into()));
         }
         Ok(())
     }
